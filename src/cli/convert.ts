@@ -1,0 +1,133 @@
+import type { Place } from '../formats/table.js';
+import { asImgconvError, ImgconvError } from '../model/errors.js';
+import { parsePlatform } from '../model/platform.js';
+import { convert, type ConvertOptions } from '../transfer/convert.js';
+import { parseRename } from '../transfer/names.js';
+import { failedImages, type ImageReport, type Plan, type Report } from '../transfer/report.js';
+import { readImagesFile, type Selector } from '../transfer/select.js';
+import { errorText, printable } from './exit.js';
+import { parseCount, type ConversionArguments } from './options.js';
+import { startProgress } from './progress.js';
+import { sizeText } from './size.js';
+
+/** One conversion: options, progress on stderr, results on stdout. Gives the exit status. */
+export async function convertCommand(from: Place, to: Place, args: ConversionArguments): Promise<number> {
+  const options = optionsOf(args);
+  const quiet = args.quiet === true || args.json === true;
+  const progress = startProgress(process.stderr, quiet);
+  const interrupt = new AbortController();
+  const stop = () => {
+    interrupt.abort();
+  };
+  process.once('SIGINT', stop).once('SIGTERM', stop);
+  let report: Report;
+  try {
+    report = await convert(from, to, { ...options, signal: interrupt.signal, progress });
+  } catch (error) {
+    if (args.json === true)
+      process.stdout.write(`${JSON.stringify({ error: errorJson(asImgconvError(error)) }, null, 2)}\n`);
+    throw error;
+  } finally {
+    progress.stop();
+    process.off('SIGINT', stop).off('SIGTERM', stop);
+  }
+  if (args.json === true) process.stdout.write(`${JSON.stringify(reportJson(report), null, 2)}\n`);
+  else if (args.dryRun === true && report.plan !== undefined)
+    process.stdout.write(planText(report.images, report.plan));
+  else if (!quiet) process.stdout.write(reportText(report));
+  for (const { source, error } of failedImages(report)) {
+    if (error !== undefined) process.stderr.write(`imgconv: ${printable(source)}: ${errorText(error)}`);
+  }
+  return failedImages(report).length > 0 ? 1 : 0;
+}
+
+function optionsOf(args: ConversionArguments): ConvertOptions {
+  const files = args.imagesFile ?? [];
+  const selectors: Selector[] = [
+    ...(args.REF ?? []).map((text) => ({ text, rename: undefined, where: 'the command line' })),
+    ...files.flatMap(readImagesFile),
+  ];
+  if (files.length > 0 && selectors.length === 0)
+    throw new ImgconvError('USAGE', `--images-file ${files.join(', ')}: no references in it`);
+  const uncompressed = args.layers === 'uncompressed';
+  if (uncompressed && args.compression === 'gzip')
+    throw new ImgconvError('USAGE', '--layers uncompressed and --compression gzip contradict each other');
+  args.rename?.forEach(parseRename);
+  return {
+    selectors,
+    tag: args.tag,
+    stripPrefix: args.stripPrefix,
+    addPrefix: args.addPrefix,
+    rename: args.rename,
+    scoped: args.scoped,
+    link: args.link,
+    platforms: args.platform?.map(parsePlatform),
+    compression: uncompressed ? 'none' : args.compression,
+    recompress: uncompressed,
+    level: parseCount('compression-level', args.compressionLevel, 9),
+    dryRun: args.dryRun,
+    failFast: args.failFast,
+    jobs: parseCount('jobs', args.jobs, 256),
+  };
+}
+
+function imageLine({ name, source, status, digest, sourceDigest, notes }: ImageReport): string {
+  const was =
+    digest !== undefined && sourceDigest !== undefined && digest !== sourceDigest
+      ? ` (was ${sourceDigest})`
+      : '';
+  const line = `${status.padEnd(9)} ${printable(name ?? source)} ${digest ?? ''}${was}`.trimEnd();
+  return [line, ...notes.map((note) => `          note: ${printable(note)}`)]
+    .map((text) => `${text}\n`)
+    .join('');
+}
+
+function reportText({ images, tally }: Report): string {
+  const count = (status: ImageReport['status']) => images.filter((image) => image.status === status).length;
+  const parts = (['written', 'unchanged', 'failed', 'skipped'] as const)
+    .filter((status) => status === 'written' || count(status) > 0)
+    .map((status) => `${count(status)} ${status}`);
+  const said = {
+    linked: 'linked',
+    reflinked: 'cloned',
+    copied: 'copied',
+    compressed: 'compressed',
+    reused: 'reused compressed',
+    present: 'already there',
+  } as const;
+  const blobs = (Object.keys(said) as (keyof typeof said)[])
+    .filter((kind) => tally[kind].blobs > 0)
+    .map((kind) => `${tally[kind].blobs} ${said[kind]} (${sizeText(tally[kind].bytes)})`);
+  const lines = images.map(imageLine).join('');
+  return `${lines}${images.length} image${images.length === 1 ? '' : 's'}: ${parts.join(', ')}; blobs: ${blobs.join(', ') || 'none'}\n`;
+}
+
+function planText(images: readonly ImageReport[], plan: Plan): string {
+  const blobs = (
+    [
+      ['link', 'to link'],
+      ['copy', 'to copy'],
+      ['compress', 'to compress'],
+      ['present', 'already there'],
+    ] as const
+  )
+    .filter(([kind]) => plan[kind].blobs > 0)
+    .map(([kind, said]) => `${plan[kind].blobs} ${said} (${sizeText(plan[kind].bytes)})`);
+  return (
+    images.map(imageLine).join('') +
+    `${plan.images} image${plan.images === 1 ? '' : 's'}; blobs: ${blobs.join(', ') || 'none'}\n` +
+    `needs about ${sizeText(plan.bytesNeeded)}, ${sizeText(plan.bytesFree)} free; nothing was written\n`
+  );
+}
+
+function errorJson({ code, message, hint }: ImgconvError): unknown {
+  return { code, message, hint };
+}
+
+function reportJson({ images, tally, plan }: Report): unknown {
+  return {
+    images: images.map((image) => ({ ...image, error: image.error && errorJson(image.error) })),
+    blobs: tally,
+    plan,
+  };
+}

@@ -1,0 +1,75 @@
+import { findPlace } from '../formats/table.js';
+import { inspectImages, listImages, type ListedImage } from '../transfer/list.js';
+import type { Selector } from '../transfer/select.js';
+import { errorText, printable } from './exit.js';
+import { sizeText } from './size.js';
+
+/** So many rows are aligned together, so that a list of any length can be printed as it is read. */
+const ROWS = 500;
+
+function selectorsOf(refs: readonly string[]): Selector[] {
+  return refs.map((text) => ({ text, rename: undefined, where: 'the command line' }));
+}
+
+export async function lsCommand(args: { SRC: string; REF?: string[]; json?: boolean }): Promise<number> {
+  const place = findPlace(args.SRC);
+  const rows: ListedImage[] = [];
+  let failed = false;
+  let printed = 0;
+  const flush = () => {
+    const some = rows.splice(0);
+    process.stdout.write(args.json ? jsonText(some, printed === 0) : tableText(some));
+    printed += some.length;
+  };
+  for await (const image of listImages(place, selectorsOf(args.REF ?? []))) {
+    rows.push(image);
+    if (image.digest === undefined && image.error !== undefined) {
+      failed = true;
+      process.stderr.write(`imgconv: ${errorText(image.error)}`);
+    }
+    if (rows.length === ROWS) flush();
+  }
+  flush();
+  if (args.json) process.stdout.write(printed === 0 ? '[]\n' : '\n]\n');
+  return failed ? 1 : 0;
+}
+
+/** Part of one JSON array; `first` when nothing of it was written yet. */
+function jsonText(images: readonly ListedImage[], first: boolean): string {
+  return images
+    .map(({ error, ...image }) => ({
+      ...image,
+      error: error && { code: error.code, message: error.message },
+    }))
+    .map((row, i) => `${first && i === 0 ? '[\n' : ',\n'}${JSON.stringify(row)}`)
+    .join('');
+}
+
+function tableText(images: readonly ListedImage[]): string {
+  const rows = images.map(({ name, digest, kind, platforms, size, error }) => [
+    printable(name ?? '<none>'),
+    digest ?? '-',
+    kind ?? (error?.code === 'BLOB_MISSING' ? 'missing' : 'unreadable'),
+    size === undefined ? '-' : sizeText(size),
+    platforms.join(',') || '-',
+  ]);
+  const widths = [0, 1, 2, 3].map((column) => Math.max(0, ...rows.map((row) => row[column]?.length ?? 0)));
+  return rows
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
+    .map((line) => `${line}\n`)
+    .join('');
+}
+
+export async function inspectCommand(args: { SRC: string; REF?: string }): Promise<number> {
+  const place = findPlace(args.SRC);
+  const images = [];
+  for await (const image of inspectImages(place, selectorsOf(args.REF === undefined ? [] : [args.REF])))
+    images.push(image);
+  process.stdout.write(`${JSON.stringify(images.length === 1 ? images[0] : images, null, 2)}\n`);
+  return 0;
+}

@@ -1,0 +1,19 @@
+import { readFileSync } from 'node:fs';
+
+/**
+ * Runs a command line and gives its exit status: 0 all done, 1 something failed, 2 wrong usage, 130 interrupted.
+ * Parser, formats and the rest are loaded when a command needs them.
+ */
+export async function main(args: readonly string[]): Promise<number> {
+  if (args[0] === '--version' && args.length === 1) {
+    process.stdout.write(`${version()}\n`);
+    return 0;
+  }
+  const { run } = await import('./commands.js');
+  return run(args, version());
+}
+
+function version(): string {
+  const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}

@@ -1,0 +1,119 @@
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { digestOf } from '../../io/hash.js';
+import { wholeFile } from '../../io/region.js';
+import { STAGING_PREFIX } from '../../io/staging.js';
+import { isDigest, type Digest } from '../../model/digest.js';
+import { asImgconvError, ImgconvError } from '../../model/errors.js';
+import { MAX_MANIFEST } from '../../model/json.js';
+import { manifestPayload, parseManifest } from '../../model/manifest.js';
+import { splitReference } from '../../model/reference.js';
+import type { ImageReader, Signature, SourceImage, UnreadableImage } from '../format.js';
+import { blobPath, checkVersion, MANIFEST, memberPath, signaturePath, VERSION } from './paths.js';
+
+/** A repository path has 255 characters at most, so half as many components. */
+const MAX_DEPTH = 130;
+
+function hasManifest(folder: string): boolean {
+  return existsSync(join(folder, MANIFEST));
+}
+
+/** True when the folder is an image's, or one is found by going down first folder after first folder. */
+export function recognisesDir(path: string): boolean {
+  if (!statSync(path).isDirectory()) return false;
+  for (const _ of walk(path, '', 0)) return true;
+  return false;
+}
+
+/** Folders with a manifest.json, as paths below the tree, in sorted order; '' is the tree itself. */
+function* walk(tree: string, below: string, depth: number): Generator<string> {
+  const folder = join(tree, below);
+  if (hasManifest(folder)) {
+    yield below;
+    return;
+  }
+  if (depth > MAX_DEPTH) return;
+  const folders = readdirSync(folder, { withFileTypes: true }).filter(
+    (entry) => entry.isDirectory() && !entry.name.startsWith(STAGING_PREFIX),
+  );
+  for (const { name } of folders.sort((a, b) => (a.name < b.name ? -1 : 1)))
+    yield* walk(tree, below === '' ? name : `${below}/${name}`, depth + 1);
+}
+
+export function openDir(tree: string): Promise<ImageReader> {
+  async function* images(): AsyncGenerator<SourceImage | UnreadableImage> {
+    for (const below of walk(tree, '', 0)) {
+      await Promise.resolve();
+      const folder = join(tree, below);
+      const name = below === '' ? ownName(folder) : below;
+      try {
+        yield readImage(folder, name);
+      } catch (error) {
+        yield { name, where: folder, error: asImgconvError(error, folder) };
+      }
+    }
+  }
+  return Promise.resolve({ images, close: () => Promise.resolve() });
+}
+
+/** The folder's own name, when it is one that a tree would give it. */
+function ownName(folder: string): string | undefined {
+  const name = basename(folder);
+  const { tag, digest } = splitReference(name);
+  return tag === undefined && digest === undefined ? undefined : name;
+}
+
+function readSmall(path: string): Uint8Array | undefined {
+  const file = wholeFile(path);
+  if (file === undefined) return undefined;
+  if (file.size > MAX_MANIFEST)
+    throw new ImgconvError(
+      'MANIFEST_INVALID',
+      `${path}: ${file.size} bytes, a manifest has ${MAX_MANIFEST} at most`,
+    );
+  return readFileSync(path);
+}
+
+function readImage(folder: string, name: string | undefined): SourceImage {
+  const version = readSmall(join(folder, VERSION));
+  if (version !== undefined) checkVersion(Buffer.from(version).toString('latin1'), join(folder, VERSION));
+  const path = join(folder, MANIFEST);
+  const bytes = readSmall(path);
+  if (bytes === undefined) throw new ImgconvError('NOT_FOUND', `${path}: not there`);
+  const payload = manifestPayload(bytes, path);
+  const named = name === undefined ? undefined : splitReference(name).digest;
+  const digest = digestOf(payload, named?.startsWith('sha512:') ? 'sha512' : 'sha256');
+  if (named !== undefined && isDigest(named) && named !== digest)
+    throw new ImgconvError(
+      'DIGEST_MISMATCH',
+      `${path}: the folder's name says ${named}, its digest is ${digest}`,
+    );
+  return {
+    name,
+    where: folder,
+    digest,
+    locate: (wanted, as) => {
+      if (wanted === digest && as === 'manifest') return wholeFile(path);
+      return wholeFile(as === 'manifest' ? memberPath(folder, wanted) : blobPath(folder, wanted));
+    },
+    provesDiffIds: false,
+    signatures: readSignatures(folder, digest, bytes, path),
+    warnings: [],
+  };
+}
+
+function readSignatures(folder: string, digest: Digest, bytes: Uint8Array, where: string): Signature[] {
+  const signatures: Signature[] = [];
+  const collect = (of: Digest, member: Digest | undefined) => {
+    for (let number = 1; ; number++) {
+      const signature = readSmall(signaturePath(folder, member, number));
+      if (signature === undefined) return;
+      signatures.push({ of, bytes: signature });
+    }
+  };
+  collect(digest, undefined);
+  const manifest = parseManifest(bytes, where);
+  if (manifest.kind === 'index')
+    for (const member of manifest.manifests) collect(member.digest, member.digest);
+  return signatures;
+}

@@ -1,0 +1,139 @@
+import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { isIntact } from '../../io/blob-shelf.js';
+import { OncePerDigest } from '../../io/once.js';
+import { wholeFile } from '../../io/region.js';
+import { Staging } from '../../io/staging.js';
+import { Transaction } from '../../io/transaction.js';
+import type { VerifiedBlob } from '../../io/verified-blob.js';
+import type { Digest } from '../../model/digest.js';
+import { isErrno } from '../../model/errors.js';
+import { manifestsOf } from '../../model/manifest.js';
+import type { Reference } from '../../model/reference.js';
+import type { ImageToWrite, ImageWriter, WriteContext, Written } from '../format.js';
+import { blobPath, imagePath, MANIFEST, memberPath, signaturePath, VERSION, versionText } from './paths.js';
+
+/** What an image's folder holds, by path below it: blobs and bytes that are made here. */
+interface Contents {
+  readonly blobs: ReadonlyMap<string, VerifiedBlob>;
+  readonly bytes: ReadonlyMap<string, Uint8Array>;
+}
+
+export function createDir(tree: string, context: WriteContext): Promise<ImageWriter> {
+  return Promise.resolve(new DirWriter(tree, context));
+}
+
+class DirWriter implements ImageWriter {
+  readonly staging: Staging;
+  readonly links = true;
+  readonly #tree: string;
+  readonly #context: WriteContext;
+  readonly #transaction: Transaction;
+  /** A file of each blob in the staging folder, for the images' folders to link to. */
+  readonly #anchors = new OncePerDigest<string>();
+
+  constructor(tree: string, context: WriteContext) {
+    this.#tree = tree;
+    this.#context = context;
+    this.staging = new Staging(tree);
+    this.#transaction = new Transaction(this.staging);
+  }
+
+  holds(name: Reference, { digest, size }: { digest: Digest; size: number }): boolean {
+    const folder = imagePath(this.#tree, name);
+    return [blobPath(folder, digest), memberPath(folder, digest), join(folder, MANIFEST)].some(
+      (path) => wholeFile(path)?.size === size,
+    );
+  }
+
+  async write(image: ImageToWrite): Promise<Written> {
+    const place = imagePath(this.#tree, image.name);
+    const contents = contentsOf(image);
+    if (await this.#isThere(place, contents)) {
+      for (const { size } of contents.blobs.values()) this.#context.onPut('present', size);
+      return { changed: false, notes: [] };
+    }
+    const folder = this.staging.path();
+    mkdirSync(folder);
+    try {
+      await Promise.all([...contents.blobs].map(([name, blob]) => this.#put(blob, join(folder, name))));
+    } catch (error) {
+      rmSync(folder, { recursive: true });
+      throw error;
+    }
+    for (const [name, bytes] of contents.bytes) writeFileSync(join(folder, name), bytes);
+    const names = [...contents.blobs.keys(), ...contents.bytes.keys()];
+    this.#transaction.moveFolder(
+      folder,
+      place,
+      names.map((name) => join(folder, name)),
+    );
+    return { changed: true, notes: [] };
+  }
+
+  async #isThere(place: string, { blobs, bytes }: Contents): Promise<boolean> {
+    for (const [name, wanted] of bytes) {
+      const path = join(place, name);
+      if (wholeFile(path)?.size !== wanted.length || !readFileSync(path).equals(wanted)) return false;
+    }
+    for (const [name, blob] of blobs)
+      if (!(await isIntact(join(place, name), blob, this.#context.pool))) return false;
+    return true;
+  }
+
+  async #put(blob: VerifiedBlob, path: string): Promise<void> {
+    const anchor = await this.#anchor(blob);
+    try {
+      linkSync(anchor, path);
+    } catch (error) {
+      if (!isErrno(error, 'EPERM', 'EMLINK', 'ENOTSUP', 'EOPNOTSUPP')) throw error;
+      await blob.place(path, 'copy');
+    }
+  }
+
+  #anchor(blob: VerifiedBlob): Promise<string> {
+    return this.#anchors.run(blob, async () => {
+      const path = this.staging.path();
+      this.#context.onPut(await blob.place(path, this.#context.link), blob.size);
+      return path;
+    });
+  }
+
+  publish(): Promise<void> {
+    return this.#transaction.commit();
+  }
+
+  async finish(): Promise<boolean> {
+    await this.publish();
+    return true;
+  }
+
+  close(): Promise<void> {
+    this.staging[Symbol.dispose]();
+    return Promise.resolve();
+  }
+}
+
+/** Manifests are linked like other blobs, but for signed schema 1, whose bytes are not what its digest is of. */
+function contentsOf({ root, blobs, signatures }: ImageToWrite): Contents {
+  const files = new Map<string, VerifiedBlob>();
+  const bytes = new Map<string, Uint8Array>();
+  const manifests = new Set<Digest>();
+  for (const node of manifestsOf(root)) {
+    const { digest } = node.descriptor;
+    manifests.add(digest);
+    const name = node === root ? MANIFEST : memberPath('', digest);
+    const blob = blobs.get(digest);
+    if (blob === undefined || node.manifest.kind === 'schema1') bytes.set(name, node.bytes);
+    else files.set(name, blob);
+  }
+  for (const [digest, blob] of blobs) if (!manifests.has(digest)) files.set(blobPath('', digest), blob);
+  bytes.set(VERSION, Buffer.from(versionText([...blobs.keys()])));
+  const numbers = new Map<Digest, number>();
+  for (const { of, bytes: signature } of signatures) {
+    const number = (numbers.get(of) ?? 0) + 1;
+    numbers.set(of, number);
+    bytes.set(signaturePath('', of === root.descriptor.digest ? undefined : of, number), signature);
+  }
+  return { blobs: files, bytes };
+}

@@ -1,0 +1,25 @@
+import { algorithmOf, hexOf, type Digest } from '../../model/digest.js';
+
+/*
+ * What `docker save` writes (moby daemon/internal/image/tarexport, daemon/containerd/image_exporter.go):
+ *
+ *   manifest.json         [{Config, RepoTags, Layers}]: paths in the archive; since Docker 1.10
+ *   repositories          {"<repository>": {"<tag>": "<id of the top layer>"}}: what came before
+ *   <config hex>.json     1.10 to 24; skopeo and podman
+ *   <v1 id>/{json,VERSION,layer.tar}                          1.10 to 24; a repeated layer.tar is a link to another
+ *   <diffID>.tar, <hex>.tar.gz, sha256:<hex>                  skopeo and podman; crane, bazel
+ *   oci-layout, index.json, blobs/<alg>/<hex>                 25 and later: an OCI layout in the same file
+ *
+ * imgconv writes the last, with the original manifests in it, and manifest.json and repositories for engines.
+ */
+export const MANIFEST = 'manifest.json';
+export const REPOSITORIES = 'repositories';
+
+export function blobName(digest: Digest): string {
+  return `blobs/${algorithmOf(digest)}/${hexOf(digest)}`;
+}
+
+/** The digest that a config's name carries (`<hex>.json`, `sha256:<hex>`, `blobs/sha256/<hex>`), if it does. */
+export function hexInName(name: string): string | undefined {
+  return /(?:^|[/:])([0-9a-f]{64})(?:\.json)?$/.exec(name)?.[1];
+}

@@ -1,0 +1,120 @@
+import type { Put } from '../io/blob-shelf.js';
+import type { Pool } from '../io/pool.js';
+import type { Bytes } from '../io/region.js';
+import type { Staging } from '../io/staging.js';
+import type { LinkMode, VerifiedBlob } from '../io/verified-blob.js';
+import type { Digest } from '../model/digest.js';
+import type { ImgconvError } from '../model/errors.js';
+import type { ManifestNode } from '../model/manifest.js';
+import type { Platform } from '../model/platform.js';
+import type { Reference } from '../model/reference.js';
+
+/** A place's shape. What tells formats apart stands here and in their folders; all else is written once, over these. */
+export interface Format {
+  /** Before a path: `reg:./store`. */
+  readonly prefix: string;
+  /** In commands: `dir2reg`. */
+  readonly short: string;
+  readonly title: string;
+  /** What its path is called in help texts. */
+  readonly operand: string;
+  /** True when this existing path is of this format. Cheap: looks at names and the first bytes. */
+  recognises(path: string): boolean;
+  open(path: string, context: ReadContext): Promise<ImageReader>;
+  create(path: string, context: WriteContext): Promise<ImageWriter>;
+  readonly traits: Traits;
+}
+
+export interface Traits {
+  /** Names are repository paths of their own: a registry's host has no place in them unless `--scoped` keeps it. */
+  readonly dropsHost: boolean;
+  /** May a kept host have a port? The grammar of a repository path has no colon. */
+  readonly takesPort: boolean;
+  /** Carries skopeo's `signature-N` files. */
+  readonly holdsSignatures: boolean;
+  /** Its layers come as engines unpack them, so what is read from it is compressed on the way into dir and reg. */
+  readonly uncompressedByNature: boolean;
+  /** One file that images are appended to, in their order. */
+  readonly sequential: boolean;
+}
+
+export interface ReadContext {
+  readonly pool: Pool;
+}
+
+/** An image in a place, listed but not yet read. */
+export interface SourceImage {
+  /** As the place has it, unchecked: `demo/app:1.0`, `app@sha256:…`; undefined when it has none. */
+  readonly name: string | undefined;
+  /** For messages. */
+  readonly where: string;
+  /** Of the root manifest or index. */
+  readonly digest: Digest;
+  /** Where a manifest or another blob of this image is said to lie; undefined when the place lacks it. */
+  locate(digest: Digest, as: 'manifest' | 'blob'): Bytes | undefined;
+  /** Its layers have to be what its config's diffIDs say, because its manifest may have been made up by a reader. */
+  readonly provesDiffIds: boolean;
+  readonly signatures: readonly Signature[];
+  readonly warnings: readonly string[];
+}
+
+/** An image that is there but cannot be read; the others can. */
+export interface UnreadableImage {
+  readonly name: string | undefined;
+  readonly where: string;
+  readonly error: ImgconvError;
+}
+
+/** skopeo's simple signing files, of the image or of a member of its index; carried, not checked. */
+export interface Signature {
+  readonly of: Digest;
+  readonly bytes: Uint8Array;
+}
+
+export interface ImageReader {
+  /** In a fixed order. With `untagged` also revisions that no tag names, as `repository@digest`. */
+  images(options: { untagged: boolean }): AsyncIterable<SourceImage | UnreadableImage>;
+  close(): Promise<void>;
+}
+
+export interface WriteContext {
+  readonly pool: Pool;
+  readonly link: LinkMode;
+  /** For which platforms an engine's view of an index is made, best first. */
+  readonly platforms: readonly Platform[];
+  /** Hears of each blob once, when it is in place or staged. */
+  readonly onPut: (how: Put, size: number) => void;
+}
+
+/** An image whose every manifest was proved and whose every blob can only be read as proved. */
+export interface ImageToWrite {
+  readonly name: Reference;
+  readonly root: ManifestNode;
+  /** Manifests, configs and layers; foreign layers may be missing. */
+  readonly blobs: ReadonlyMap<Digest, VerifiedBlob>;
+  readonly signatures: readonly Signature[];
+}
+
+export interface Written {
+  /** False when the place held just this already. */
+  readonly changed: boolean;
+  /** What the user should know: what could not be kept, which member an engine will see. */
+  readonly notes: readonly string[];
+}
+
+export interface ImageWriter {
+  /** For unfinished work of the transfer itself, in the destination's file system. */
+  readonly staging: Staging;
+  /** True when blobs are files of their own, which may be links. */
+  readonly links: boolean;
+  /** True when this blob seems to be there (by its size): for plans, never for proof. */
+  holds(name: Reference, blob: { digest: Digest; size: number }): boolean;
+  /** Stages an image. Nothing of it is visible before `publish`, nor ever if this throws. */
+  write(image: ImageToWrite): Promise<Written>;
+  /** Makes what was written visible, if the place can grow image by image. */
+  publish(): Promise<void>;
+  /** Completes the place. False when it held just this already and was left alone. */
+  finish(): Promise<boolean>;
+  /** Clears unfinished work away; after `finish` there is none. */
+  close(): Promise<void>;
+}

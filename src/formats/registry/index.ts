@@ -1,0 +1,20 @@
+import type { Format } from '../format.js';
+import { openRegistry, recognisesRegistry } from './read.js';
+import { createRegistry } from './write.js';
+
+export const registry: Format = {
+  prefix: 'reg',
+  short: 'reg',
+  title: 'the storage directory of a Distribution registry (docker/registry/v2)',
+  operand: 'STORE',
+  recognises: recognisesRegistry,
+  open: openRegistry,
+  create: createRegistry,
+  traits: {
+    dropsHost: true,
+    takesPort: false,
+    holdsSignatures: false,
+    uncompressedByNature: false,
+    sequential: false,
+  },
+};

@@ -1,0 +1,72 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { algorithmOf, hexOf, type Digest } from '../../model/digest.js';
+
+/*
+ * The storage of a Distribution registry (distribution v2.8.3 registry/storage/paths.go):
+ *
+ *   <root> = …/docker/registry/v2
+ *     blobs/<alg>/<2 hex>/<hex>/data                            every blob, manifests too
+ *     repositories/<repository>/
+ *       _layers/<alg>/<hex>/link                                configs and layers that the repository may serve
+ *       _manifests/revisions/<alg>/<hex>/link                   manifests, and each child of an index
+ *       _manifests/tags/<tag>/index/<alg>/<hex>/link            every manifest that the tag ever named
+ *       _manifests/tags/<tag>/current/link                      the one that it names
+ *       _uploads/…                                              unfinished pushes
+ *
+ * A link holds a digest, without a newline.
+ */
+
+/** The storage root below, at or within `path`; where there is none yet, the place it is to have. */
+export function rootOf(path: string): string {
+  for (const below of ['docker/registry/v2', 'registry/v2', 'v2', '.']) {
+    const root = join(path, below);
+    if (existsSync(join(root, 'repositories')) || existsSync(join(root, 'blobs'))) return root;
+  }
+  return join(path, 'docker/registry/v2');
+}
+
+export function isRoot(root: string): boolean {
+  return existsSync(join(root, 'repositories'));
+}
+
+function byDigest(folder: string, digest: Digest): string {
+  return join(folder, algorithmOf(digest), hexOf(digest));
+}
+
+export function blobPath(root: string, digest: Digest): string {
+  const hex = hexOf(digest);
+  return join(root, 'blobs', algorithmOf(digest), hex.slice(0, 2), hex, 'data');
+}
+
+export function repositoriesPath(root: string): string {
+  return join(root, 'repositories');
+}
+
+function manifestsPath(root: string, repository: string): string {
+  return join(repositoriesPath(root), repository, '_manifests');
+}
+
+export function tagsPath(root: string, repository: string): string {
+  return join(manifestsPath(root, repository), 'tags');
+}
+
+export function revisionsPath(root: string, repository: string): string {
+  return join(manifestsPath(root, repository), 'revisions');
+}
+
+export function layerLink(root: string, repository: string, digest: Digest): string {
+  return join(byDigest(join(repositoriesPath(root), repository, '_layers'), digest), 'link');
+}
+
+export function revisionLink(root: string, repository: string, digest: Digest): string {
+  return join(byDigest(revisionsPath(root, repository), digest), 'link');
+}
+
+export function tagIndexLink(root: string, repository: string, tag: string, digest: Digest): string {
+  return join(byDigest(join(tagsPath(root, repository), tag, 'index'), digest), 'link');
+}
+
+export function tagLink(root: string, repository: string, tag: string): string {
+  return join(tagsPath(root, repository), tag, 'current', 'link');
+}

@@ -1,0 +1,120 @@
+import { closeSync, existsSync, readdirSync, readSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { openRegular, wholeFile } from '../../io/region.js';
+import { parseDigest, type Digest } from '../../model/digest.js';
+import { asImgconvError, ImgconvError, isErrno } from '../../model/errors.js';
+import type { ImageReader, SourceImage, UnreadableImage } from '../format.js';
+import {
+  blobPath,
+  isRoot,
+  repositoriesPath,
+  revisionLink,
+  revisionsPath,
+  rootOf,
+  tagLink,
+  tagsPath,
+} from './paths.js';
+
+export function recognisesRegistry(path: string): boolean {
+  return statSync(path).isDirectory() && isRoot(rootOf(path));
+}
+
+export function openRegistry(path: string): Promise<ImageReader> {
+  const root = rootOf(path);
+  if (!isRoot(root)) {
+    throw new ImgconvError(
+      'FORMAT_UNKNOWN',
+      `${path}: no registry storage: there is no docker/registry/v2/repositories`,
+      {
+        hint: 'give the folder that holds docker/, as a registry has it for its rootdirectory',
+      },
+    );
+  }
+  return Promise.resolve({
+    images: ({ untagged }) => images(root, untagged),
+    close: () => Promise.resolve(),
+  });
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder).sort();
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return [];
+    throw error;
+  }
+}
+
+/** Repositories may be nested in one another: `a` and `a/b`. Names with an underscore first are the registry's own. */
+function* repositories(root: string, below = ''): Generator<string> {
+  for (const entry of readdirSync(join(repositoriesPath(root), below), { withFileTypes: true }).sort(
+    (a, b) => (a.name < b.name ? -1 : 1),
+  )) {
+    if (!entry.isDirectory() || entry.name.startsWith('_')) continue;
+    const repository = below === '' ? entry.name : `${below}/${entry.name}`;
+    if (existsSync(tagsPath(root, repository)) || existsSync(revisionsPath(root, repository)))
+      yield repository;
+    yield* repositories(root, repository);
+  }
+}
+
+const link = Buffer.alloc(256);
+
+/** @throws ImgconvError when the link is missing or holds no digest */
+export function readLink(path: string): Digest {
+  const { fd } = openRegular(path);
+  try {
+    return parseDigest(link.toString('latin1', 0, readSync(fd, link, 0, link.length, 0)).trimEnd(), path);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+async function* images(root: string, untagged: boolean): AsyncGenerator<SourceImage | UnreadableImage> {
+  for (const repository of repositories(root)) {
+    const tagged = new Set<Digest>();
+    for (const tag of namesIn(tagsPath(root, repository))) {
+      await Promise.resolve();
+      const image = imageAt(root, `${repository}:${tag}`, tagLink(root, repository, tag));
+      if (image === undefined) continue;
+      if ('digest' in image) tagged.add(image.digest);
+      yield image;
+    }
+    if (untagged) yield* revisions(root, repository, tagged);
+  }
+}
+
+function* revisions(
+  root: string,
+  repository: string,
+  tagged: Set<Digest>,
+): Generator<SourceImage | UnreadableImage> {
+  const folder = revisionsPath(root, repository);
+  for (const algorithm of namesIn(folder)) {
+    for (const hex of namesIn(join(folder, algorithm))) {
+      const where = join(folder, algorithm, hex);
+      const digest = parseDigest(`${algorithm}:${hex}`, where);
+      if (tagged.has(digest)) continue;
+      const image = imageAt(root, `${repository}@${digest}`, revisionLink(root, repository, digest));
+      if (image !== undefined) yield image;
+    }
+  }
+}
+
+/** Undefined where a deleted tag or revision left its folder behind. */
+function imageAt(root: string, name: string, path: string): SourceImage | UnreadableImage | undefined {
+  try {
+    return {
+      name,
+      where: path,
+      digest: readLink(path),
+      locate: (digest) => wholeFile(blobPath(root, digest)),
+      provesDiffIds: false,
+      signatures: [],
+      warnings: [],
+    };
+  } catch (error) {
+    if (isErrno(error instanceof ImgconvError ? error.cause : error, 'ENOENT')) return undefined;
+    return { name, where: path, error: asImgconvError(error, path) };
+  }
+}

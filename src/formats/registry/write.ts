@@ -1,0 +1,104 @@
+import { readFileSync } from 'node:fs';
+import { BlobShelf } from '../../io/blob-shelf.js';
+import { wholeFile } from '../../io/region.js';
+import { Staging } from '../../io/staging.js';
+import { Transaction, type Step } from '../../io/transaction.js';
+import { VerifiedBlob } from '../../io/verified-blob.js';
+import type { Digest } from '../../model/digest.js';
+import { manifestPayload, manifestsOf } from '../../model/manifest.js';
+import type { Reference } from '../../model/reference.js';
+import type { ImageToWrite, ImageWriter, WriteContext, Written } from '../format.js';
+import { blobPath, layerLink, revisionLink, rootOf, tagIndexLink, tagLink } from './paths.js';
+
+export function createRegistry(path: string, context: WriteContext): Promise<ImageWriter> {
+  return Promise.resolve(new RegistryWriter(rootOf(path), context));
+}
+
+class RegistryWriter implements ImageWriter {
+  readonly staging: Staging;
+  readonly links = true;
+  readonly #root: string;
+  readonly #context: WriteContext;
+  readonly #transaction: Transaction;
+  readonly #shelf: BlobShelf;
+  readonly #linked = new Set<string>();
+
+  constructor(root: string, context: WriteContext) {
+    this.#root = root;
+    this.#context = context;
+    this.staging = new Staging(root);
+    this.#transaction = new Transaction(this.staging);
+    this.#shelf = new BlobShelf((digest) => blobPath(root, digest), this.#transaction, context);
+  }
+
+  holds(_name: Reference, { digest, size }: { digest: Digest; size: number }): boolean {
+    return wholeFile(blobPath(this.#root, digest))?.size === size;
+  }
+
+  async write({ name, root: image, blobs, signatures }: ImageToWrite): Promise<Written> {
+    const { repository, tag } = name;
+    const notes: string[] = [];
+    const puts = await Promise.all([...blobs.values()].map((blob) => this.#shelf.put(blob)));
+    let changed = puts.some((how) => how !== 'present');
+    const link = (path: string, digest: Digest, step?: Step) => {
+      if (this.#link(path, digest, step)) changed = true;
+    };
+    for (const digest of blobs.keys()) this.#shelf.keep(digest);
+    for (const { descriptor, bytes, manifest } of manifestsOf(image)) {
+      if (manifest.kind === 'image') {
+        for (const { digest } of [manifest.config, ...manifest.layers])
+          if (blobs.has(digest)) link(layerLink(this.#root, repository, digest), digest);
+      }
+      if (manifest.kind === 'schema1') {
+        for (const digest of manifest.layers) link(layerLink(this.#root, repository, digest), digest);
+        // The registry keeps what was signed and no signatures (distribution 2.8 signedmanifesthandler.go Put).
+        const payload = manifestPayload(bytes, descriptor.digest);
+        if (payload.length < bytes.length) notes.push('the signatures of the schema 1 manifest stay behind');
+        const blob = VerifiedBlob.of(
+          payload,
+          descriptor.digest,
+          this.#context.pool,
+          `manifest ${descriptor.digest}`,
+        );
+        if ((await this.#shelf.put(blob)) !== 'present') changed = true;
+        this.#shelf.keep(descriptor.digest);
+      }
+      link(revisionLink(this.#root, repository, descriptor.digest), descriptor.digest);
+    }
+    const { digest } = image.descriptor;
+    if (tag === undefined) notes.push('stored without a tag: pull it by its digest');
+    else {
+      link(tagIndexLink(this.#root, repository, tag, digest), digest, 'tag');
+      link(tagLink(this.#root, repository, tag), digest, 'tag');
+    }
+    if (signatures.length > 0)
+      notes.push(
+        `${signatures.length} signature file(s) stay behind: registry storage has no place for them`,
+      );
+    return { changed, notes };
+  }
+
+  /** False when the link is there and says this already. */
+  #link(path: string, digest: Digest, step: Step = 'content'): boolean {
+    const key = `${path} ${digest}`;
+    if (this.#linked.has(key)) return false;
+    this.#linked.add(key);
+    if (wholeFile(path)?.size === digest.length && readFileSync(path, 'latin1') === digest) return false;
+    this.#transaction.write(path, digest, step);
+    return true;
+  }
+
+  publish(): Promise<void> {
+    return this.#transaction.commit();
+  }
+
+  async finish(): Promise<boolean> {
+    await this.publish();
+    return true;
+  }
+
+  close(): Promise<void> {
+    this.staging[Symbol.dispose]();
+    return Promise.resolve();
+  }
+}

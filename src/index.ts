@@ -1,0 +1,11 @@
+/** The library's public face; everything else may change. */
+export { FORMATS, findPlace, parsePlace, type Place } from './formats/table.js';
+export type { Format, ImageReader, ImageWriter, SourceImage, UnreadableImage } from './formats/format.js';
+export { convert, type ConvertOptions, type Progress } from './transfer/convert.js';
+export { failedImages, type ImageReport, type Plan, type Report, type Tally } from './transfer/report.js';
+export { inspectImages, listImages, type ImageDetails, type ListedImage } from './transfer/list.js';
+export { parseImagesFile, type Selector } from './transfer/select.js';
+export { parsePlatform, type Platform } from './model/platform.js';
+export { parseReference, referenceText, type Reference } from './model/reference.js';
+export { parseDigest, type Digest } from './model/digest.js';
+export { ImgconvError, type ErrorCode } from './model/errors.js';

@@ -1,0 +1,87 @@
+import { closeSync, fdatasyncSync, fstatSync, openSync, writeSync } from 'node:fs';
+import { deflateRawSync, constants } from 'node:zlib';
+import type { Algorithm, Digest } from '../model/digest.js';
+import { asImgconvError, ImgconvError } from '../model/errors.js';
+import { createHasher } from './hash.js';
+import { fileIdOf, openRegular, readFully, sameFile, type FileBytes, type FileId } from './region.js';
+
+/** Reads a region once, hashing it and, with `to`, writing it from `position` of a file. */
+export interface ScanJob {
+  readonly kind: 'scan';
+  readonly from: FileBytes;
+  readonly algorithm: Algorithm;
+  readonly to?: { readonly path: string; readonly position: number; readonly flags: 'wx' | 'r+' } | undefined;
+}
+export interface ScanResult {
+  readonly digest: Digest;
+  readonly id: FileId;
+}
+
+/** One piece of a parallel gzip: raw deflate primed with the 32 KiB before it (`pigz`'s method). */
+export interface DeflateJob {
+  readonly kind: 'deflate';
+  readonly piece: Uint8Array<ArrayBuffer>;
+  readonly dictionary: Uint8Array<ArrayBuffer>;
+  readonly level: number;
+  readonly last: boolean;
+}
+export interface DeflateResult {
+  readonly deflated: Uint8Array<ArrayBuffer>;
+}
+
+const BUFFER = 1024 * 1024;
+let buffer: Uint8Array | undefined;
+
+/**
+ * Synchronous, so that a worker thread spends its time in OpenSSL and the kernel, with one reused buffer.
+ * @throws ImgconvError SOURCE_CHANGED when the file was written to or cut while it was read
+ */
+export function scan(job: ScanJob, onBytes?: (count: number) => void): ScanResult {
+  const { from, to } = job;
+  const { fd, id } = openRegular(from.path);
+  let out: number | undefined;
+  try {
+    if (to !== undefined) out = openSync(to.path, to.flags, 0o644);
+    const hasher = createHasher(job.algorithm);
+    const room = from.size < BUFFER ? new Uint8Array(from.size) : (buffer ??= new Uint8Array(BUFFER));
+    for (let done = 0; done < from.size;) {
+      const want = room.subarray(0, Math.min(room.length, from.size - done));
+      const chunk = want.subarray(0, readFully(fd, want, from.offset + done));
+      if (chunk.length < want.length) throw changed(from.path);
+      hasher.update(chunk);
+      if (out !== undefined && to !== undefined) writeFully(out, chunk, to.position + done);
+      done += chunk.length;
+      onBytes?.(chunk.length);
+    }
+    if (!sameFile(id, fileIdOf(fstatSync(fd, { bigint: true })))) throw changed(from.path);
+    if (from.whole && id.size !== BigInt(from.size)) throw changed(from.path);
+    if (out !== undefined && to?.flags === 'wx' && from.size >= BUFFER) fdatasyncSync(out);
+    return { digest: hasher.digest(), id };
+  } catch (error) {
+    throw asImgconvError(error, out === undefined ? from.path : (to?.path ?? from.path));
+  } finally {
+    closeSync(fd);
+    if (out !== undefined) closeSync(out);
+  }
+}
+
+function changed(path: string): ImgconvError {
+  return new ImgconvError('SOURCE_CHANGED', `${path}: changed or shrank while it was read`);
+}
+
+export function writeFully(fd: number, bytes: Uint8Array, position: number | null): void {
+  for (let done = 0; done < bytes.length;) {
+    done += writeSync(fd, bytes, done, bytes.length - done, position === null ? null : position + done);
+  }
+}
+
+/** All pieces but the last end in an empty stored block (Z_SYNC_FLUSH), so that they can be put one after another. */
+export function deflate(job: DeflateJob): DeflateResult {
+  const deflated = deflateRawSync(job.piece, {
+    level: job.level,
+    ...(job.dictionary.length > 0 && { dictionary: job.dictionary }),
+    finishFlush: job.last ? constants.Z_FINISH : constants.Z_SYNC_FLUSH,
+    chunkSize: job.piece.length + 1024,
+  });
+  return { deflated: new Uint8Array(deflated) };
+}

@@ -1,0 +1,36 @@
+import type { Digest } from '../model/digest.js';
+import type { VerifiedBlob } from './verified-blob.js';
+
+/**
+ * Work done once for each digest of a run, however many images name it. When the bytes of one source fail, those of
+ * another may serve; the same file is not tried twice.
+ */
+export class OncePerDigest<T> {
+  readonly #done = new Map<Digest, Promise<T>>();
+  readonly #failed = new Map<string, unknown>();
+
+  async run(blob: VerifiedBlob, work: () => Promise<T>): Promise<T> {
+    const key = `${blob.path} ${blob.digest}`;
+    for (;;) {
+      if (this.#failed.has(key)) throw this.#failed.get(key);
+      const known = this.#done.get(blob.digest);
+      if (known !== undefined) {
+        try {
+          return await known;
+        } catch {
+          if (this.#done.get(blob.digest) === known) this.#done.delete(blob.digest);
+          continue;
+        }
+      }
+      const working = work();
+      this.#done.set(blob.digest, working);
+      try {
+        return await working;
+      } catch (error) {
+        this.#failed.set(key, error);
+        if (this.#done.get(blob.digest) === working) this.#done.delete(blob.digest);
+        throw error;
+      }
+    }
+  }
+}

@@ -1,0 +1,129 @@
+import { availableParallelism } from 'node:os';
+import { Worker } from 'node:worker_threads';
+import { asImgconvError, ImgconvError, type ErrorCode } from '../model/errors.js';
+import { deflate, scan, type DeflateJob, type DeflateResult, type ScanJob, type ScanResult } from './jobs.js';
+import type { Reply, Request } from './worker.js';
+
+interface Task {
+  readonly request: Request;
+  readonly onBytes: ((count: number) => void) | undefined;
+  readonly resolve: (result: never) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+interface Thread {
+  readonly worker: Worker;
+  readonly tasks: Map<number, Task>;
+}
+
+/** Jobs this small cost less than the message that would carry them. */
+const INLINE = 64 * 1024;
+/** What may be hashed on the main thread before any worker is started: starting one takes as long. */
+const INLINE_BUDGET = 8 * 1024 * 1024;
+/** One job at work and one waiting, so that a thread never waits for the main thread. */
+const DEPTH = 2;
+
+/** Worker threads that hash, copy and deflate. Started when first needed, ended by `close`. */
+export class Pool {
+  readonly threads: number;
+  #workers: Thread[] = [];
+  #queue: Task[] = [];
+  #inline = INLINE_BUDGET;
+  #next = 0;
+  #aborted: ImgconvError | undefined;
+
+  constructor(threads = availableParallelism()) {
+    this.threads = threads;
+  }
+
+  /** Settles with the job's result; `onBytes` hears of bytes as they are read. */
+  async scan(job: ScanJob, onBytes?: (count: number) => void): Promise<ScanResult> {
+    if (this.#aborted !== undefined) throw this.#aborted;
+    if (job.from.size <= INLINE || job.from.size <= this.#inline) {
+      if (job.from.size > INLINE) this.#inline -= job.from.size;
+      return Promise.resolve(scan(job, onBytes));
+    }
+    return this.#run(job, onBytes);
+  }
+
+  /** The piece's memory is handed over and gone for the caller. */
+  async deflate(job: DeflateJob): Promise<DeflateResult> {
+    if (this.#aborted !== undefined) throw this.#aborted;
+    if (job.piece.length <= INLINE) return Promise.resolve(deflate(job));
+    return this.#run(job);
+  }
+
+  #run<T extends ScanResult | DeflateResult>(
+    job: ScanJob | DeflateJob,
+    onBytes?: (count: number) => void,
+  ): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      this.#queue.push({ request: { id: this.#next++, job }, onBytes, resolve, reject });
+      this.#dispatch();
+    });
+  }
+
+  #dispatch(): void {
+    while (this.#queue.length > 0) {
+      let thread = this.#workers.reduce<Thread | undefined>(
+        (best, one) => (best === undefined || one.tasks.size < best.tasks.size ? one : best),
+        undefined,
+      );
+      if ((thread === undefined || thread.tasks.size > 0) && this.#workers.length < this.threads) {
+        thread = this.#start();
+      }
+      if (thread === undefined || thread.tasks.size >= DEPTH) return;
+      const task = this.#queue.shift();
+      if (task === undefined) return;
+      thread.tasks.set(task.request.id, task);
+      const { job } = task.request;
+      thread.worker.postMessage(task.request, job.kind === 'deflate' ? [job.piece.buffer] : []);
+    }
+  }
+
+  #start(): Thread {
+    const worker = new Worker(new URL('./worker.js', import.meta.url));
+    const thread: Thread = { worker, tasks: new Map() };
+    worker.on('message', (reply: Reply) => {
+      const task = thread.tasks.get(reply.id);
+      if (task === undefined) return;
+      if ('bytes' in reply) {
+        task.onBytes?.(reply.bytes);
+        return;
+      }
+      thread.tasks.delete(reply.id);
+      if ('error' in reply) {
+        const { code, message, hint } = reply.error;
+        task.reject(new ImgconvError(code as ErrorCode, message, hint === undefined ? {} : { hint }));
+      } else task.resolve(reply.result as never);
+      this.#dispatch();
+    });
+    worker.on('error', (error) => {
+      this.#workers = this.#workers.filter((one) => one !== thread);
+      for (const task of thread.tasks.values()) task.reject(asImgconvError(error));
+      thread.tasks.clear();
+    });
+    this.#workers.push(thread);
+    return thread;
+  }
+
+  /** Ends all work at once: what is under way, and all that is asked for later, fails with `error`. */
+  abort(error: ImgconvError): void {
+    this.#aborted = error;
+    const tasks = [
+      ...this.#queue.splice(0),
+      ...this.#workers.flatMap((thread) => [...thread.tasks.values()]),
+    ];
+    void this.close();
+    for (const task of tasks) task.reject(error);
+  }
+
+  async close(): Promise<void> {
+    const workers = this.#workers.splice(0);
+    await Promise.all(workers.map(({ worker }) => worker.terminate()));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}

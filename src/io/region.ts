@@ -1,0 +1,83 @@
+import { closeSync, constants, fstatSync, lstatSync, openSync, readSync, type BigIntStats } from 'node:fs';
+import { asImgconvError, ImgconvError, isErrno } from '../model/errors.js';
+
+/** Where bytes lie. `path` also names them in messages. Readers hand these out; only `VerifiedBlob` reads them. */
+export type Bytes = FileBytes | MemoryBytes;
+
+/** `size` bytes of a file from `offset`; `whole` when that is all of it, so that the file itself can be linked. */
+export interface FileBytes {
+  readonly kind: 'file';
+  readonly path: string;
+  readonly offset: number;
+  readonly size: number;
+  readonly whole: boolean;
+}
+
+export interface MemoryBytes {
+  readonly kind: 'memory';
+  readonly path: string;
+  readonly size: number;
+  readonly bytes: Uint8Array;
+}
+
+/** Tells one state of one file from any other. Link counts change the ctime, so it has no part in it. */
+export interface FileId {
+  readonly dev: bigint;
+  readonly ino: bigint;
+  readonly size: bigint;
+  readonly mtimeNs: bigint;
+}
+
+export function fileIdOf(stat: BigIntStats): FileId {
+  return { dev: stat.dev, ino: stat.ino, size: stat.size, mtimeNs: stat.mtimeNs };
+}
+
+export function sameFile(a: FileId, b: FileId): boolean {
+  return a.dev === b.dev && a.ino === b.ino && a.size === b.size && a.mtimeNs === b.mtimeNs;
+}
+
+/** The whole of a regular file; undefined when there is none. Links, devices and the like are refused, never followed. */
+export function wholeFile(path: string): FileBytes | undefined {
+  const stat = lstatSync(path, { throwIfNoEntry: false });
+  if (stat === undefined) return undefined;
+  if (!stat.isFile()) throw new ImgconvError('IO', `${path}: not a regular file`);
+  return { kind: 'file', path, offset: 0, size: stat.size, whole: true };
+}
+
+/** Opens a regular file for reading, never through a symbolic link and never waiting for a FIFO's writer. */
+export function openRegular(path: string): { fd: number; id: FileId } {
+  let fd: number;
+  try {
+    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (error) {
+    if (isErrno(error, 'ELOOP')) throw new ImgconvError('IO', `${path}: a symbolic link, not a regular file`);
+    throw asImgconvError(error);
+  }
+  const stat = fstatSync(fd, { bigint: true });
+  if (stat.isFile()) return { fd, id: fileIdOf(stat) };
+  closeSync(fd);
+  throw new ImgconvError('IO', `${path}: not a regular file`);
+}
+
+/** Fills `into` from `position`; returns how many bytes there were before the end of the file. */
+export function readFully(fd: number, into: Uint8Array, position: number): number {
+  let done = 0;
+  while (done < into.length) {
+    const count = readSync(fd, into, done, into.length - done, position + done);
+    if (count === 0) break;
+    done += count;
+  }
+  return done;
+}
+
+/** The first bytes of a blob, at most `count`: to look at, not to keep. */
+export function headOf(at: Bytes, count: number): Uint8Array {
+  if (at.kind === 'memory') return at.bytes.subarray(0, count);
+  const { fd } = openRegular(at.path);
+  try {
+    const head = new Uint8Array(Math.min(count, at.size));
+    return head.subarray(0, readFully(fd, head, at.offset));
+  } finally {
+    closeSync(fd);
+  }
+}

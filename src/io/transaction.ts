@@ -1,0 +1,103 @@
+import { spawn } from 'node:child_process';
+import { mkdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { Staging } from './staging.js';
+
+/** From so many files on, one sync of the file system costs less than one of each file. */
+const SYNC_FILESYSTEM_FROM = 24;
+
+/** Tags come after all that they need is on the disk. */
+export type Step = 'content' | 'tag';
+
+interface Rename {
+  readonly staged: string;
+  readonly path: string;
+  readonly replace: boolean;
+}
+
+/**
+ * A set of files that become visible together: written beside their places, flushed, renamed in; contents first, in
+ * the order they were added, then tags. Killed at any moment, what is visible is whole and no tag lacks its content.
+ */
+export class Transaction {
+  readonly staging: Staging;
+  readonly #renames: Record<Step, Rename[]> = { content: [], tag: [] };
+  #unflushed: string[] = [];
+  readonly #folders = new Set<string>();
+
+  constructor(staging: Staging) {
+    this.staging = staging;
+  }
+
+  /** A small file of its own content. */
+  write(path: string, bytes: Uint8Array | string, step: Step = 'content'): void {
+    const staged = this.staging.path();
+    writeFileSync(staged, bytes, { flag: 'wx' });
+    this.move(staged, path, step);
+  }
+
+  /** A file that was staged already. */
+  move(staged: string, path: string, step: Step = 'content'): void {
+    this.#unflushed.push(staged);
+    this.#renames[step].push({ staged, path, replace: false });
+  }
+
+  /** A folder that was staged with these files in it; what is at `path` is moved aside first. */
+  moveFolder(staged: string, path: string, files: readonly string[]): void {
+    this.#unflushed.push(...files, staged);
+    this.#renames.content.push({ staged, path, replace: true });
+  }
+
+  async commit(): Promise<void> {
+    const changed = new Set<string>();
+    await this.#flush(this.#unflushed.splice(0));
+    for (const step of ['content', 'tag'] as const) {
+      for (const { staged, path, replace } of this.#renames[step].splice(0)) {
+        this.#makeFolder(dirname(path), changed);
+        if (replace && statSync(path, { throwIfNoEntry: false }) !== undefined) this.staging.displace(path);
+        renameSync(staged, path);
+      }
+      await this.#flush([...changed]);
+      changed.clear();
+    }
+  }
+
+  #makeFolder(folder: string, changed: Set<string>): void {
+    changed.add(folder);
+    if (this.#folders.has(folder)) return;
+    const first = mkdirSync(folder, { recursive: true });
+    for (let made = folder; first !== undefined && made.length >= first.length; made = dirname(made)) {
+      this.#folders.add(made);
+      changed.add(dirname(made));
+    }
+    this.#folders.add(folder);
+  }
+
+  async #flush(paths: readonly string[]): Promise<void> {
+    const first = paths[0];
+    if (first === undefined) return;
+    if (paths.length >= SYNC_FILESYSTEM_FROM && (await syncFileSystem(first))) return;
+    for (const path of paths) {
+      const file = await open(path, 'r');
+      try {
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+    }
+  }
+}
+
+/** `sync -f` is syncfs(2) of coreutils 8.24 and later; Node has no call for it. False where it cannot be run. */
+function syncFileSystem(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const child = spawn('sync', ['-f', path], { stdio: 'ignore' });
+    child.on('error', () => {
+      resolve(false);
+    });
+    child.on('exit', (code) => {
+      resolve(code === 0);
+    });
+  });
+}

@@ -1,0 +1,271 @@
+import {
+  closeSync,
+  copyFileSync,
+  constants,
+  linkSync,
+  lstatSync,
+  openSync,
+  renameSync,
+  rmSync,
+} from 'node:fs';
+import { algorithmOf, type Digest } from '../model/digest.js';
+import { ImgconvError, isErrno } from '../model/errors.js';
+import type { Compression } from '../model/media-type.js';
+import { createHasher, digestOf, expectDigest, expectSize, type Expected } from './hash.js';
+import { inflate, sniffCompression } from './inflate.js';
+import { writeFully, type ScanJob } from './jobs.js';
+import type { Pool } from './pool.js';
+import { fileIdOf, headOf, openRegular, readFully, sameFile, type Bytes, type FileId } from './region.js';
+
+/** How a blob that is a file of its own gets into its place: `auto` tries the three in this order. */
+export type LinkMode = 'auto' | 'hard' | 'reflink' | 'copy';
+export type Placement = 'linked' | 'reflinked' | 'copied' | 'moved';
+
+const CHUNK = 256 * 1024;
+/** A file system or mount that cannot link or clone here; EMLINK: an inode has all the links it can have. */
+const CANNOT_LINK = ['EXDEV', 'EPERM', 'EMLINK', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EINVAL', 'EACCES'];
+
+/**
+ * A blob that cannot be reached but through its proof: each method hashes the bytes on their way, or has hashed the
+ * very inode that it links, and fails before anything is visible. Writers are given these and nothing else.
+ */
+export class VerifiedBlob {
+  readonly digest: Digest;
+  readonly size: number;
+  readonly #at: Bytes;
+  readonly #pool: Pool;
+  readonly #diffId: Digest | undefined;
+  readonly #owned: boolean;
+  readonly #onBytes: ((count: number) => void) | undefined;
+  #proof: Promise<FileId | undefined> | undefined;
+
+  private constructor(at: Bytes, expected: Expected, pool: Pool, options: BlobOptions & { owned?: boolean }) {
+    this.digest = expected.digest;
+    this.size = expected.size;
+    this.#at = at;
+    this.#pool = pool;
+    this.#diffId = options.diffId === expected.digest ? undefined : options.diffId;
+    this.#owned = options.owned ?? false;
+    this.#onBytes = options.onBytes;
+  }
+
+  /** The blob that `at` is said to hold. Nothing is read yet; only the size is compared. */
+  static at(at: Bytes, expected: Expected, pool: Pool, options: BlobOptions = {}): VerifiedBlob {
+    expectSize(expected, at.size, at.path);
+    return new VerifiedBlob(at, expected, pool, options);
+  }
+
+  /** Bytes made here and held in memory. */
+  static of(bytes: Uint8Array, digest: Digest, pool: Pool, name: string): VerifiedBlob {
+    const at = { kind: 'memory', path: name, size: bytes.length, bytes } as const;
+    return VerifiedBlob.at(at, { digest, size: bytes.length }, pool);
+  }
+
+  /**
+   * Writes a stream to a new file, hashing it on the way; the blob that comes of it is moved, not copied, into its
+   * place.
+   */
+  static async staged(
+    chunks: AsyncIterable<Uint8Array>,
+    write: (chunk: Uint8Array) => void,
+    path: string,
+    pool: Pool,
+  ): Promise<VerifiedBlob> {
+    const hasher = createHasher('sha256');
+    let size = 0;
+    for await (const chunk of chunks) {
+      hasher.update(chunk);
+      write(chunk);
+      size += chunk.length;
+    }
+    const at = { kind: 'file', path, offset: 0, size, whole: true } as const;
+    const blob = new VerifiedBlob(at, { digest: hasher.digest(), size }, pool, { owned: true });
+    blob.#proof = Promise.resolve(fileIdOf(lstatSync(path, { bigint: true })));
+    return blob;
+  }
+
+  /** Where the bytes come from, for messages. */
+  get path(): string {
+    return this.#at.path;
+  }
+
+  /** True when the bytes are a file of their own, which could be linked. */
+  get isFile(): boolean {
+    return this.#at.kind === 'file' && this.#at.whole;
+  }
+
+  /** Hashes the bytes where they lie, once. @throws ImgconvError DIGEST_MISMATCH */
+  async prove(): Promise<void> {
+    await this.#prove();
+  }
+
+  #prove(): Promise<FileId | undefined> {
+    return (this.#proof ??= this.#scan());
+  }
+
+  /** Reads, hashes and with `to` writes the bytes; compressed layers of archives are also proved as what they unpack to. */
+  async #scan(to?: ScanJob['to']): Promise<FileId | undefined> {
+    const at = this.#at;
+    if (this.#diffId !== undefined) await this.#proveDiffId(this.#diffId);
+    if (at.kind === 'memory') {
+      expectDigest(this, { digest: digestOf(at.bytes, algorithmOf(this.digest)), size: at.size }, at.path);
+      if (to === undefined) return undefined;
+      const fd = openSync(to.path, to.flags, 0o644);
+      try {
+        writeFully(fd, at.bytes, to.position);
+      } finally {
+        closeSync(fd);
+      }
+      return undefined;
+    }
+    const job: ScanJob = { kind: 'scan', from: at, algorithm: algorithmOf(this.digest), to };
+    const { digest, id } = await this.#pool.scan(job, this.#onBytes);
+    expectDigest(this, { digest, size: at.size }, at.path);
+    return id;
+  }
+
+  async #proveDiffId(diffId: Digest): Promise<void> {
+    const hasher = createHasher(algorithmOf(diffId));
+    let size = 0;
+    for await (const chunk of this.uncompressed()) {
+      hasher.update(chunk);
+      size += chunk.length;
+    }
+    expectDigest(
+      { digest: diffId, size },
+      { digest: hasher.digest(), size },
+      `${this.path}: decompressed layer`,
+    );
+  }
+
+  /**
+   * Puts the blob at `path`, which must not exist and must be a staged name: it is renamed into its place later.
+   * @throws ImgconvError DIGEST_MISMATCH, SOURCE_CHANGED; IO when `mode` asks for a link that cannot be made
+   */
+  async place(path: string, mode: LinkMode): Promise<Placement> {
+    const at = this.#at;
+    if (this.#owned) {
+      renameSync(at.path, path);
+      return 'moved';
+    }
+    if (at.kind === 'file' && at.whole && mode !== 'copy') {
+      if (mode !== 'reflink' && (await this.#link(path, mode))) return 'linked';
+      if (mode !== 'hard' && (await this.#reflink(path, mode))) return 'reflinked';
+    }
+    try {
+      await this.#scan({ path, position: 0, flags: 'wx' });
+    } catch (error) {
+      rmSync(path, { force: true });
+      throw error;
+    }
+    return 'copied';
+  }
+
+  async #link(path: string, mode: LinkMode): Promise<boolean> {
+    const proven = await this.#prove();
+    try {
+      linkSync(this.path, path);
+    } catch (error) {
+      if (mode === 'auto' && isErrno(error, ...CANNOT_LINK)) return false;
+      throw cannotLink('hard', this.path, error);
+    }
+    if (proven !== undefined && sameFile(proven, fileIdOf(lstatSync(path, { bigint: true })))) return true;
+    rmSync(path);
+    throw new ImgconvError('SOURCE_CHANGED', `${this.path}: replaced or written to after it was verified`);
+  }
+
+  async #reflink(path: string, mode: LinkMode): Promise<boolean> {
+    try {
+      copyFileSync(this.path, path, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE_FORCE);
+    } catch (error) {
+      rmSync(path, { force: true });
+      if (mode === 'auto' && isErrno(error, ...CANNOT_LINK, 'ENOTTY')) return false;
+      throw cannotLink('reflink', this.path, error);
+    }
+    const { digest, size } = this;
+    await VerifiedBlob.at(
+      { ...this.#at, path },
+      { digest, size },
+      this.#pool,
+      this.#diffId ? { diffId: this.#diffId } : {},
+    ).prove();
+    return true;
+  }
+
+  /** Writes the bytes into an open-ended file from `position`; they must not be made visible if this fails. */
+  async writeInto(path: string, position: number): Promise<void> {
+    await this.#scan({ path, position, flags: 'r+' });
+  }
+
+  /** The bytes as a stream that throws at its end, or when left early, unless all of them were right. */
+  async *chunks(): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+    const at = this.#at;
+    const hasher = createHasher(algorithmOf(this.digest));
+    let done = 0;
+    try {
+      for (const chunk of at.kind === 'memory'
+        ? [new Uint8Array(at.bytes)]
+        : fileChunks(at.path, at.offset, at.size)) {
+        hasher.update(chunk);
+        done += chunk.length;
+        this.#onBytes?.(chunk.length);
+        yield chunk;
+        // Reading is synchronous: let timers, signals and the other streams have their turn.
+        await new Promise(setImmediate);
+      }
+    } finally {
+      expectDigest(this, { digest: hasher.digest(), size: done }, at.path);
+    }
+  }
+
+  /** The layer's tar, decompressed if it is compressed; what `chunks` promises holds for what it is made of. */
+  async *uncompressed(): AsyncGenerator<Uint8Array> {
+    yield* inflate(this.chunks(), this.compression(), this.path);
+  }
+
+  /** How the bytes are compressed, by their first four. */
+  compression(): Compression {
+    return sniffCompression(headOf(this.#at, 4));
+  }
+
+  /** All bytes at once. @throws ImgconvError MANIFEST_INVALID when there are more than `limit` */
+  async read(limit: number): Promise<Uint8Array> {
+    if (this.size > limit)
+      throw new ImgconvError(
+        'MANIFEST_INVALID',
+        `${this.path}: ${this.size} bytes, more than ${limit} are not read`,
+      );
+    const parts: Uint8Array[] = [];
+    for await (const chunk of this.chunks()) parts.push(chunk);
+    return Buffer.concat(parts);
+  }
+}
+
+export interface BlobOptions {
+  /** What the blob must unpack to, where the source says so. */
+  readonly diffId?: Digest | undefined;
+  readonly onBytes?: ((count: number) => void) | undefined;
+}
+
+function* fileChunks(path: string, offset: number, size: number): Generator<Uint8Array<ArrayBuffer>> {
+  const { fd } = openRegular(path);
+  try {
+    for (let done = 0; done < size;) {
+      const chunk = new Uint8Array(Math.min(CHUNK, size - done));
+      const count = readFully(fd, chunk, offset + done);
+      if (count < chunk.length)
+        throw new ImgconvError('SOURCE_CHANGED', `${path}: changed or shrank while it was read`);
+      yield chunk;
+      done += count;
+    }
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function cannotLink(how: string, path: string, cause: unknown): ImgconvError {
+  return new ImgconvError('IO', `${path}: no ${how} link can be made: ${String(cause)}`, {
+    cause,
+    hint: '--link auto falls back to copying',
+  });
+}

@@ -1,0 +1,31 @@
+import { z } from 'zod';
+import { digestSchema, optional } from './descriptor.js';
+import type { Digest } from './digest.js';
+import { parseJson, parseWith } from './json.js';
+import type { Platform } from './platform.js';
+
+/** The part of an image config (OCI image-spec config.md) that conversion depends on. */
+export interface ImageConfig {
+  readonly platform: Platform | undefined;
+  /** Digests of the uncompressed layers, lowest first. */
+  readonly diffIds: readonly Digest[];
+}
+
+const configSchema = z.object({
+  os: optional(z.string()),
+  architecture: optional(z.string()),
+  variant: optional(z.string()),
+  rootfs: z.object({
+    type: optional(z.literal('layers', { error: 'only rootfs of type "layers" is known' })),
+    diff_ids: optional(z.array(digestSchema)),
+  }),
+});
+
+/** @throws ImgconvError MANIFEST_INVALID when the config is not an object with a rootfs, as `docker load` asks for. */
+export function parseConfig(bytes: Uint8Array, where: string): ImageConfig {
+  const { os, architecture, variant, rootfs } = parseWith(configSchema, parseJson(bytes, where), where);
+  return {
+    platform: os && architecture ? { os, architecture, variant: variant || undefined } : undefined,
+    diffIds: rootfs.diff_ids ?? [],
+  };
+}

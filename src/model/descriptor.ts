@@ -1,0 +1,35 @@
+import { z } from 'zod';
+import { isDigest, type Digest } from './digest.js';
+import type { Platform } from './platform.js';
+
+/** OCI image-spec descriptor.md: how anything names bytes. `size` is in bytes. */
+export interface Descriptor {
+  readonly mediaType: string;
+  readonly digest: Digest;
+  readonly size: number;
+  readonly urls?: readonly string[] | undefined;
+  readonly annotations?: Readonly<Record<string, string>> | undefined;
+  readonly platform?: Platform | undefined;
+  readonly artifactType?: string | undefined;
+}
+
+export const digestSchema = z
+  .string()
+  .refine((text): text is Digest => isDigest(text), { message: 'not a sha256, sha384 or sha512 digest' });
+
+/** Docker manifests may say `null` where OCI leaves a field out. */
+export function optional<T extends z.ZodType>(schema: T) {
+  return schema.nullish().transform((value) => value ?? undefined);
+}
+
+export const annotationsSchema = optional(z.record(z.string(), z.string()));
+
+export const descriptorSchema = z.object({
+  mediaType: z.string().min(1).max(255),
+  digest: digestSchema,
+  size: z.int().nonnegative(),
+  urls: optional(z.array(z.string())),
+  annotations: annotationsSchema,
+  platform: optional(z.object({ os: z.string(), architecture: z.string(), variant: optional(z.string()) })),
+  artifactType: optional(z.string()),
+});

@@ -1,0 +1,165 @@
+import { z } from 'zod';
+import {
+  annotationsSchema,
+  descriptorSchema,
+  digestSchema,
+  optional,
+  type Descriptor,
+} from './descriptor.js';
+import type { Digest } from './digest.js';
+import { ImgconvError } from './errors.js';
+import { isObject, parseJson, parseWith } from './json.js';
+import {
+  DOCKER_MANIFEST,
+  DOCKER_SCHEMA1,
+  DOCKER_SCHEMA1_SIGNED,
+  isImageConfig,
+  isIndexType,
+  isSchema1Type,
+  OCI_INDEX,
+  OCI_MANIFEST,
+} from './media-type.js';
+
+/** What a manifest says. Its bytes stay the truth (`ManifestNode.bytes`); this is a view of them. */
+export type Manifest = ImageManifest | Index | Schema1;
+
+export interface ImageManifest {
+  readonly kind: 'image';
+  readonly mediaType: string;
+  readonly config: Descriptor;
+  readonly layers: readonly Descriptor[];
+  readonly subject?: Descriptor | undefined;
+  readonly artifactType?: string | undefined;
+  readonly annotations?: Readonly<Record<string, string>> | undefined;
+}
+
+export interface Index {
+  readonly kind: 'index';
+  readonly mediaType: string;
+  readonly manifests: readonly Descriptor[];
+  readonly subject?: Descriptor | undefined;
+  readonly annotations?: Readonly<Record<string, string>> | undefined;
+}
+
+/** Docker image manifest v2 schema 1: layers by digest alone, no config, no sizes. */
+export interface Schema1 {
+  readonly kind: 'schema1';
+  readonly mediaType: string;
+  readonly layers: readonly Digest[];
+}
+
+/** A manifest whose bytes were proved against its digest, with the manifests that it names. */
+export interface ManifestNode {
+  readonly descriptor: Descriptor;
+  readonly bytes: Uint8Array;
+  readonly manifest: Manifest;
+  /** Members of an index, in its order; one the source lacks is not there (see `absent`). */
+  readonly children: readonly ManifestNode[];
+  /** Members of an index that the source lacks and the user chose to do without. */
+  readonly absent: readonly Descriptor[];
+}
+
+const imageSchema = z.object({
+  config: descriptorSchema,
+  layers: z.array(descriptorSchema),
+  subject: optional(descriptorSchema),
+  artifactType: optional(z.string()),
+  annotations: annotationsSchema,
+});
+const indexSchema = z.object({
+  manifests: z.array(descriptorSchema),
+  subject: optional(descriptorSchema),
+  annotations: annotationsSchema,
+});
+const schema1Schema = z.object({
+  schemaVersion: z.literal(1),
+  fsLayers: z.array(z.object({ blobSum: digestSchema })),
+});
+
+/** The media type that a manifest of this shape has: what it says of itself, else what its fields show. */
+function mediaTypeOf(raw: Record<string, unknown>, where: string): string {
+  if (typeof raw['mediaType'] === 'string') return raw['mediaType'];
+  if (raw['schemaVersion'] === 1) return 'signatures' in raw ? DOCKER_SCHEMA1_SIGNED : DOCKER_SCHEMA1;
+  if ('manifests' in raw) return OCI_INDEX;
+  if ('config' in raw && 'layers' in raw) return OCI_MANIFEST;
+  throw new ImgconvError('MANIFEST_INVALID', `${where}: neither an image manifest nor an index`);
+}
+
+/**
+ * A view of a manifest's bytes. `expected` is the media type of the descriptor that led here, if one did.
+ * Fields of the other kind are refused: a document that is an index to one reader and an image to another is an
+ * attack (CVE-2021-41190, https://github.com/opencontainers/image-spec/security/advisories/GHSA-77vh-xpmg-72qh).
+ * @throws ImgconvError MANIFEST_INVALID, FORMAT_UNSUPPORTED
+ */
+export function parseManifest(bytes: Uint8Array, where: string, expected?: string): Manifest {
+  const raw = parseJson(bytes, where);
+  if (!isObject(raw)) throw new ImgconvError('MANIFEST_INVALID', `${where}: not a JSON object`);
+  const mediaType = mediaTypeOf(raw, where);
+  if (
+    expected !== undefined &&
+    expected !== mediaType &&
+    !(isSchema1Type(expected) && isSchema1Type(mediaType))
+  ) {
+    throw new ImgconvError(
+      'MANIFEST_INVALID',
+      `${where}: its descriptor says ${expected}, it says ${mediaType}`,
+    );
+  }
+  const refuse = (...fields: string[]) => {
+    const field = fields.find((name) => name in raw);
+    if (field !== undefined)
+      throw new ImgconvError('MANIFEST_INVALID', `${where}: a ${mediaType} must not have "${field}"`);
+  };
+  if (isIndexType(mediaType)) {
+    refuse('layers', 'config', 'fsLayers');
+    return { kind: 'index', mediaType, ...parseWith(indexSchema, raw, where) };
+  }
+  if (mediaType === OCI_MANIFEST || mediaType === DOCKER_MANIFEST) {
+    refuse('manifests', 'fsLayers');
+    return { kind: 'image', mediaType, ...parseWith(imageSchema, raw, where) };
+  }
+  if (isSchema1Type(mediaType)) {
+    refuse('manifests', 'config', 'layers');
+    const { fsLayers } = parseWith(schema1Schema, raw, where);
+    return { kind: 'schema1', mediaType, layers: fsLayers.map((layer) => layer.blobSum) };
+  }
+  throw new ImgconvError('FORMAT_UNSUPPORTED', `${where}: no manifest that imgconv knows: ${mediaType}`);
+}
+
+const jwsSchema = z.object({
+  signatures: z.array(z.object({ protected: z.string() })).min(1),
+});
+const protectedSchema = z.object({ formatLength: z.int().nonnegative(), formatTail: z.string() });
+
+/**
+ * The bytes whose digest names a manifest: for a signed schema 1 manifest what was signed, cut at `formatLength`
+ * and closed by `formatTail` (docker/libtrust jsonsign.go), for any other all of them.
+ */
+export function manifestPayload(bytes: Uint8Array, where: string): Uint8Array {
+  if (!Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).includes('"signatures"')) return bytes;
+  const raw = parseJson(bytes, where);
+  if (!isObject(raw) || raw['schemaVersion'] !== 1 || !('signatures' in raw)) return bytes;
+  const first = parseWith(jwsSchema, raw, where).signatures[0];
+  const header = parseJson(
+    Buffer.from(first?.protected ?? '', 'base64url'),
+    `${where}: signatures.0.protected`,
+  );
+  const { formatLength, formatTail } = parseWith(protectedSchema, header, `${where}: signatures.0.protected`);
+  if (formatLength > bytes.length)
+    throw new ImgconvError('MANIFEST_INVALID', `${where}: signed length ${formatLength} is past its end`);
+  return Buffer.concat([bytes.subarray(0, formatLength), Buffer.from(formatTail, 'base64url')]);
+}
+
+/** All manifests under and with `node`, members before the index that names them, each digest once. */
+export function manifestsOf(node: ManifestNode, seen = new Map<Digest, ManifestNode>()): ManifestNode[] {
+  if (!seen.has(node.descriptor.digest)) {
+    for (const child of node.children) manifestsOf(child, seen);
+    seen.set(node.descriptor.digest, node);
+  }
+  return [...seen.values()];
+}
+
+/** True when engines can run this image: its config is an image's, not an artifact's. */
+export function isContainerImage(node: ManifestNode): boolean {
+  return node.manifest.kind === 'image' && isImageConfig(node.manifest.config.mediaType);
+}

@@ -1,0 +1,67 @@
+import { existsSync } from 'node:fs';
+import type { Place } from '../formats/table.js';
+import type { Pool } from '../io/pool.js';
+import { VerifiedBlob } from '../io/verified-blob.js';
+import { parseConfig } from '../model/config.js';
+import type { Digest } from '../model/digest.js';
+import { MAX_CONFIG } from '../model/json.js';
+import { isContainerImage, manifestsOf, type ManifestNode } from '../model/manifest.js';
+import { layerCompressionOf } from '../model/media-type.js';
+import { changedLayers, type CompressionOptions, type KnownForms } from './recompress.js';
+import { readTree } from './resolve.js';
+
+/**
+ * Layers that the destination holds compressed: its own manifests and configs, each proved by its digest, say which
+ * blob unpacks to which diffID. The blob is hashed before it is used; what cannot be read is passed over.
+ */
+export async function knownForms(
+  place: Place,
+  roots: readonly ManifestNode[],
+  options: CompressionOptions,
+  pool: Pool,
+): Promise<KnownForms> {
+  const wanted = new Set(roots.flatMap((root) => changedLayers(root, options)).map(({ digest }) => digest));
+  const forms = new Map<
+    Digest,
+    { descriptor: { mediaType: string; digest: Digest; size: number }; blob: VerifiedBlob }
+  >();
+  if (wanted.size === 0 || !existsSync(place.path) || !place.format.recognises(place.path)) return forms;
+  const reader = await place.format.open(place.path, { pool });
+  const seen = new Set<Digest>();
+  try {
+    for await (const image of reader.images({ untagged: false })) {
+      if ('error' in image || seen.has(image.digest)) continue;
+      seen.add(image.digest);
+      try {
+        for (const { manifest } of manifestsOf(await readTree(image)).filter(isContainerImage)) {
+          if (manifest.kind !== 'image' || seen.has(manifest.config.digest)) continue;
+          seen.add(manifest.config.digest);
+          const at = image.locate(manifest.config.digest, 'blob');
+          if (at === undefined) continue;
+          const config = await VerifiedBlob.at(at, manifest.config, pool).read(MAX_CONFIG);
+          const { diffIds } = parseConfig(config, at.path);
+          if (diffIds.length !== manifest.layers.length) continue;
+          for (const [i, descriptor] of manifest.layers.entries()) {
+            const diffId = diffIds[i];
+            if (diffId === undefined || !wanted.has(diffId) || forms.has(diffId)) continue;
+            if (layerCompressionOf(descriptor.mediaType) !== options.compression) continue;
+            const layer = image.locate(descriptor.digest, 'blob');
+            if (layer?.size !== descriptor.size) continue;
+            const blob = VerifiedBlob.at(layer, descriptor, pool);
+            try {
+              await blob.prove();
+              forms.set(diffId, { descriptor, blob });
+            } catch {
+              // A damaged blob is no form of anything: the layer is compressed anew.
+            }
+          }
+        }
+      } catch {
+        // An image that cannot be read says nothing of layers.
+      }
+    }
+  } finally {
+    await reader.close();
+  }
+  return forms;
+}

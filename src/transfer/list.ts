@@ -1,0 +1,185 @@
+import type { SourceImage } from '../formats/format.js';
+import type { Place } from '../formats/table.js';
+import { Pool } from '../io/pool.js';
+import { VerifiedBlob } from '../io/verified-blob.js';
+import type { Digest } from '../model/digest.js';
+import { asImgconvError, type ImgconvError } from '../model/errors.js';
+import { isObject, MAX_CONFIG, parseJson } from '../model/json.js';
+import { isContainerImage, manifestsOf, type ManifestNode } from '../model/manifest.js';
+import { platformText } from '../model/platform.js';
+import { platformOf, readTree } from './resolve.js';
+import { select, wantsUntagged, type Selector } from './select.js';
+
+/** One image as `ls` shows it. */
+export interface ListedImage {
+  readonly name: string | undefined;
+  readonly digest: Digest | undefined;
+  /** `artifact`: a manifest whose config is no container image's, such as a Helm chart. */
+  readonly kind: 'image' | 'index' | 'artifact' | 'schema1' | undefined;
+  readonly platforms: readonly string[];
+  /** Of all its blobs as its manifests say, each counted once, in bytes. */
+  readonly size: number | undefined;
+  readonly error: ImgconvError | undefined;
+}
+
+/** Lists a place, manifests proved, other blobs not read. What cannot be read has an `error`. */
+export async function* listImages(
+  place: Place,
+  selectors: readonly Selector[] = [],
+): AsyncGenerator<ListedImage> {
+  await using pool = new Pool();
+  const reader = await place.format.open(place.path, { pool });
+  try {
+    const images = reader.images({ untagged: wantsUntagged(selectors) });
+    const chosen = selectors.length === 0 ? undefined : await select(images, selectors);
+    for (const { error, selector } of chosen?.unmatched ?? [])
+      yield {
+        name: selector.text,
+        digest: undefined,
+        kind: undefined,
+        platforms: [],
+        size: undefined,
+        error,
+      };
+    for await (const image of chosen?.selected.map((one) => one.image) ?? images) {
+      if ('error' in image) {
+        yield {
+          name: image.name,
+          digest: undefined,
+          kind: undefined,
+          platforms: [],
+          size: undefined,
+          error: image.error,
+        };
+        continue;
+      }
+      yield await listed(image, pool);
+    }
+  } finally {
+    await reader.close();
+  }
+}
+
+async function listed(image: SourceImage, pool: Pool): Promise<ListedImage> {
+  const { name, digest } = image;
+  try {
+    const root = await readTree(image);
+    const platforms = new Set<string>();
+    for (const node of manifestsOf(root)) {
+      const platform = await platformOf(image, node, pool).catch(() => undefined);
+      if (platform !== undefined && platform.os !== 'unknown') platforms.add(platformText(platform));
+    }
+    for (const node of manifestsOf(root)) {
+      for (const { platform } of node.absent)
+        if (platform !== undefined) platforms.add(platformText(platform));
+    }
+    return {
+      name,
+      digest,
+      kind: kindOf(root),
+      platforms: [...platforms],
+      size: sizeOf(root),
+      error: undefined,
+    };
+  } catch (error) {
+    return {
+      name,
+      digest,
+      kind: undefined,
+      platforms: [],
+      size: undefined,
+      error: asImgconvError(error, image.where),
+    };
+  }
+}
+
+function kindOf(root: ManifestNode): ListedImage['kind'] {
+  if (root.manifest.kind !== 'image') return root.manifest.kind;
+  return isContainerImage(root) ? 'image' : 'artifact';
+}
+
+function sizeOf(root: ManifestNode): number {
+  const sizes = new Map<Digest, number>();
+  for (const { descriptor, manifest } of manifestsOf(root)) {
+    sizes.set(descriptor.digest, descriptor.size);
+    if (manifest.kind === 'image')
+      for (const { digest, size } of [manifest.config, ...manifest.layers]) sizes.set(digest, size);
+  }
+  return [...sizes.values()].reduce((sum, size) => sum + size, 0);
+}
+
+/** All that an image's manifests and configs say, as one document. */
+export interface ImageDetails {
+  readonly name: string | undefined;
+  readonly digest: Digest;
+  readonly mediaType: string;
+  readonly size: number;
+  readonly manifests: readonly ManifestDetails[];
+}
+
+interface ManifestDetails {
+  readonly digest: Digest;
+  readonly mediaType: string;
+  readonly platform: string | undefined;
+  /** The digest of the config: what engines call the image ID. */
+  readonly imageId: Digest | undefined;
+  readonly layers: readonly { mediaType: string; digest: Digest; size: number; present: boolean }[];
+  /** The manifest as it is. */
+  readonly manifest: unknown;
+  /** The image config as it is; undefined for artifacts and when the place lacks it. */
+  readonly config: unknown;
+}
+
+/** @throws ImgconvError for the first image that cannot be read or found */
+export async function* inspectImages(
+  place: Place,
+  selectors: readonly Selector[] = [],
+): AsyncGenerator<ImageDetails> {
+  await using pool = new Pool();
+  const reader = await place.format.open(place.path, { pool });
+  try {
+    const { selected, unmatched } = await select(
+      reader.images({ untagged: wantsUntagged(selectors) }),
+      selectors,
+    );
+    if (unmatched[0] !== undefined) throw unmatched[0].error;
+    for (const { image } of selected) {
+      if ('error' in image) throw image.error;
+      const root = await readTree(image);
+      const manifests: ManifestDetails[] = [];
+      for (const node of manifestsOf(root)) manifests.push(await detailsOf(image, node, pool));
+      const { digest, mediaType } = root.descriptor;
+      yield { name: image.name, digest, mediaType, size: sizeOf(root), manifests };
+    }
+  } finally {
+    await reader.close();
+  }
+}
+
+async function detailsOf(image: SourceImage, node: ManifestNode, pool: Pool): Promise<ManifestDetails> {
+  const { descriptor, manifest, bytes } = node;
+  const platform = await platformOf(image, node, pool);
+  const container = manifest.kind === 'image' && isContainerImage(node);
+  const at = container ? image.locate(manifest.config.digest, 'blob') : undefined;
+  const config =
+    at === undefined || manifest.kind !== 'image'
+      ? undefined
+      : parseJson(await VerifiedBlob.at(at, manifest.config, pool).read(MAX_CONFIG), at.path);
+  return {
+    digest: descriptor.digest,
+    mediaType: descriptor.mediaType,
+    platform: platform === undefined ? undefined : platformText(platform),
+    imageId: container ? manifest.config.digest : undefined,
+    layers:
+      manifest.kind !== 'image'
+        ? []
+        : manifest.layers.map(({ mediaType, digest, size }) => ({
+            mediaType,
+            digest,
+            size,
+            present: image.locate(digest, 'blob') !== undefined,
+          })),
+    manifest: parseJson(bytes, image.where),
+    config: isObject(config) ? config : undefined,
+  };
+}

@@ -1,0 +1,90 @@
+import type { Traits } from '../formats/format.js';
+import { ImgconvError } from '../model/errors.js';
+import {
+  isRepository,
+  parseReference,
+  splitHost,
+  splitReference,
+  type Reference,
+} from '../model/reference.js';
+
+/** How names of a source become names of a target; applied in this order. */
+export interface NameOptions {
+  /** `FROM=TO`: a repository, or the first components of one; with its host or without. */
+  readonly rename?: readonly string[] | undefined;
+  readonly stripPrefix?: string | undefined;
+  readonly addPrefix?: string | undefined;
+  /** Keeps the registry's host in names that would drop it. */
+  readonly scoped?: boolean | undefined;
+}
+
+export interface TargetName {
+  readonly reference: Reference;
+  readonly notes: readonly string[];
+}
+
+/** The rest of `name` after `prefix`, in whole components: '' for all of it, undefined when it does not begin so. */
+function after(name: string, prefix: string): string | undefined {
+  if (name === prefix) return '';
+  return name.startsWith(`${prefix}/`) ? name.slice(prefix.length + 1) : undefined;
+}
+
+/** @throws ImgconvError USAGE */
+export function parseRename(text: string): { from: string; to: string } {
+  const [from, to, ...rest] = text.split('=');
+  if (!from || !to || rest.length > 0 || !isRepository(splitHost(to).repository))
+    throw new ImgconvError('USAGE', `--rename ${text}: not FROM=TO`, {
+      hint: 'for example --rename demo=team/demo',
+    });
+  return { from, to };
+}
+
+function renamed(name: string, renames: readonly string[]): string {
+  for (const { from, to } of renames.map(parseRename)) {
+    for (const candidate of new Set([name, splitHost(name).repository])) {
+      const rest = after(candidate, from);
+      if (rest !== undefined) return rest === '' ? to : `${to}/${rest}`;
+    }
+  }
+  return name;
+}
+
+/**
+ * The name that an image gets. `chosen` says that the user wrote it for this very image, so that no mapping applies.
+ * @throws ImgconvError NAME_INVALID when what comes out is no reference
+ */
+export function targetName(
+  source: string,
+  chosen: boolean,
+  options: NameOptions,
+  traits: Traits,
+): TargetName {
+  const { name, tag, digest } = splitReference(source);
+  const mapped = chosen ? name : renamed(name, options.rename ?? []);
+  const notes: string[] = [];
+  let { host, repository } = splitHost(mapped);
+  if (host !== undefined && traits.dropsHost) {
+    if (!options.scoped) host = undefined;
+    else if (host.includes(':') && !traits.takesPort) {
+      notes.push(`the host ${host} is left out: a repository path in registry storage cannot hold a port`);
+      host = undefined;
+    }
+  }
+  if (!chosen && options.stripPrefix !== undefined) {
+    const prefix = options.stripPrefix.replace(/\/+$/, '');
+    repository = after(repository, prefix) ?? after(repository, splitHost(prefix).repository) ?? repository;
+  }
+  if (!chosen && options.addPrefix !== undefined)
+    repository = `${options.addPrefix.replace(/\/+$/, '')}/${repository}`;
+  if (host !== undefined && traits.dropsHost && !traits.takesPort) {
+    repository = `${host}/${repository}`;
+    host = undefined;
+  }
+  const suffix = tag !== undefined ? `:${tag}` : digest !== undefined ? `@${digest}` : ':latest';
+  // Without a host, a first component such as `docker.io` belongs to the repository: a stand-in keeps it there.
+  const standIn = traits.dropsHost && host === undefined;
+  const reference = parseReference(
+    `${standIn ? 'localhost/' : host === undefined ? '' : `${host}/`}${repository}${suffix}`,
+  );
+  return { reference: standIn ? { ...reference, host: undefined } : reference, notes };
+}

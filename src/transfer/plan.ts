@@ -1,0 +1,69 @@
+import { existsSync, statfsSync, statSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import type { ImageWriter } from '../formats/format.js';
+import type { LinkMode } from '../io/verified-blob.js';
+import type { Digest } from '../model/digest.js';
+import { ImgconvError } from '../model/errors.js';
+import type { Reference } from '../model/reference.js';
+import { changedLayers, type CompressionOptions } from './recompress.js';
+import { Counter, type Plan } from './report.js';
+import type { Closure } from './resolve.js';
+
+/** What gzip makes of layers, roughly; running out of space later harms nothing, refusing what would fit does. */
+const GZIP_RATIO = 0.5;
+
+function existing(path: string): string {
+  const full = resolve(path);
+  return existsSync(full) ? full : existing(dirname(full));
+}
+
+/** Counts each blob once, as the run will place it. Reads nothing but sizes. */
+export function planOf(
+  images: readonly { readonly name: Reference; readonly closure: Closure }[],
+  target: string,
+  writer: ImageWriter,
+  link: LinkMode,
+  compression: CompressionOptions,
+): Plan {
+  const place = existing(target);
+  const device = statSync(place).dev;
+  const space = statfsSync(place);
+  const counter = new Counter();
+  const seen = new Set<Digest>();
+  const devices = new Map<string, boolean>();
+  const sameDevice = (path: string) => {
+    const folder = dirname(path);
+    const known = devices.get(folder) ?? statSync(path, { throwIfNoEntry: false })?.dev === device;
+    devices.set(folder, known);
+    return known;
+  };
+  for (const { name, closure } of images) {
+    const compressed = new Set(changedLayers(closure.root, compression).map(({ digest }) => digest));
+    for (const [digest, blob] of closure.blobs) {
+      if (seen.has(digest)) continue;
+      seen.add(digest);
+      if (compressed.has(digest)) counter.add('compress', blob.size);
+      else if (writer.holds(name, blob)) counter.add('present', blob.size);
+      else if (writer.links && (link === 'auto' || link === 'hard') && blob.isFile && sameDevice(blob.path))
+        counter.add('link', blob.size);
+      else counter.add('copy', blob.size);
+    }
+  }
+  return {
+    images: images.length,
+    link: counter.of('link'),
+    copy: counter.of('copy'),
+    compress: counter.of('compress'),
+    present: counter.of('present'),
+    bytesNeeded: counter.of('copy').bytes + Math.ceil(counter.of('compress').bytes * GZIP_RATIO),
+    bytesFree: space.bavail * space.bsize,
+  };
+}
+
+/** @throws ImgconvError NO_SPACE */
+export function expectSpace({ bytesNeeded, bytesFree }: Plan, target: string): void {
+  if (bytesNeeded <= bytesFree) return;
+  throw new ImgconvError('NO_SPACE', `${target}: ${bytesNeeded} bytes needed, ${bytesFree} free`, {
+    hint: 'nothing was written; free some space, or convert fewer images at a time',
+  });
+}

@@ -1,0 +1,66 @@
+import type { Put } from '../io/blob-shelf.js';
+import type { ImgconvError } from '../model/errors.js';
+
+export interface ImageReport {
+  /** As the source has it, or as the user asked for it. */
+  readonly source: string;
+  /** The name in the target; undefined when it came to none. */
+  readonly name: string | undefined;
+  /** Of the root manifest or index: in the source, and in the target. */
+  readonly sourceDigest: string | undefined;
+  readonly digest: string | undefined;
+  readonly status: 'written' | 'unchanged' | 'planned' | 'failed' | 'skipped';
+  readonly notes: readonly string[];
+  readonly error: ImgconvError | undefined;
+}
+
+export interface Count {
+  readonly blobs: number;
+  readonly bytes: number;
+}
+
+export type Tally = Readonly<Record<Put | 'compressed' | 'reused', Count>>;
+
+export interface Report {
+  readonly images: readonly ImageReport[];
+  readonly tally: Tally;
+  readonly plan: Plan | undefined;
+}
+
+/** What a run would do: counts of blobs, and bytes of the destination's file system. */
+export interface Plan {
+  readonly images: number;
+  readonly link: Count;
+  readonly copy: Count;
+  readonly compress: Count;
+  readonly present: Count;
+  /** Compressed layers are counted as half of their size: how small they get is known afterwards. */
+  readonly bytesNeeded: number;
+  readonly bytesFree: number;
+}
+
+export class Counter {
+  readonly #counts = new Map<string, Count>();
+
+  add(kind: string, bytes: number): void {
+    const { blobs, bytes: before } = this.of(kind);
+    this.#counts.set(kind, { blobs: blobs + 1, bytes: before + bytes });
+  }
+
+  of(kind: string): Count {
+    return this.#counts.get(kind) ?? { blobs: 0, bytes: 0 };
+  }
+
+  tally(): Tally {
+    const { linked, reflinked, copied, moved, present, compressed, reused } = Object.fromEntries(
+      KINDS.map((kind) => [kind, this.of(kind)]),
+    ) as Tally;
+    return { linked, reflinked, copied, moved, present, compressed, reused };
+  }
+}
+
+const KINDS = ['linked', 'reflinked', 'copied', 'moved', 'present', 'compressed', 'reused'] as const;
+
+export function failedImages(report: Report): readonly ImageReport[] {
+  return report.images.filter(({ status }) => status === 'failed');
+}

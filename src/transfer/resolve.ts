@@ -1,0 +1,190 @@
+import type { SourceImage } from '../formats/format.js';
+import { expectDigest } from '../io/hash.js';
+import { digestOf } from '../io/hash.js';
+import type { Pool } from '../io/pool.js';
+import { headOf, type Bytes } from '../io/region.js';
+import { VerifiedBlob } from '../io/verified-blob.js';
+import { parseConfig } from '../model/config.js';
+import type { Descriptor } from '../model/descriptor.js';
+import { algorithmOf, type Digest } from '../model/digest.js';
+import { ImgconvError } from '../model/errors.js';
+import { MAX_CONFIG, MAX_MANIFEST } from '../model/json.js';
+import {
+  isContainerImage,
+  manifestPayload,
+  manifestsOf,
+  parseManifest,
+  type ManifestNode,
+} from '../model/manifest.js';
+import { isForeignLayer, layerCompressionOf } from '../model/media-type.js';
+import { platformText, type Platform } from '../model/platform.js';
+
+/** Indexes nest in practice once; this bounds hostile ones. */
+const MAX_NESTING = 8;
+/** All manifests of one image together: they are held in memory. */
+const MAX_TREE = 64 * 1024 * 1024;
+
+/** Reads an image's manifests, each proved against its digest; members that the source lacks are `absent`. */
+export async function readTree(source: SourceImage): Promise<ManifestNode> {
+  let total = 0;
+  const known = new Map<Digest, ManifestNode | undefined>();
+  const read = async (
+    digest: Digest,
+    from: Descriptor | undefined,
+    depth: number,
+  ): Promise<ManifestNode | undefined> => {
+    const at = source.locate(digest, 'manifest');
+    if (at === undefined) return undefined;
+    const where = `${at.path}${at.kind === 'file' && !at.whole ? ` (${digest})` : ''}`;
+    if (at.size > MAX_MANIFEST || (total += at.size) > MAX_TREE || depth > MAX_NESTING) {
+      throw new ImgconvError(
+        'MANIFEST_INVALID',
+        `${where}: manifests of this size or nested this deep are not read`,
+      );
+    }
+    const bytes = headOf(at, at.size);
+    const payload = manifestPayload(bytes, where);
+    expectDigest(
+      { digest, size: from?.size ?? payload.length },
+      { digest: digestOf(payload, algorithmOf(digest)), size: payload.length },
+      where,
+    );
+    const manifest = parseManifest(bytes, where, from?.mediaType);
+    const descriptor: Descriptor = from ?? { mediaType: manifest.mediaType, digest, size: payload.length };
+    const children: ManifestNode[] = [];
+    const absent: Descriptor[] = [];
+    for (const member of manifest.kind === 'index' ? manifest.manifests : []) {
+      if (!known.has(member.digest)) known.set(member.digest, await read(member.digest, member, depth + 1));
+      const child = known.get(member.digest);
+      if (child === undefined) absent.push(member);
+      else children.push({ ...child, descriptor: member });
+    }
+    return { descriptor, bytes, manifest, children, absent };
+  };
+  const root = await read(source.digest, undefined, 0);
+  if (root === undefined)
+    throw new ImgconvError('BLOB_MISSING', `${source.where}: its manifest ${source.digest} is not there`);
+  return root;
+}
+
+/** An image whose whole closure was found; every blob is still to be proved as it is read. */
+export interface Closure {
+  readonly root: ManifestNode;
+  readonly blobs: ReadonlyMap<Digest, VerifiedBlob>;
+  readonly notes: readonly string[];
+}
+
+/**
+ * Finds every blob that a tree of manifests names.
+ * @throws ImgconvError BLOB_MISSING, listing all that the source lacks, platform by platform
+ */
+export async function findClosure(
+  source: SourceImage,
+  root: ManifestNode,
+  pool: Pool,
+  onBytes?: (count: number) => void,
+): Promise<Closure> {
+  const found = new Map<Digest, { at: Bytes; size: number }>();
+  const notes: string[] = [];
+  const missing: string[] = [];
+  for (const node of manifestsOf(root)) {
+    const name = platformName(node);
+    for (const { digest, platform } of node.absent)
+      missing.push(`${platform ? `${platformText(platform)}: ` : ''}manifest ${digest}`);
+    const { digest } = node.descriptor;
+    const own: Bytes = source.locate(digest, 'manifest') ?? memory(node);
+    // What is read again must be what was parsed; transforms and signed schema 1 have bytes of their own.
+    if (own.size === node.descriptor.size) found.set(digest, { at: own, size: own.size });
+    for (const { descriptor, what } of blobsOf(node)) {
+      const at = source.locate(descriptor.digest, 'blob');
+      if (at !== undefined) found.set(descriptor.digest, { at, size: descriptor.size ?? at.size });
+      else if (isForeignLayer(descriptor.mediaType))
+        notes.push(`foreign layer ${descriptor.digest} stays where its URLs say`);
+      else missing.push(`${name}${what} ${descriptor.digest}`);
+    }
+  }
+  if (missing.length > 0) {
+    throw new ImgconvError(
+      'BLOB_MISSING',
+      `${source.where}: not there: ${[...new Set(missing)].join('; ')}`,
+      {
+        hint:
+          root.manifest.kind === 'index' ? 'choose what is there with --platform' : 'fetch the image again',
+      },
+    );
+  }
+  const diffIds = source.provesDiffIds
+    ? await readDiffIds(source, root, found, pool)
+    : new Map<Digest, Digest>();
+  const blobs = new Map<Digest, VerifiedBlob>();
+  for (const [digest, { at, size }] of found)
+    blobs.set(digest, VerifiedBlob.at(at, { digest, size }, pool, { diffId: diffIds.get(digest), onBytes }));
+  return { root, blobs, notes };
+}
+
+function memory({ descriptor, bytes }: ManifestNode): Bytes {
+  return { kind: 'memory', path: `manifest ${descriptor.digest}`, size: bytes.length, bytes };
+}
+
+function platformName({ descriptor: { platform } }: ManifestNode): string {
+  return platform === undefined ? '' : `${platformText(platform)}: `;
+}
+
+/** Configs and layers of one manifest; schema 1 knows no sizes. */
+function blobsOf({
+  manifest,
+}: ManifestNode): { descriptor: Omit<Descriptor, 'size'> & { size?: number }; what: string }[] {
+  if (manifest.kind === 'image') {
+    return [
+      { descriptor: manifest.config, what: 'config' },
+      ...manifest.layers.map((descriptor) => ({ descriptor, what: 'layer' })),
+    ];
+  }
+  if (manifest.kind === 'index') return [];
+  return manifest.layers.map((digest) => ({ descriptor: { mediaType: '', digest }, what: 'layer' }));
+}
+
+/** What each compressed layer has to unpack to, by the images' configs; plain ones are compared here. */
+async function readDiffIds(
+  source: SourceImage,
+  root: ManifestNode,
+  found: ReadonlyMap<Digest, { at: Bytes; size: number }>,
+  pool: Pool,
+): Promise<Map<Digest, Digest>> {
+  const diffIds = new Map<Digest, Digest>();
+  for (const node of manifestsOf(root)) {
+    if (node.manifest.kind !== 'image' || !isContainerImage(node)) continue;
+    const { config, layers } = node.manifest;
+    const at = found.get(config.digest);
+    if (at === undefined) continue;
+    const bytes = await VerifiedBlob.at(at.at, config, pool).read(MAX_CONFIG);
+    const expected = parseConfig(bytes, `${source.where}: config ${config.digest}`).diffIds;
+    if (expected.length !== layers.length) {
+      throw new ImgconvError(
+        'MANIFEST_INVALID',
+        `${source.where}: ${layers.length} layers, and ${expected.length} diffIDs in config ${config.digest}`,
+      );
+    }
+    for (const [i, layer] of layers.entries()) {
+      const diffId = expected[i];
+      if (diffId === undefined || layerCompressionOf(layer.mediaType) === undefined) continue;
+      diffIds.set(layer.digest, diffId);
+    }
+  }
+  return diffIds;
+}
+
+/** The platform of an image by its config, for images that no index describes. */
+export async function platformOf(
+  source: SourceImage,
+  node: ManifestNode,
+  pool: Pool,
+): Promise<Platform | undefined> {
+  if (node.descriptor.platform !== undefined) return node.descriptor.platform;
+  if (!isContainerImage(node) || node.manifest.kind !== 'image') return undefined;
+  const { config } = node.manifest;
+  const at = source.locate(config.digest, 'blob');
+  if (at === undefined) return undefined;
+  const bytes = await VerifiedBlob.at(at, config, pool).read(MAX_CONFIG);
+  return parseConfig(bytes, `${source.where}: config ${config.digest}`).platform;
+}

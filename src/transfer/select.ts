@@ -1,0 +1,145 @@
+import { readFileSync } from 'node:fs';
+import picomatch from 'picomatch';
+import type { SourceImage, UnreadableImage } from '../formats/format.js';
+import { ImgconvError } from '../model/errors.js';
+import { familiarText, splitHost, splitReference } from '../model/reference.js';
+
+/** What a user asks for: a reference or a glob, and the name it is to get. */
+export interface Selector {
+  readonly text: string;
+  readonly rename: string | undefined;
+  /** Where it was said, for messages: an argument or a line of a file. */
+  readonly where: string;
+}
+
+export interface Selected {
+  readonly image: SourceImage | UnreadableImage;
+  readonly rename: string | undefined;
+}
+
+export interface Selection {
+  readonly selected: readonly Selected[];
+  /** Selectors that no image answers. */
+  readonly unmatched: readonly { readonly selector: Selector; readonly error: ImgconvError }[];
+}
+
+/**
+ * The lines of an images file: `REF` or `SRC DST`; blank lines and what follows a `#` are ignored.
+ * @throws ImgconvError USAGE for a line with more words
+ */
+export function parseImagesFile(text: string, where: string): Selector[] {
+  const selectors: Selector[] = [];
+  for (const [i, line] of text
+    .replace(/^\uFEFF/, '')
+    .split(/\r\n|\r|\n/)
+    .entries()) {
+    const words = line
+      .replace(/(?:^|\s)#.*$/, '')
+      .split(/\s+/)
+      .filter(Boolean);
+    const [source, rename, ...rest] = words;
+    if (source === undefined) continue;
+    const at = `${where}:${i + 1}`;
+    if (rest.length > 0)
+      throw new ImgconvError('USAGE', `${at}: more than a source and a target: ${line.trim()}`);
+    if (rename !== undefined && isGlob(source))
+      throw new ImgconvError(
+        'USAGE',
+        `${at}: ${source} may be many images, they cannot all be named ${rename}`,
+      );
+    selectors.push({ text: source, rename, where: at });
+  }
+  return selectors;
+}
+
+export function readImagesFile(path: string): Selector[] {
+  return parseImagesFile(readFileSync(path === '-' ? 0 : path, 'utf8'), path === '-' ? 'stdin' : path);
+}
+
+function isGlob(text: string): boolean {
+  return /[*?[\]{}]/.test(text);
+}
+
+/** What two names of one image have in common: Docker Hub's `library/` left out, `latest` said. */
+function keyOf(text: string): {
+  host: string | undefined;
+  key: string;
+  repository: string;
+  digest: string | undefined;
+} {
+  const { name, tag, digest } = splitReference(text);
+  const { host, repository: full } = splitHost(name);
+  const repository = familiarText(full);
+  const suffix = tag !== undefined ? `:${tag}` : digest !== undefined ? `@${digest}` : ':latest';
+  return { host, key: `${repository}${suffix}`, repository, digest: tag === undefined ? undefined : digest };
+}
+
+type Match = (image: SourceImage | UnreadableImage, name: string) => boolean;
+
+/** A reference without a host matches any host's image, and the other way round: stores leave hosts out. */
+function matcherOf({ text }: Selector): Match {
+  if (isGlob(text)) {
+    const match = picomatch(text, { dot: true, nobrace: false });
+    return (_, name) => match(name) || match(familiarText(name)) || match(splitHost(name).repository);
+  }
+  const wanted = keyOf(text);
+  return (image, name) => {
+    const have = keyOf(name);
+    if (have.key !== wanted.key) return false;
+    if (wanted.host !== undefined && have.host !== undefined && wanted.host !== have.host) return false;
+    return wanted.digest === undefined || !('digest' in image) || image.digest === wanted.digest;
+  };
+}
+
+/** True when revisions without a tag have to be listed too. */
+export function wantsUntagged(selectors: readonly Selector[]): boolean {
+  return selectors.some(({ text }) => text.includes('@'));
+}
+
+/** Chooses from a source; without selectors all of it. Keeps the source's order, each image and target once. */
+export async function select(
+  images: AsyncIterable<SourceImage | UnreadableImage>,
+  selectors: readonly Selector[],
+): Promise<Selection> {
+  const selected: Selected[] = [];
+  if (selectors.length === 0) {
+    for await (const image of images) selected.push({ image, rename: undefined });
+    return { selected, unmatched: [] };
+  }
+  const globs = selectors.filter(({ text }) => isGlob(text));
+  const exact = new Map<string, Selector[]>();
+  for (const selector of selectors) {
+    if (isGlob(selector.text)) continue;
+    const { key } = keyOf(selector.text);
+    exact.set(key, [...(exact.get(key) ?? []), selector]);
+  }
+  const matchers = new Map(selectors.map((selector) => [selector, matcherOf(selector)]));
+  const matched = new Set<Selector>();
+  const seen: string[] = [];
+  for await (const image of images) {
+    const name = image.name;
+    if (name === undefined) continue;
+    seen.push(name);
+    const renames = new Set<string | undefined>();
+    for (const selector of [...(exact.get(keyOf(name).key) ?? []), ...globs]) {
+      if (!matchers.get(selector)?.(image, name)) continue;
+      matched.add(selector);
+      renames.add(selector.rename);
+    }
+    for (const rename of renames) selected.push({ image, rename });
+  }
+  const unmatched = selectors
+    .filter((selector) => !matched.has(selector))
+    .map((selector) => ({ selector, error: notFound(selector, seen) }));
+  return { selected, unmatched };
+}
+
+function notFound({ text, where }: Selector, seen: readonly string[]): ImgconvError {
+  const { repository } = keyOf(text);
+  const alike = isGlob(text) ? [] : seen.filter((name) => keyOf(name).repository === repository);
+  const hint =
+    alike.length > 0
+      ? `there are ${alike.slice(0, 5).join(', ')}${alike.length > 5 ? ` and ${alike.length - 5} more` : ''}`
+      : 'imgconv ls shows what there is';
+  return new ImgconvError('NOT_FOUND', `${text}: no such image in the source (${where})`, { hint });
+}
