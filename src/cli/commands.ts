@@ -4,6 +4,23 @@ import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { conversionOptions, type ConversionArguments } from './options.js';
 import { errorText, EXIT } from './exit.js';
 
+/** yargs takes a `-` of its own for an option; no argument can hold a NUL, so this one stands in for it. */
+const STDIO = '\0-';
+
+function dashed(operand = ''): string {
+  return operand.replaceAll(STDIO, '-');
+}
+
+function conversionArguments(argv: unknown): ConversionArguments {
+  const args = argv as ConversionArguments;
+  return args.imagesFile === undefined ? args : { ...args, imagesFile: args.imagesFile.map(dashed) };
+}
+
+/** yargs explains over several lines; a message of ours is one. */
+function usageText(message: string): string {
+  return message.replace(/\s*\n\s*/g, ' ').trim();
+}
+
 const NOTES = [
   ['$0 dir2reg sync ./store', 'a skopeo sync tree into the storage of a registry'],
   ['$0 tar2reg images.tar ./store', 'what docker save wrote into the storage of a registry'],
@@ -13,7 +30,7 @@ const NOTES = [
 /** Parses a command line and runs its command. Settles with the exit status, never rejects. */
 export async function run(args: readonly string[], version: string): Promise<number> {
   let status = 0;
-  const parser = yargs([...args])
+  const parser = yargs(args.map((arg) => (arg === '-' ? STDIO : arg)))
     .scriptName('imgconv')
     .usage('imgconv converts container images between the forms in which they are kept\n\n$0 <command> …')
     .parserConfiguration({ 'parse-numbers': false, 'parse-positional-numbers': false, 'dot-notation': false })
@@ -27,8 +44,8 @@ export async function run(args: readonly string[], version: string): Promise<num
     .alias('h', 'help')
     .wrap(Math.min(110, process.stdout.columns || 110))
     .fail((message: string | null, error: Error | undefined) => {
-      if (error !== undefined) throw error;
-      throw new ImgconvError('USAGE', message ?? 'wrong usage', {
+      if (error !== undefined && error.name !== 'YError') throw error;
+      throw new ImgconvError('USAGE', usageText(message ?? error?.message ?? 'wrong usage'), {
         hint: 'imgconv --help lists commands and options',
       });
     });
@@ -42,9 +59,9 @@ export async function run(args: readonly string[], version: string): Promise<num
         async (argv) => {
           const { convertCommand } = await import('./convert.js');
           const operands = argv as unknown as Record<string, string>;
-          const source = { format: from, path: operands[from.operand] ?? '' };
-          const target = { format: to, path: operands[`${to.operand}${again}`] ?? '' };
-          status = await convertCommand(source, target, argv as unknown as ConversionArguments);
+          const source = { format: from, path: dashed(operands[from.operand]) };
+          const target = { format: to, path: dashed(operands[`${to.operand}${again}`]) };
+          status = await convertCommand(source, target, conversionArguments(argv));
         },
       );
     }
@@ -60,11 +77,7 @@ export async function run(args: readonly string[], version: string): Promise<num
           import('../formats/table.js'),
         ]);
         const { SRC, DST } = argv as unknown as { SRC: string; DST: string };
-        status = await convertCommand(
-          parsePlace(SRC),
-          parsePlace(DST),
-          argv as unknown as ConversionArguments,
-        );
+        status = await convertCommand(parsePlace(SRC), parsePlace(DST), conversionArguments(argv));
       },
     )
     .command(
@@ -73,7 +86,8 @@ export async function run(args: readonly string[], version: string): Promise<num
       (y: Argv) => y.option('json', { type: 'boolean', describe: 'machine-readable' }),
       async (argv) => {
         const { lsCommand } = await import('./ls.js');
-        status = await lsCommand(argv as unknown as { SRC: string; REF?: string[]; json?: boolean });
+        const { SRC, REF, json } = argv as unknown as { SRC: string; REF?: string[]; json?: boolean };
+        status = await lsCommand(dashed(SRC), REF ?? [], json ?? false);
       },
     )
     .command(
@@ -82,7 +96,8 @@ export async function run(args: readonly string[], version: string): Promise<num
       (y: Argv) => y,
       async (argv) => {
         const { inspectCommand } = await import('./ls.js');
-        status = await inspectCommand(argv as unknown as { SRC: string; REF?: string });
+        const { SRC, REF } = argv as unknown as { SRC: string; REF?: string };
+        status = await inspectCommand(dashed(SRC), REF);
       },
     )
     .epilogue(`Prefixes: ${FORMATS.map(({ prefix, title }) => `${prefix}: ${title}`).join('; ')}.`);

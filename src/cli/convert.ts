@@ -12,7 +12,7 @@ import { sizeText } from './size.js';
 
 /** One conversion: options, progress on stderr, results on stdout. Gives the exit status. */
 export async function convertCommand(from: Place, to: Place, args: ConversionArguments): Promise<number> {
-  const options = optionsOf(args);
+  const options = optionsOf(args, from.reference, to.reference);
   const quiet = args.quiet === true || args.json === true;
   const progress = startProgress(process.stderr, quiet);
   const interrupt = new AbortController();
@@ -20,42 +20,60 @@ export async function convertCommand(from: Place, to: Place, args: ConversionArg
     interrupt.abort();
   };
   process.once('SIGINT', stop).once('SIGTERM', stop);
+  // Where the archive goes to stdout, nothing else does.
+  const results = to.path === '-' ? process.stderr : process.stdout;
   let report: Report;
   try {
     report = await convert(from, to, { ...options, signal: interrupt.signal, progress });
   } catch (error) {
     if (args.json === true)
-      process.stdout.write(`${JSON.stringify({ error: errorJson(asImgconvError(error)) }, null, 2)}\n`);
+      results.write(`${JSON.stringify({ error: errorJson(asImgconvError(error)) }, null, 2)}\n`);
     throw error;
   } finally {
     progress.stop();
     process.off('SIGINT', stop).off('SIGTERM', stop);
   }
-  if (args.json === true) process.stdout.write(`${JSON.stringify(reportJson(report), null, 2)}\n`);
+  if (args.json === true) results.write(`${JSON.stringify(reportJson(report), null, 2)}\n`);
   else if (args.dryRun === true && report.plan !== undefined)
-    process.stdout.write(planText(report.images, report.plan));
-  else if (!quiet) process.stdout.write(reportText(report));
+    results.write(planText(report.images, report.plan));
+  else if (!quiet) results.write(reportText(report));
   for (const { source, error } of failedImages(report)) {
-    if (error !== undefined) process.stderr.write(`imgconv: ${printable(source)}: ${errorText(error)}`);
+    if (error === undefined) continue;
+    const name = error.message.startsWith(source) ? '' : `${printable(source)}: `;
+    process.stderr.write(`imgconv: ${name}${errorText(error)}`);
   }
   return failedImages(report).length > 0 ? 1 : 0;
 }
 
-function optionsOf(args: ConversionArguments): ConvertOptions {
+/** `source` and `target`: references that followed the paths, `PREFIX:PATH:REFERENCE`. */
+function optionsOf(
+  args: ConversionArguments,
+  source: string | undefined,
+  target: string | undefined,
+): ConvertOptions {
   const files = args.imagesFile ?? [];
   const selectors: Selector[] = [
-    ...(args.REF ?? []).map((text) => ({ text, rename: undefined, where: 'the command line' })),
+    ...[...(args.REF ?? []), ...(source === undefined ? [] : [source])].map((text) => ({
+      text,
+      rename: undefined,
+      where: 'the command line',
+    })),
     ...files.flatMap(readImagesFile),
   ];
   if (files.length > 0 && selectors.length === 0)
     throw new ImgconvError('USAGE', `--images-file ${files.join(', ')}: no references in it`);
   const uncompressed = args.layers === 'uncompressed';
-  if (uncompressed && args.compression === 'gzip')
-    throw new ImgconvError('USAGE', '--layers uncompressed and --compression gzip contradict each other');
+  if (uncompressed && args.compression !== undefined && args.compression !== 'none')
+    throw new ImgconvError(
+      'USAGE',
+      `--layers uncompressed and --compression ${args.compression} contradict each other`,
+    );
+  if (args.recompress === true && (args.compression === undefined || args.compression === 'keep'))
+    throw new ImgconvError('USAGE', '--recompress: say into what with --compression gzip, zstd or none');
   args.rename?.forEach(parseRename);
   return {
     selectors,
-    tag: args.tag,
+    tag: args.tag ?? target,
     stripPrefix: args.stripPrefix,
     addPrefix: args.addPrefix,
     rename: args.rename,
@@ -63,8 +81,11 @@ function optionsOf(args: ConversionArguments): ConvertOptions {
     link: args.link,
     platforms: args.platform?.map(parsePlatform),
     compression: uncompressed ? 'none' : args.compression,
-    recompress: uncompressed,
-    level: parseCount('compression-level', args.compressionLevel, 9),
+    recompress: uncompressed || args.recompress === true,
+    archiveCompression: args.archiveCompression,
+    missing: args.missing,
+    extras: args.extras,
+    level: parseCount('compression-level', args.compressionLevel, 19),
     dryRun: args.dryRun,
     failFast: args.failFast,
     jobs: parseCount('jobs', args.jobs, 256),

@@ -11,17 +11,20 @@ function selectorsOf(refs: readonly string[]): Selector[] {
   return refs.map((text) => ({ text, rename: undefined, where: 'the command line' }));
 }
 
-export async function lsCommand(args: { SRC: string; REF?: string[]; json?: boolean }): Promise<number> {
-  const place = findPlace(args.SRC);
+export async function lsCommand(source: string, refs: readonly string[], json: boolean): Promise<number> {
+  const place = findPlace(source);
   const rows: ListedImage[] = [];
   let failed = false;
   let printed = 0;
   const flush = () => {
     const some = rows.splice(0);
-    process.stdout.write(args.json ? jsonText(some, printed === 0) : tableText(some));
+    process.stdout.write(json ? jsonText(some, printed === 0) : tableText(some));
     printed += some.length;
   };
-  for await (const image of listImages(place, selectorsOf(args.REF ?? []))) {
+  for await (const image of listImages(
+    place,
+    selectorsOf([...refs, ...(place.reference ? [place.reference] : [])]),
+  )) {
     rows.push(image);
     if (image.digest === undefined && image.error !== undefined) {
       failed = true;
@@ -30,7 +33,7 @@ export async function lsCommand(args: { SRC: string; REF?: string[]; json?: bool
     if (rows.length === ROWS) flush();
   }
   flush();
-  if (args.json) process.stdout.write(printed === 0 ? '[]\n' : '\n]\n');
+  if (json) process.stdout.write(printed === 0 ? '[]\n' : '\n]\n');
   return failed ? 1 : 0;
 }
 
@@ -65,11 +68,11 @@ function tableText(images: readonly ListedImage[]): string {
     .join('');
 }
 
-export async function inspectCommand(args: { SRC: string; REF?: string }): Promise<number> {
-  const place = findPlace(args.SRC);
+export async function inspectCommand(source: string, ref: string | undefined): Promise<number> {
+  const place = findPlace(source);
   const images = [];
-  for await (const image of inspectImages(place, selectorsOf(args.REF === undefined ? [] : [args.REF])))
-    images.push(image);
+  const refs = [ref, place.reference].filter((one) => one !== undefined);
+  for await (const image of inspectImages(place, selectorsOf(refs))) images.push(image);
   process.stdout.write(`${JSON.stringify(images.length === 1 ? images[0] : images, null, 2)}\n`);
   return 0;
 }

@@ -1,6 +1,7 @@
 import type { Put } from '../io/blob-shelf.js';
 import type { Pool } from '../io/pool.js';
 import type { Bytes } from '../io/region.js';
+import type { Spool } from '../io/spool.js';
 import type { Staging } from '../io/staging.js';
 import type { LinkMode, VerifiedBlob } from '../io/verified-blob.js';
 import type { Digest } from '../model/digest.js';
@@ -36,10 +37,14 @@ export interface Traits {
   readonly uncompressedByNature: boolean;
   /** One file that images are appended to, in their order. */
   readonly sequential: boolean;
+  /** May hold an index some of whose members are absent. */
+  readonly takesSparse: boolean;
 }
 
 export interface ReadContext {
   readonly pool: Pool;
+  /** Takes what can be read only once. */
+  readonly spool: Spool;
 }
 
 /** An image in a place, listed but not yet read. */
@@ -50,6 +55,8 @@ export interface SourceImage {
   readonly where: string;
   /** Of the root manifest or index. */
   readonly digest: Digest;
+  /** A revision that no tag names: chosen by its digest, or because it speaks of an image that is chosen. */
+  readonly untagged?: boolean;
   /** Where a manifest or another blob of this image is said to lie; undefined when the place lacks it. */
   locate(digest: Digest, as: 'manifest' | 'blob'): Bytes | undefined;
   /** Its layers have to be what its config's diffIDs say, because its manifest may have been made up by a reader. */
@@ -62,6 +69,7 @@ export interface SourceImage {
 export interface UnreadableImage {
   readonly name: string | undefined;
   readonly where: string;
+  readonly untagged?: boolean;
   readonly error: ImgconvError;
 }
 
@@ -69,6 +77,14 @@ export interface UnreadableImage {
 export interface Signature {
   readonly of: Digest;
   readonly bytes: Uint8Array;
+}
+
+/** For the report of a writer that has no place for them. */
+export function signaturesNote(signatures: readonly Signature[]): string[] {
+  if (signatures.length === 0) return [];
+  return [
+    `${signatures.length} signature file(s) stay behind: only skopeo's directories have a place for them`,
+  ];
 }
 
 export interface ImageReader {
@@ -82,6 +98,8 @@ export interface WriteContext {
   readonly link: LinkMode;
   /** For which platforms an engine's view of an index is made, best first. */
   readonly platforms: readonly Platform[];
+  /** For archives; by the name of the file when it is not said. */
+  readonly archiveCompression?: 'gzip' | 'zstd' | 'none' | undefined;
   /** Hears of each blob once, when it is in place or staged. */
   readonly onPut: (how: Put, size: number) => void;
 }

@@ -1,24 +1,51 @@
 import { existsSync } from 'node:fs';
+import { basename, resolve } from 'node:path';
 import { ImgconvError } from '../model/errors.js';
+import { ownNameOf } from '../model/oci-layout.js';
 import { dir } from './dir/index.js';
 import { dockerArchive } from './docker-archive/index.js';
 import type { Format } from './format.js';
+import { ociArchive } from './oci-archive/index.js';
+import { oci } from './oci/index.js';
 import { registry } from './registry/index.js';
 
 /** All formats. Commands, help and the tests over all pairs come from here; plain paths are recognised in this order. */
-export const FORMATS: readonly Format[] = [registry, dir, dockerArchive];
+export const FORMATS: readonly Format[] = [registry, oci, dir, dockerArchive, ociArchive];
 
 export interface Place {
   readonly format: Format;
   readonly path: string;
+  /** What follows a path as skopeo writes it: the image meant, or the name that it is to get. */
+  readonly reference?: string | undefined;
 }
 
 /** `PREFIX:PATH`; undefined without a known prefix. */
 function parsePrefixed(text: string): Place | undefined {
   for (const format of FORMATS) {
-    if (text.startsWith(`${format.prefix}:`)) return { format, path: text.slice(format.prefix.length + 1) };
+    if (!text.startsWith(`${format.prefix}:`)) continue;
+    const place = withReference(format, text.slice(format.prefix.length + 1));
+    const { reference } = place;
+    if (reference === undefined || /[:/@]/.test(reference)) return place;
+    // A tag alone is of the repository that the layout's own name is.
+    return { ...place, reference: `${ownNameOf(basename(resolve(place.path)))}:${reference}` };
   }
   return undefined;
+}
+
+/**
+ * skopeo's `PATH:REFERENCE`: a path that exists is a path, whatever colons it has; then the longest part before a
+ * colon that exists; then, where nothing exists yet and images are named in the file itself, what is before the first.
+ */
+function withReference(format: Format, text: string): Place {
+  if (existsSync(text) || text === '-' || text === '') return { format, path: text };
+  const colons = [...text.matchAll(/:/g)].map(({ index }) => index);
+  for (const at of colons.reverse()) {
+    if (existsSync(text.slice(0, at)))
+      return { format, path: text.slice(0, at), reference: text.slice(at + 1) };
+  }
+  const first = colons.at(-1);
+  if (first === undefined || format.traits.dropsHost) return { format, path: text };
+  return { format, path: text.slice(0, first), reference: text.slice(first + 1) };
 }
 
 /** @throws ImgconvError USAGE without a known prefix */
@@ -32,10 +59,11 @@ export function parsePlace(text: string): Place {
 
 /** A prefixed path, or a plain one whose format is recognised. @throws ImgconvError NOT_FOUND, FORMAT_UNKNOWN */
 export function findPlace(text: string): Place {
+  if (text === '-') return { format: dockerArchive, path: text };
   if (!existsSync(text)) {
     const place = parsePrefixed(text);
-    if (place !== undefined) return place;
-    throw new ImgconvError('NOT_FOUND', `${text}: no such file or folder`);
+    if (place !== undefined && (existsSync(place.path) || place.path === '-')) return place;
+    throw new ImgconvError('NOT_FOUND', `${place?.path ?? text}: no such file or folder`);
   }
   const format = FORMATS.find((one) => one.recognises(text));
   if (format !== undefined) return { format, path: text };

@@ -1,5 +1,5 @@
 import { closeSync, fdatasyncSync, fstatSync, openSync, writeSync } from 'node:fs';
-import { deflateRawSync, constants } from 'node:zlib';
+import zlib from 'node:zlib';
 import type { Algorithm, Digest } from '../model/digest.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { createHasher } from './hash.js';
@@ -17,16 +17,16 @@ export interface ScanResult {
   readonly id: FileId;
 }
 
-/** One piece of a parallel gzip: raw deflate primed with the 32 KiB before it (`pigz`'s method). */
-export interface DeflateJob {
-  readonly kind: 'deflate';
+/** One piece of a compressed stream: gzip's is raw deflate primed with the 32 KiB before it (`pigz`'s method). */
+export interface PieceJob {
+  readonly kind: 'gzip' | 'zstd';
   readonly piece: Uint8Array<ArrayBuffer>;
   readonly dictionary: Uint8Array<ArrayBuffer>;
   readonly level: number;
   readonly last: boolean;
 }
-export interface DeflateResult {
-  readonly deflated: Uint8Array<ArrayBuffer>;
+export interface PieceResult {
+  readonly compressed: Uint8Array<ArrayBuffer>;
 }
 
 const BUFFER = 1024 * 1024;
@@ -75,13 +75,35 @@ export function writeFully(fd: number, bytes: Uint8Array, position: number | nul
   }
 }
 
+export async function compressPiece(job: PieceJob): Promise<PieceResult> {
+  const compressed = job.kind === 'gzip' ? deflatePiece(job) : await zstdPiece(job);
+  return { compressed: new Uint8Array(compressed) };
+}
+
 /** All pieces but the last end in an empty stored block (Z_SYNC_FLUSH), so that they can be put one after another. */
-export function deflate(job: DeflateJob): DeflateResult {
-  const deflated = deflateRawSync(job.piece, {
-    level: job.level,
-    ...(job.dictionary.length > 0 && { dictionary: job.dictionary }),
-    finishFlush: job.last ? constants.Z_FINISH : constants.Z_SYNC_FLUSH,
-    chunkSize: job.piece.length + 1024,
+function deflatePiece({ piece, dictionary, level, last }: PieceJob): Uint8Array {
+  return zlib.deflateRawSync(piece, {
+    level,
+    ...(dictionary.length > 0 && { dictionary }),
+    finishFlush: last ? zlib.constants.Z_FINISH : zlib.constants.Z_SYNC_FLUSH,
+    chunkSize: piece.length + 1024,
   });
-  return { deflated: new Uint8Array(deflated) };
+}
+
+/** Node has zstd since 22.15; before that, the reference implementation as WebAssembly does it. */
+async function zstdPiece({ piece, level }: PieceJob): Promise<Uint8Array> {
+  if ('zstdCompressSync' in zlib) {
+    const node = zlib as unknown as NodeZstd;
+    return node.zstdCompressSync(piece, { params: { [node.constants.ZSTD_c_compressionLevel]: level } });
+  }
+  const { default: zstd } = await import('@bokuweb/zstd-wasm');
+  await (zstdReady ??= zstd.init());
+  return zstd.compress(piece, level);
+}
+let zstdReady: Promise<void> | undefined;
+
+/** The part of Node 22.15's zlib that the types of Node 20 lack. */
+interface NodeZstd {
+  zstdCompressSync(piece: Uint8Array, options: { params: Record<number, number> }): Uint8Array;
+  readonly constants: { readonly ZSTD_c_compressionLevel: number };
 }

@@ -1,7 +1,14 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { asImgconvError, ImgconvError, type ErrorCode } from '../model/errors.js';
-import { deflate, scan, type DeflateJob, type DeflateResult, type ScanJob, type ScanResult } from './jobs.js';
+import {
+  compressPiece,
+  scan,
+  type PieceJob,
+  type PieceResult,
+  type ScanJob,
+  type ScanResult,
+} from './jobs.js';
 import type { Reply, Request } from './worker.js';
 
 interface Task {
@@ -47,14 +54,14 @@ export class Pool {
   }
 
   /** The piece's memory is handed over and gone for the caller. */
-  async deflate(job: DeflateJob): Promise<DeflateResult> {
+  async compress(job: PieceJob): Promise<PieceResult> {
     if (this.#aborted !== undefined) throw this.#aborted;
-    if (job.piece.length <= INLINE) return Promise.resolve(deflate(job));
+    if (job.piece.length <= INLINE) return compressPiece(job);
     return this.#run(job);
   }
 
-  #run<T extends ScanResult | DeflateResult>(
-    job: ScanJob | DeflateJob,
+  #run<T extends ScanResult | PieceResult>(
+    job: ScanJob | PieceJob,
     onBytes?: (count: number) => void,
   ): Promise<T> {
     return new Promise<T>((resolve, reject) => {
@@ -77,7 +84,7 @@ export class Pool {
       if (task === undefined) return;
       thread.tasks.set(task.request.id, task);
       const { job } = task.request;
-      thread.worker.postMessage(task.request, job.kind === 'deflate' ? [job.piece.buffer] : []);
+      thread.worker.postMessage(task.request, job.kind === 'scan' ? [] : [job.piece.buffer]);
     }
   }
 

@@ -1,8 +1,9 @@
 import { closeSync, constants, fstatSync, lstatSync, openSync, readSync, type BigIntStats } from 'node:fs';
+import type { Digest } from '../model/digest.js';
 import { asImgconvError, ImgconvError, isErrno } from '../model/errors.js';
 
 /** Where bytes lie. `path` also names them in messages. Readers hand these out; only `VerifiedBlob` reads them. */
-export type Bytes = FileBytes | MemoryBytes;
+export type Bytes = FileBytes | MemoryBytes | DroppedBytes;
 
 /** `size` bytes of a file from `offset`; `whole` when that is all of it, so that the file itself can be linked. */
 export interface FileBytes {
@@ -11,6 +12,17 @@ export interface FileBytes {
   readonly offset: number;
   readonly size: number;
   readonly whole: boolean;
+  /** Ours: written by this run to a staging folder and hashed on its way. */
+  readonly staged?: { readonly digest: Digest; readonly id: FileId } | undefined;
+}
+
+/** What passed by in a stream and was not kept: it can be named and compared, not read. */
+export interface DroppedBytes {
+  readonly kind: 'dropped';
+  readonly path: string;
+  readonly size: number;
+  readonly head: Uint8Array;
+  readonly digest: Digest;
 }
 
 export interface MemoryBytes {
@@ -73,6 +85,7 @@ export function readFully(fd: number, into: Uint8Array, position: number): numbe
 /** The first bytes of a blob, at most `count`: to look at, not to keep. */
 export function headOf(at: Bytes, count: number): Uint8Array {
   if (at.kind === 'memory') return at.bytes.subarray(0, count);
+  if (at.kind === 'dropped') return at.head.subarray(0, count);
   const { fd } = openRegular(at.path);
   try {
     const head = new Uint8Array(Math.min(count, at.size));

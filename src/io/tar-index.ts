@@ -1,7 +1,10 @@
-import { closeSync, fstatSync, openSync, readSync, realpathSync } from 'node:fs';
+import { closeSync, createReadStream, fstatSync, openSync, readSync, realpathSync } from 'node:fs';
 import { posix } from 'node:path';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
-import type { FileBytes } from './region.js';
+import { decompress, MAGIC_LENGTH, sniffPacking } from './decompress.js';
+import { peek } from './peek.js';
+import type { Bytes } from './region.js';
+import type { Spool } from './spool.js';
 import { TarDecoder, tarName, type TarEntry } from './tar-decode.js';
 import { BLOCK, paddedSize } from './tar-header.js';
 
@@ -12,14 +15,14 @@ const MAX_ENTRIES = 1_000_000;
 /** The members of an archive by name, and where their content lies. Names are keys, never paths. */
 export class TarIndex {
   readonly path: string;
-  readonly #entries = new Map<string, { entry: TarEntry; bytes: FileBytes | undefined }>();
+  readonly #entries = new Map<string, { entry: TarEntry; bytes: Bytes | undefined }>();
 
   constructor(path: string) {
     this.path = path;
   }
 
   /** A later entry of the same name replaces an earlier one, as extracting would. */
-  add(entry: TarEntry, bytes: FileBytes | undefined): void {
+  add(entry: TarEntry, bytes: Bytes | undefined): void {
     if (entry.type === 'other')
       throw new ImgconvError(
         'ARCHIVE_INVALID',
@@ -42,9 +45,9 @@ export class TarIndex {
 
   /**
    * The content of a member, through links inside the archive; undefined when there is no such member.
-   * @throws ImgconvError ARCHIVE_INVALID for links that loop or leave the archive, devices and the like
+   * @throws ImgconvError ARCHIVE_INVALID for links that loop or leave the archive
    */
-  get(name: string): FileBytes | undefined {
+  get(name: string): Bytes | undefined {
     let at = tarName(name);
     for (let hops = 0; hops <= MAX_LINKS; hops++) {
       const found = this.#entries.get(at);
@@ -56,7 +59,7 @@ export class TarIndex {
         );
       }
       const { entry, bytes } = found;
-      if (bytes !== undefined && entry.type === 'file') return bytes;
+      if (bytes !== undefined) return bytes;
       // A hard link names a member; a symbolic link is relative to the folder that it lies in.
       const target = entry.type === 'link' ? entry.target : posix.join(posix.dirname(at), entry.target);
       if (entry.target.startsWith('/') || tarName(target).split('/').includes('..'))
@@ -70,17 +73,46 @@ export class TarIndex {
   }
 }
 
-/** Reads an archive's headers in place, seeking over the contents. @throws ImgconvError ARCHIVE_INVALID */
-export function indexTar(file: string): TarIndex {
+/**
+ * The members of an archive: `-` is stdin. A plain file is read in place, header by header; what is packed or comes
+ * through a pipe passes once, its members going to `spool`.
+ * @throws ImgconvError ARCHIVE_INVALID
+ */
+export async function openTar(file: string, spool: Spool): Promise<TarIndex> {
+  if (file === '-') return indexStream(unpacked(process.stdin, 'stdin'), 'stdin', spool);
+  if (packingOf(file) === 'none') return indexFile(file);
+  return indexStream(unpacked(createReadStream(file, { highWaterMark: 1024 * 1024 }), file), file, spool);
+}
+
+/** How an archive file is packed, by its content. */
+export function packingOf(file: string): ReturnType<typeof sniffPacking> {
+  const head = new Uint8Array(MAGIC_LENGTH);
+  const fd = openSync(file, 'r');
+  try {
+    return sniffPacking(head.subarray(0, readSync(fd, head, 0, head.length, 0)));
+  } finally {
+    closeSync(fd);
+  }
+}
+
+async function* unpacked(source: AsyncIterable<Uint8Array>, where: string): AsyncGenerator<Uint8Array> {
+  const { head, whole } = await peek(source, MAGIC_LENGTH);
+  yield* decompress(whole, sniffPacking(head), where, 'ARCHIVE_INVALID');
+}
+
+/** Reads an archive's headers in place, seeking over the contents. */
+export function indexFile(file: string): TarIndex {
   const path = realpathSync(file);
   const index = new TarIndex(file);
   const decoder = new TarDecoder(file);
   const fd = openSync(path, 'r');
   try {
     const length = fstatSync(fd).size;
+    if (length < BLOCK)
+      throw new ImgconvError('ARCHIVE_INVALID', `${file}: not a tar, it has ${length} bytes`);
     const read = (position: number, size: number): Uint8Array => {
       const into = Buffer.alloc(size);
-      if (position + size > length) throw cutOff(file, position, length);
+      if (position + size > length) throw cutOff(file, length, `in the header at byte ${position}`);
       readSync(fd, into, 0, size, position);
       return into;
     };
@@ -95,13 +127,11 @@ export function indexTar(file: string): TarIndex {
         continue;
       }
       const { entry } = step;
-      if (position + entry.size > length) throw cutOff(file, position, length, entry.name);
+      if (position + entry.size > length) throw cutOff(file, length, within(entry));
       const bytes = { kind: 'file', path, offset: entry.offset, size: entry.size, whole: false } as const;
       index.add(entry, entry.type === 'file' ? bytes : undefined);
       position += paddedSize(entry.size);
     }
-    if (length < BLOCK)
-      throw new ImgconvError('ARCHIVE_INVALID', `${file}: not a tar, it has ${length} bytes`);
     return index;
   } catch (error) {
     throw asImgconvError(error, file);
@@ -110,10 +140,104 @@ export function indexTar(file: string): TarIndex {
   }
 }
 
-function cutOff(file: string, position: number, length: number, name?: string): ImgconvError {
-  const what =
-    name === undefined ? `in the header at byte ${position}` : `in ${name}, which begins at byte ${position}`;
-  return new ImgconvError('ARCHIVE_INVALID', `${file}: cut off after ${length} bytes, ${what}`, {
+/** Reads an archive that passes once. What follows its end is read and ignored, as tar does. */
+export async function indexStream(
+  source: AsyncIterable<Uint8Array>,
+  where: string,
+  spool: Spool,
+): Promise<TarIndex> {
+  const index = new TarIndex(where);
+  const decoder = new TarDecoder(where);
+  const reader = new StreamReader(source);
+  for (;;) {
+    const { position } = reader;
+    const block = await reader.read(BLOCK);
+    if (block.length === 0 && position > 0) break;
+    if (block.length < BLOCK) {
+      if (position === 0)
+        throw new ImgconvError('ARCHIVE_INVALID', `${where}: not a tar, it has ${block.length} bytes`);
+      throw cutOff(where, reader.position, `in the header at byte ${position}`);
+    }
+    const step = decoder.block(block, position);
+    if (step.kind === 'end') break;
+    if (step.kind === 'extension') {
+      const content = await reader.read(paddedSize(step.size));
+      if (content.length < step.size)
+        throw cutOff(where, reader.position, `in the header at byte ${position}`);
+      decoder.extension(content.subarray(0, step.size));
+      continue;
+    }
+    const { entry } = step;
+    if (entry.type !== 'file') {
+      index.add(entry, undefined);
+      continue;
+    }
+    const bytes = await spool.add(
+      `${where}: ${entry.name}`,
+      reader.content(entry.size, () => cutOff(where, reader.position, within(entry))),
+    );
+    index.add(entry, bytes);
+    await reader.read(paddedSize(entry.size) - entry.size);
+  }
+  await reader.drain();
+  return index;
+}
+
+/** Reads a stream by counts of bytes. */
+class StreamReader {
+  position = 0;
+  readonly #iterator: AsyncIterator<Uint8Array, undefined>;
+  #rest: Uint8Array = new Uint8Array();
+
+  constructor(source: AsyncIterable<Uint8Array>) {
+    this.#iterator = source[Symbol.asyncIterator]() as AsyncIterator<Uint8Array, undefined>;
+  }
+
+  /** At most `limit` bytes; none at the end. */
+  async #some(limit: number): Promise<Uint8Array> {
+    while (this.#rest.length === 0) {
+      const next = await this.#iterator.next();
+      if (next.done === true) return this.#rest;
+      this.#rest = next.value;
+    }
+    const some = this.#rest.subarray(0, limit);
+    this.#rest = this.#rest.subarray(some.length);
+    this.position += some.length;
+    return some;
+  }
+
+  /** `size` bytes, fewer only at the end. */
+  async read(size: number): Promise<Uint8Array> {
+    const parts: Uint8Array[] = [];
+    for (let left = size; left > 0;) {
+      const part = await this.#some(left);
+      if (part.length === 0) break;
+      parts.push(part);
+      left -= part.length;
+    }
+    return parts.length === 1 ? (parts[0] ?? new Uint8Array()) : Buffer.concat(parts);
+  }
+
+  async *content(size: number, cut: () => ImgconvError): AsyncGenerator<Uint8Array> {
+    for (let left = size; left > 0;) {
+      const part = await this.#some(left);
+      if (part.length === 0) throw cut();
+      left -= part.length;
+      yield part;
+    }
+  }
+
+  async drain(): Promise<void> {
+    while ((await this.#some(Infinity)).length > 0);
+  }
+}
+
+function within({ name, offset }: TarEntry): string {
+  return `in ${name}, which begins at byte ${offset}`;
+}
+
+function cutOff(file: string, length: number, where: string): ImgconvError {
+  return new ImgconvError('ARCHIVE_INVALID', `${file}: cut off after ${length} bytes, ${where}`, {
     hint: 'the archive was not copied whole: fetch it again',
   });
 }

@@ -1,21 +1,21 @@
-import {
-  closeSync,
-  copyFileSync,
-  constants,
-  linkSync,
-  lstatSync,
-  openSync,
-  renameSync,
-  rmSync,
-} from 'node:fs';
+import { closeSync, copyFileSync, constants, linkSync, lstatSync, openSync, rmSync } from 'node:fs';
 import { algorithmOf, type Digest } from '../model/digest.js';
 import { ImgconvError, isErrno } from '../model/errors.js';
 import type { Compression } from '../model/media-type.js';
 import { createHasher, digestOf, expectDigest, expectSize, type Expected } from './hash.js';
-import { inflate, sniffCompression } from './inflate.js';
+import { decompress, MAGIC_LENGTH, sniffCompression } from './decompress.js';
 import { writeFully, type ScanJob } from './jobs.js';
 import type { Pool } from './pool.js';
-import { fileIdOf, headOf, openRegular, readFully, sameFile, type Bytes, type FileId } from './region.js';
+import {
+  fileIdOf,
+  headOf,
+  openRegular,
+  readFully,
+  sameFile,
+  type Bytes,
+  type FileBytes,
+  type FileId,
+} from './region.js';
 
 /** How a blob that is a file of its own gets into its place: `auto` tries the three in this order. */
 export type LinkMode = 'auto' | 'hard' | 'reflink' | 'copy';
@@ -35,18 +35,19 @@ export class VerifiedBlob {
   readonly #at: Bytes;
   readonly #pool: Pool;
   readonly #diffId: Digest | undefined;
-  readonly #owned: boolean;
   readonly #onBytes: ((count: number) => void) | undefined;
   #proof: Promise<FileId | undefined> | undefined;
 
-  private constructor(at: Bytes, expected: Expected, pool: Pool, options: BlobOptions & { owned?: boolean }) {
+  private constructor(at: Bytes, expected: Expected, pool: Pool, options: BlobOptions) {
     this.digest = expected.digest;
     this.size = expected.size;
     this.#at = at;
     this.#pool = pool;
     this.#diffId = options.diffId === expected.digest ? undefined : options.diffId;
-    this.#owned = options.owned ?? false;
     this.#onBytes = options.onBytes;
+    const known = at.kind === 'file' ? at.staged : at.kind === 'dropped' ? at : undefined;
+    if (known?.digest === expected.digest && this.#diffId === undefined)
+      this.#proof = Promise.resolve('id' in known ? known.id : undefined);
   }
 
   /** The blob that `at` is said to hold. Nothing is read yet; only the size is compared. */
@@ -61,27 +62,10 @@ export class VerifiedBlob {
     return VerifiedBlob.at(at, { digest, size: bytes.length }, pool);
   }
 
-  /**
-   * Writes a stream to a new file, hashing it on the way; the blob that comes of it is moved, not copied, into its
-   * place.
-   */
-  static async staged(
-    chunks: AsyncIterable<Uint8Array>,
-    write: (chunk: Uint8Array) => void,
-    path: string,
-    pool: Pool,
-  ): Promise<VerifiedBlob> {
-    const hasher = createHasher('sha256');
-    let size = 0;
-    for await (const chunk of chunks) {
-      hasher.update(chunk);
-      write(chunk);
-      size += chunk.length;
-    }
-    const at = { kind: 'file', path, offset: 0, size, whole: true } as const;
-    const blob = new VerifiedBlob(at, { digest: hasher.digest(), size }, pool, { owned: true });
-    blob.#proof = Promise.resolve(fileIdOf(lstatSync(path, { bigint: true })));
-    return blob;
+  /** What this run wrote to a staging folder. */
+  static staged(at: FileBytes, pool: Pool): VerifiedBlob {
+    if (at.staged === undefined) throw new TypeError(`${at.path} was not staged`);
+    return VerifiedBlob.at(at, { digest: at.staged.digest, size: at.size }, pool);
   }
 
   /** Where the bytes come from, for messages. */
@@ -118,6 +102,7 @@ export class VerifiedBlob {
       }
       return undefined;
     }
+    if (at.kind === 'dropped') throw dropped(at.path);
     const job: ScanJob = { kind: 'scan', from: at, algorithm: algorithmOf(this.digest), to };
     const { digest, id } = await this.#pool.scan(job, this.#onBytes);
     expectDigest(this, { digest, size: at.size }, at.path);
@@ -144,10 +129,7 @@ export class VerifiedBlob {
    */
   async place(path: string, mode: LinkMode): Promise<Placement> {
     const at = this.#at;
-    if (this.#owned) {
-      renameSync(at.path, path);
-      return 'moved';
-    }
+    if (at.kind === 'file' && at.staged !== undefined && (await this.#link(path, 'auto'))) return 'moved';
     if (at.kind === 'file' && at.whole && mode !== 'copy') {
       if (mode !== 'reflink' && (await this.#link(path, mode))) return 'linked';
       if (mode !== 'hard' && (await this.#reflink(path, mode))) return 'reflinked';
@@ -200,6 +182,7 @@ export class VerifiedBlob {
   /** The bytes as a stream that throws at its end, or when left early, unless all of them were right. */
   async *chunks(): AsyncGenerator<Uint8Array<ArrayBuffer>> {
     const at = this.#at;
+    if (at.kind === 'dropped') throw dropped(at.path);
     const hasher = createHasher(algorithmOf(this.digest));
     let done = 0;
     try {
@@ -220,12 +203,12 @@ export class VerifiedBlob {
 
   /** The layer's tar, decompressed if it is compressed; what `chunks` promises holds for what it is made of. */
   async *uncompressed(): AsyncGenerator<Uint8Array> {
-    yield* inflate(this.chunks(), this.compression(), this.path);
+    yield* decompress(this.chunks(), this.compression(), this.path);
   }
 
-  /** How the bytes are compressed, by their first four. */
+  /** How the bytes are compressed, by their first ones. */
   compression(): Compression {
-    return sniffCompression(headOf(this.#at, 4));
+    return sniffCompression(headOf(this.#at, MAGIC_LENGTH));
   }
 
   /** All bytes at once. @throws ImgconvError MANIFEST_INVALID when there are more than `limit` */
@@ -247,6 +230,23 @@ export interface BlobOptions {
   readonly onBytes?: ((count: number) => void) | undefined;
 }
 
+/** The digest of bytes that nothing names yet; what passed a spool is known already. */
+export async function digestAt(at: Bytes, pool: Pool): Promise<Digest> {
+  if (at.kind === 'memory') return digestOf(at.bytes);
+  if (at.kind === 'dropped') return at.digest;
+  return at.staged?.digest ?? (await pool.scan({ kind: 'scan', from: at, algorithm: 'sha256' })).digest;
+}
+
+/** The diffID of a layer that nothing names yet: the digest of its tar, decompressed if it is compressed. */
+export async function diffIdAt(at: Bytes, pool: Pool): Promise<Digest> {
+  const digest = await digestAt(at, pool);
+  if (sniffCompression(headOf(at, MAGIC_LENGTH)) === 'none') return digest;
+  const hasher = createHasher('sha256');
+  for await (const chunk of VerifiedBlob.at(at, { digest, size: at.size }, pool).uncompressed())
+    hasher.update(chunk);
+  return hasher.digest();
+}
+
 function* fileChunks(path: string, offset: number, size: number): Generator<Uint8Array<ArrayBuffer>> {
   const { fd } = openRegular(path);
   try {
@@ -261,6 +261,10 @@ function* fileChunks(path: string, offset: number, size: number): Generator<Uint
   } finally {
     closeSync(fd);
   }
+}
+
+function dropped(path: string): ImgconvError {
+  return new ImgconvError('IO', `${path}: passed by in a stream and was not kept`);
 }
 
 function cannotLink(how: string, path: string, cause: unknown): ImgconvError {

@@ -1,22 +1,32 @@
 import { parentPort } from 'node:worker_threads';
 import { asImgconvError } from '../model/errors.js';
-import { deflate, scan, type DeflateJob, type DeflateResult, type ScanJob, type ScanResult } from './jobs.js';
+import {
+  compressPiece,
+  scan,
+  type PieceJob,
+  type PieceResult,
+  type ScanJob,
+  type ScanResult,
+} from './jobs.js';
 
-export type Request = { readonly id: number; readonly job: ScanJob | DeflateJob };
+export type Request = { readonly id: number; readonly job: ScanJob | PieceJob };
 export type Reply =
   | { readonly id: number; readonly bytes: number }
-  | { readonly id: number; readonly result: ScanResult | DeflateResult }
+  | { readonly id: number; readonly result: ScanResult | PieceResult }
   | { readonly id: number; readonly error: { code: string; message: string; hint: string | undefined } };
 
 /** How often a long scan says how far it is. */
 const REPORT_EVERY = 16 * 1024 * 1024;
 
-parentPort?.on('message', ({ id, job }: Request) => {
-  const reply = (message: Reply, transfer: ArrayBuffer[] = []) => parentPort?.postMessage(message, transfer);
+function reply(message: Reply, transfer: ArrayBuffer[] = []): void {
+  parentPort?.postMessage(message, transfer);
+}
+
+async function work({ id, job }: Request): Promise<void> {
   try {
-    if (job.kind === 'deflate') {
-      const result = deflate(job);
-      reply({ id, result }, [result.deflated.buffer]);
+    if (job.kind !== 'scan') {
+      const result = await compressPiece(job);
+      reply({ id, result }, [result.compressed.buffer]);
       return;
     }
     let unsaid = 0;
@@ -31,4 +41,6 @@ parentPort?.on('message', ({ id, job }: Request) => {
     const { code, message, hint } = asImgconvError(error);
     reply({ id, error: { code, message, hint } });
   }
-});
+}
+
+parentPort?.on('message', (request: Request) => void work(request));

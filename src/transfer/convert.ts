@@ -1,31 +1,39 @@
-import type { Format, ImageReader, ImageWriter, SourceImage, Traits } from '../formats/format.js';
+import type { ImageReader, ImageWriter } from '../formats/format.js';
 import type { Place } from '../formats/table.js';
+import { expectLevel } from '../io/compress.js';
 import { Pool } from '../io/pool.js';
-import type { LinkMode } from '../io/verified-blob.js';
+import { PeekSpool, StagingSpool } from '../io/spool.js';
+import type { LinkMode, VerifiedBlob } from '../io/verified-blob.js';
+import type { Digest } from '../model/digest.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { ownPlatform, type Platform } from '../model/platform.js';
-import { referenceText, type Reference } from '../model/reference.js';
+import { referenceText } from '../model/reference.js';
 import { knownForms } from './known-forms.js';
-import { targetName, type NameOptions } from './names.js';
+import type { MissingMode } from './missing.js';
+import type { NameOptions } from './names.js';
 import { expectSpace, planOf } from './plan.js';
-import { choosePlatforms } from './platforms.js';
+import { prepare, type Failure, type Job } from './prepare.js';
 import { Recompressor, type CompressionOptions } from './recompress.js';
 import { Counter, type ImageReport, type Plan, type Report } from './report.js';
-import { findClosure, readTree, type Closure } from './resolve.js';
-import { select, wantsUntagged, type Selected, type Selector } from './select.js';
+import type { Closure } from './resolve.js';
+import type { Selector } from './select.js';
 
 export interface ConvertOptions extends NameOptions {
-  /** None means all that have a name. */
+  /** None means all that the source has. */
   readonly selectors?: readonly Selector[] | undefined;
   /** Names the one image that is converted. */
   readonly tag?: string | undefined;
   readonly link?: LinkMode | undefined;
   /** None means all platforms. */
   readonly platforms?: readonly Platform[] | undefined;
-  /** Undefined: gzip from an engine's archive into dir and reg, else keep. */
+  readonly missing?: MissingMode | undefined;
+  /** Signatures, attestations and other referrers go with their images unless this is false. */
+  readonly extras?: boolean | undefined;
+  /** Undefined: gzip from an engine's archive into dir, reg and oci, else keep. */
   readonly compression?: CompressionOptions['compression'] | undefined;
   readonly level?: number | undefined;
   readonly recompress?: boolean | undefined;
+  readonly archiveCompression?: 'gzip' | 'zstd' | 'none' | undefined;
   readonly dryRun?: boolean | undefined;
   readonly failFast?: boolean | undefined;
   /** Threads that hash and compress; the machine's cores by default. */
@@ -39,14 +47,6 @@ export interface Progress {
   planned?(plan: Plan): void;
   bytes?(count: number): void;
   image?(report: ImageReport): void;
-}
-
-/** An image on its way. */
-interface Job {
-  readonly source: SourceImage;
-  readonly name: Reference;
-  readonly closure: Closure;
-  readonly notes: readonly string[];
 }
 
 /** An image that is staged. */
@@ -68,6 +68,16 @@ const IMAGES_AT_ONCE = 8;
  * @throws ImgconvError when nothing can be converted: an unreadable source, NAME_CONFLICT, NO_SPACE, INTERRUPTED
  */
 export async function convert(from: Place, to: Place, options: ConvertOptions = {}): Promise<Report> {
+  const compression = compressionOf(from, to, options);
+  if (options.missing === 'sparse' && !to.format.traits.takesSparse) {
+    throw new ImgconvError(
+      'USAGE',
+      `--missing sparse: ${to.format.prefix}: cannot hold an incomplete index`,
+      {
+        hint: '--missing prune makes a new index of what is complete',
+      },
+    );
+  }
   await using pool = new Pool(options.jobs);
   const abort = () => {
     pool.abort(
@@ -75,73 +85,109 @@ export async function convert(from: Place, to: Place, options: ConvertOptions = 
     );
   };
   options.signal?.addEventListener('abort', abort);
-  const reader = await from.format.open(from.path, { pool });
+  const counter = new Counter();
+  const { link = 'auto', platforms = [] } = options;
+  const writer = await to.format.create(to.path, {
+    pool,
+    link,
+    platforms: platforms.length > 0 ? platforms : [ownPlatform()],
+    archiveCompression: options.archiveCompression,
+    onPut: (how, size) => {
+      counter.add(how, size);
+    },
+  });
   try {
-    return await new Conversion(from, to, reader, pool, options).run();
+    const format =
+      compression.compression === 'gzip' || compression.compression === 'zstd'
+        ? compression.compression
+        : undefined;
+    const spool = new StagingSpool(writer.staging, pool, format, options.level);
+    const reader = await from.format.open(from.path, {
+      pool,
+      spool: options.dryRun ? new PeekSpool() : spool,
+    });
+    try {
+      return await new Conversion(from, to, compression, counter, pool, options).run(
+        reader,
+        writer,
+        spool.forms,
+      );
+    } finally {
+      await reader.close();
+    }
   } finally {
+    await writer.close();
     options.signal?.removeEventListener('abort', abort);
-    await reader.close();
   }
+}
+
+/** As `docker push` does by default: layers that an engine saved unpacked are compressed where they are stored. */
+function compressionOf(
+  { format: from }: Place,
+  { format: to }: Place,
+  options: ConvertOptions,
+): CompressionOptions {
+  const fallback = from.traits.uncompressedByNature && !to.traits.uncompressedByNature ? 'gzip' : 'keep';
+  const { compression = fallback, level, recompress } = options;
+  if (compression === 'gzip' || compression === 'zstd') expectLevel(compression, level);
+  return { compression, level, recompress };
 }
 
 class Conversion {
   readonly #from: Place;
   readonly #to: Place;
-  readonly #reader: ImageReader;
+  readonly #compression: CompressionOptions;
+  readonly #counter: Counter;
   readonly #pool: Pool;
   readonly #options: ConvertOptions;
-  readonly #compression: CompressionOptions;
-  readonly #counter = new Counter();
   readonly #reports: ImageReport[] = [];
 
-  constructor(from: Place, to: Place, reader: ImageReader, pool: Pool, options: ConvertOptions) {
+  constructor(
+    from: Place,
+    to: Place,
+    compression: CompressionOptions,
+    counter: Counter,
+    pool: Pool,
+    options: ConvertOptions,
+  ) {
     this.#from = from;
     this.#to = to;
-    this.#reader = reader;
+    this.#compression = compression;
+    this.#counter = counter;
     this.#pool = pool;
     this.#options = options;
-    this.#compression = {
-      compression: options.compression ?? defaultCompression(from.format.traits, to.format),
-      level: options.level,
-      recompress: options.recompress,
-    };
   }
 
-  async run(): Promise<Report> {
-    const { selectors = [] } = this.#options;
-    const { selected, unmatched } = await select(
-      this.#reader.images({ untagged: wantsUntagged(selectors) }),
+  /** `forms`: layers that were compressed while the source passed as a stream. */
+  async run(
+    reader: ImageReader,
+    writer: ImageWriter,
+    forms: ReadonlyMap<Digest, VerifiedBlob>,
+  ): Promise<Report> {
+    const { selectors = [], platforms = [], progress, link = 'auto' } = this.#options;
+    const options = {
+      ...this.#options,
       selectors,
-    );
-    for (const { selector, error } of unmatched) this.#fail(selector.text, undefined, error);
-    if (selected.length === 0 && unmatched.length === 0)
+      platforms,
+      tag: this.#options.tag,
+      missing: this.#options.missing ?? 'refuse',
+      extras: this.#options.extras ?? true,
+      compression: this.#compression,
+      failFast: this.#options.failFast ?? false,
+      onBytes: progress?.bytes && ((count: number) => progress.bytes?.(count)),
+    } as const;
+    const { jobs, failures } = await prepare(reader, this.#to.format.traits, options, this.#pool);
+    for (const failure of failures) this.#fail(failure);
+    if (jobs.length === 0 && failures.length === 0)
       throw new ImgconvError('NOT_FOUND', `${this.#from.path}: no images in it`);
-    const jobs = await this.#prepare(selected);
-    const { link = 'auto', platforms = [] } = this.#options;
-    const writer = await this.#to.format.create(this.#to.path, {
-      pool: this.#pool,
-      link,
-      platforms: platforms.length > 0 ? platforms : [ownPlatform()],
-      onPut: (how, size) => {
-        this.#counter.add(how, size);
-      },
-    });
-    try {
-      const plan = planOf(jobs, this.#to.path, writer, link, this.#compression);
-      this.#options.progress?.planned?.(plan);
-      if (this.#options.dryRun) {
-        for (const job of jobs) this.#add(job, job.closure, 'planned', job.notes);
-        return this.#report(plan);
-      }
+    const plan = planOf(jobs, this.#to.path, writer, link, this.#compression);
+    progress?.planned?.(plan);
+    if (this.#options.dryRun) {
+      for (const job of jobs) this.#add(job, job.closure, 'planned', job.notes);
+    } else if (!this.#stopped()) {
       expectSpace(plan, this.#to.path);
-      if (!this.#stopped()) await this.#write(jobs, writer);
-      return this.#report(plan);
-    } finally {
-      await writer.close();
+      await this.#write(jobs, writer, forms);
     }
-  }
-
-  #report(plan: Plan): Report {
     return { images: this.#reports, tally: this.#counter.tally(), plan };
   }
 
@@ -149,51 +195,19 @@ class Conversion {
     return this.#options.failFast === true && this.#reports.some(({ status }) => status === 'failed');
   }
 
-  /** Names every image, finds its closure, and refuses two that would land on one name. */
-  async #prepare(selected: readonly Selected[]): Promise<Job[]> {
-    const named = this.#options.tag === undefined ? undefined : expectOne(selected, this.#options.tag);
-    const jobs = new Map<string, Job>();
-    for (const { image, rename } of selected) {
-      const source = image.name ?? image.where;
-      try {
-        if ('error' in image) throw image.error;
-        const chosen = rename ?? named;
-        const name = chosen ?? image.name;
-        if (name === undefined) throw unnamed(image.where);
-        const target = targetName(name, chosen !== undefined, this.#options, this.#to.format.traits);
-        const key = referenceText(target.reference);
-        const other = jobs.get(key);
-        if (other !== undefined && other.source.digest !== image.digest)
-          throw conflict(key, other.source, image);
-        if (other !== undefined) continue;
-        const tree = await readTree(image);
-        const { root, notes } = await choosePlatforms(image, tree, this.#options.platforms ?? [], this.#pool);
-        const closure = await findClosure(image, root, this.#pool, (count) =>
-          this.#options.progress?.bytes?.(count),
-        );
-        jobs.set(key, {
-          source: image,
-          name: target.reference,
-          closure,
-          notes: [...image.warnings, ...target.notes, ...notes, ...closure.notes],
-        });
-      } catch (error) {
-        const known = asImgconvError(error, source);
-        if (known.code === 'NAME_CONFLICT' || known.code === 'INTERRUPTED') throw known;
-        this.#fail(source, 'digest' in image ? image.digest : undefined, known);
-        if (this.#stopped()) break;
-      }
-    }
-    return [...jobs.values()];
-  }
-
-  async #write(jobs: readonly Job[], writer: ImageWriter): Promise<void> {
-    const known = await this.#knownForms(jobs);
+  async #write(
+    jobs: readonly Job[],
+    writer: ImageWriter,
+    forms: ReadonlyMap<Digest, VerifiedBlob>,
+  ): Promise<void> {
+    const roots = jobs.map(({ closure }) => closure.root);
+    const there = await knownForms(this.#to, roots, this.#compression, this.#pool);
     const recompressor = new Recompressor(
       this.#compression,
       this.#pool,
       writer.staging,
-      known,
+      there,
+      forms,
       (kind, size) => {
         this.#counter.add(kind, size);
       },
@@ -227,27 +241,20 @@ class Conversion {
   async #writeOne(job: Job, writer: ImageWriter, recompressor: Recompressor): Promise<Outcome | undefined> {
     try {
       const closure = await recompressor.apply(job.closure);
-      const { signatures } = job.source;
-      const { changed, notes } = await writer.write({ ...closure, name: job.name, signatures });
+      const { changed, notes } = await writer.write({
+        ...closure,
+        name: job.name,
+        signatures: job.signatures,
+      });
       const made = closure.notes.filter((note) => !job.closure.notes.includes(note));
       return { job, closure, changed, notes: [...job.notes, ...made, ...notes] };
     } catch (error) {
-      const known = asImgconvError(error, job.source.where);
+      const { source, name } = job;
+      const known = asImgconvError(error, source.where);
       if (known.code === 'INTERRUPTED') throw known;
-      this.#fail(job.source.name ?? job.source.where, job.source.digest, known, job.name);
+      this.#fail({ source: source.name ?? source.where, sourceDigest: source.digest, name, error: known });
       return undefined;
     }
-  }
-
-  /** What the destination has compressed already, if anything is to be compressed. */
-  async #knownForms(jobs: readonly Job[]) {
-    if (this.#compression.compression !== 'gzip') return new Map();
-    return knownForms(
-      this.#to,
-      jobs.map(({ closure }) => closure.root),
-      this.#compression,
-      this.#pool,
-    );
   }
 
   #add(
@@ -267,7 +274,7 @@ class Conversion {
     });
   }
 
-  #fail(source: string, sourceDigest: string | undefined, error: ImgconvError, name?: Reference): void {
+  #fail({ source, sourceDigest, name, error }: Failure): void {
     this.#tell({
       source,
       name: name === undefined ? undefined : referenceText(name),
@@ -285,11 +292,6 @@ class Conversion {
   }
 }
 
-/** As `docker push` does: layers that an engine saved unpacked are compressed where they are stored. */
-function defaultCompression(from: Traits, to: Format): CompressionOptions['compression'] {
-  return from.uncompressedByNature && !to.traits.uncompressedByNature ? 'gzip' : 'keep';
-}
-
 function* batches(jobs: readonly Job[]): Generator<Job[]> {
   let batch: Job[] = [];
   let bytes = 0;
@@ -302,25 +304,4 @@ function* batches(jobs: readonly Job[]): Generator<Job[]> {
     bytes = 0;
   }
   if (batch.length > 0) yield batch;
-}
-
-function expectOne(selected: readonly Selected[], tag: string): string {
-  if (selected.length === 1) return tag;
-  throw new ImgconvError('USAGE', `--tag ${tag}: names one image, and there are ${selected.length}`, {
-    hint: 'choose one with a reference, or rename several with --images-file, "SOURCE TARGET" on a line',
-  });
-}
-
-function unnamed(where: string): ImgconvError {
-  return new ImgconvError('NAME_MISSING', `${where}: the image has no name`, {
-    hint: 'give it one: -t NAME:TAG',
-  });
-}
-
-function conflict(name: string, one: SourceImage, other: SourceImage): ImgconvError {
-  return new ImgconvError(
-    'NAME_CONFLICT',
-    `${name}: both ${one.name ?? one.where} (${one.digest}) and ${other.name ?? other.where} (${other.digest}) would get this name`,
-    { hint: 'nothing was written; tell them apart with --rename, --scoped or an images file' },
-  );
 }

@@ -1,13 +1,14 @@
 import { existsSync } from 'node:fs';
 import type { Place } from '../formats/table.js';
 import type { Pool } from '../io/pool.js';
+import { PeekSpool } from '../io/spool.js';
 import { VerifiedBlob } from '../io/verified-blob.js';
 import { parseConfig } from '../model/config.js';
 import type { Digest } from '../model/digest.js';
 import { MAX_CONFIG } from '../model/json.js';
 import { isContainerImage, manifestsOf, type ManifestNode } from '../model/manifest.js';
 import { layerCompressionOf } from '../model/media-type.js';
-import { changedLayers, type CompressionOptions, type KnownForms } from './recompress.js';
+import { changedLayers, type CompressionOptions } from './recompress.js';
 import { readTree } from './resolve.js';
 
 /**
@@ -19,14 +20,11 @@ export async function knownForms(
   roots: readonly ManifestNode[],
   options: CompressionOptions,
   pool: Pool,
-): Promise<KnownForms> {
+): Promise<Map<Digest, VerifiedBlob>> {
   const wanted = new Set(roots.flatMap((root) => changedLayers(root, options)).map(({ digest }) => digest));
-  const forms = new Map<
-    Digest,
-    { descriptor: { mediaType: string; digest: Digest; size: number }; blob: VerifiedBlob }
-  >();
+  const forms = new Map<Digest, VerifiedBlob>();
   if (wanted.size === 0 || !existsSync(place.path) || !place.format.recognises(place.path)) return forms;
-  const reader = await place.format.open(place.path, { pool });
+  const reader = await place.format.open(place.path, { pool, spool: new PeekSpool() });
   const seen = new Set<Digest>();
   try {
     for await (const image of reader.images({ untagged: false })) {
@@ -50,7 +48,7 @@ export async function knownForms(
             const blob = VerifiedBlob.at(layer, descriptor, pool);
             try {
               await blob.prove();
-              forms.set(diffId, { descriptor, blob });
+              forms.set(diffId, blob);
             } catch {
               // A damaged blob is no form of anything: the layer is compressed anew.
             }

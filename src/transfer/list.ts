@@ -1,6 +1,7 @@
 import type { SourceImage } from '../formats/format.js';
 import type { Place } from '../formats/table.js';
 import { Pool } from '../io/pool.js';
+import { PeekSpool } from '../io/spool.js';
 import { VerifiedBlob } from '../io/verified-blob.js';
 import type { Digest } from '../model/digest.js';
 import { asImgconvError, type ImgconvError } from '../model/errors.js';
@@ -28,36 +29,33 @@ export async function* listImages(
   selectors: readonly Selector[] = [],
 ): AsyncGenerator<ListedImage> {
   await using pool = new Pool();
-  const reader = await place.format.open(place.path, { pool });
+  const reader = await place.format.open(place.path, { pool, spool: new PeekSpool() });
+  const unlisted = (name: string | undefined, error: ImgconvError): ListedImage => ({
+    name,
+    digest: undefined,
+    kind: undefined,
+    platforms: [],
+    size: undefined,
+    error,
+  });
   try {
     const images = reader.images({ untagged: wantsUntagged(selectors) });
-    const chosen = selectors.length === 0 ? undefined : await select(images, selectors);
-    for (const { error, selector } of chosen?.unmatched ?? [])
-      yield {
-        name: selector.text,
-        digest: undefined,
-        kind: undefined,
-        platforms: [],
-        size: undefined,
-        error,
-      };
-    for await (const image of chosen?.selected.map((one) => one.image) ?? images) {
-      if ('error' in image) {
-        yield {
-          name: image.name,
-          digest: undefined,
-          kind: undefined,
-          platforms: [],
-          size: undefined,
-          error: image.error,
-        };
-        continue;
-      }
-      yield await listed(image, pool);
+    const { selected, unmatched } =
+      selectors.length === 0 ? { selected: images, unmatched: [] } : select(await collect(images), selectors);
+    for (const { error, selector } of unmatched) yield unlisted(selector.text, error);
+    for await (const one of selected) {
+      const image = 'image' in one ? one.image : one;
+      yield 'error' in image ? unlisted(image.name, image.error) : await listed(image, pool);
     }
   } finally {
     await reader.close();
   }
+}
+
+async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = [];
+  for await (const item of items) all.push(item);
+  return all;
 }
 
 async function listed(image: SourceImage, pool: Pool): Promise<ListedImage> {
@@ -136,10 +134,10 @@ export async function* inspectImages(
   selectors: readonly Selector[] = [],
 ): AsyncGenerator<ImageDetails> {
   await using pool = new Pool();
-  const reader = await place.format.open(place.path, { pool });
+  const reader = await place.format.open(place.path, { pool, spool: new PeekSpool() });
   try {
-    const { selected, unmatched } = await select(
-      reader.images({ untagged: wantsUntagged(selectors) }),
+    const { selected, unmatched } = select(
+      await collect(reader.images({ untagged: wantsUntagged(selectors) })),
       selectors,
     );
     if (unmatched[0] !== undefined) throw unmatched[0].error;

@@ -5,10 +5,8 @@ import { ImgconvError } from '../model/errors.js';
 import { isContainerImage, type ManifestNode } from '../model/manifest.js';
 import { platformMatches, platformText, type Platform } from '../model/platform.js';
 import { editDescriptors, editManifest } from './edit.js';
+import { ATTESTED } from './extras.js';
 import { platformOf } from './resolve.js';
-
-/** Docker buildx marks an attestation with the digest of the image that it speaks of. */
-const ATTESTED = 'vnd.docker.reference.digest';
 
 export interface Chosen {
   readonly root: ManifestNode;

@@ -1,31 +1,29 @@
-import { closeSync, openSync } from 'node:fs';
-import { DEFAULT_LEVEL, gzip } from '../io/gzip.js';
-import { writeFully } from '../io/jobs.js';
+import { compress } from '../io/compress.js';
+import { createHasher, expectDigest } from '../io/hash.js';
 import { OncePerDigest } from '../io/once.js';
 import type { Pool } from '../io/pool.js';
+import { stageFile } from '../io/spool.js';
 import type { Staging } from '../io/staging.js';
 import { VerifiedBlob } from '../io/verified-blob.js';
 import type { Descriptor } from '../model/descriptor.js';
-import type { Digest } from '../model/digest.js';
+import { algorithmOf, type Digest } from '../model/digest.js';
+import { ImgconvError } from '../model/errors.js';
 import type { ImageManifest, ManifestNode } from '../model/manifest.js';
 import { isContainerImage, manifestsOf } from '../model/manifest.js';
 import { layerCompressionOf, withCompression, type Compression } from '../model/media-type.js';
 import { editDescriptors, editManifest } from './edit.js';
-import type { Closure } from './resolve.js';
+import { readDiffIds, type Closure } from './resolve.js';
 
 export interface CompressionOptions {
   /** What layers become; `keep` leaves every one as it is. */
-  readonly compression: 'keep' | 'none' | 'gzip';
+  readonly compression: 'keep' | Compression;
   readonly level?: number | undefined;
   /** Also layers that are compressed already: their digests change though nothing asks for it. */
   readonly recompress?: boolean | undefined;
 }
 
-/** The form of a layer that the destination has already, by the digest of its uncompressed tar. */
-export type KnownForms = ReadonlyMap<
-  Digest,
-  { readonly descriptor: Descriptor; readonly blob: VerifiedBlob }
->;
+/** Layers that are there in the wanted compression already, by the digest of their uncompressed tars. */
+export type KnownForms = ReadonlyMap<Digest, VerifiedBlob>;
 
 /** True for layers that would change. Only container images' layers are file systems. */
 export function changesLayer(layer: Descriptor, { compression, recompress }: CompressionOptions): boolean {
@@ -42,12 +40,40 @@ export function changedLayers(root: ManifestNode, options: CompressionOptions): 
     .filter((layer) => changesLayer(layer, options));
 }
 
-/** Turns layers into another compression, each once a run, and the manifests that name them with them. */
+/** Docker's schema 2 has no zstd, and a manifest is not turned into OCI's unasked. */
+function expectForm(mediaType: string, to: Compression): void {
+  if (withCompression(mediaType, to) !== undefined) return;
+  throw new ImgconvError('FORMAT_UNSUPPORTED', `no ${to} form of ${mediaType} is registered`, {
+    hint: '--compression gzip has one',
+  });
+}
+
+/** The layer's tar, which throws at its end if it is not what the config says. */
+async function* provedAs(diffId: Digest, blob: VerifiedBlob): AsyncGenerator<Uint8Array> {
+  const hasher = createHasher(algorithmOf(diffId));
+  let size = 0;
+  for await (const chunk of blob.uncompressed()) {
+    hasher.update(chunk);
+    size += chunk.length;
+    yield chunk;
+  }
+  expectDigest(
+    { digest: diffId, size },
+    { digest: hasher.digest(), size },
+    `${blob.path}: uncompressed layer`,
+  );
+}
+
+/**
+ * Turns layers into another compression, each once a run, and the manifests that name them with them. `there` are
+ * forms that the destination has, `staged` those that were made while the source passed as a stream.
+ */
 export class Recompressor {
   readonly #options: CompressionOptions;
   readonly #pool: Pool;
   readonly #staging: Staging;
   readonly #known: KnownForms;
+  readonly #staged: KnownForms;
   readonly #done = new OncePerDigest<VerifiedBlob>();
   readonly #onDone: (kind: 'compressed' | 'reused', size: number) => void;
 
@@ -55,24 +81,31 @@ export class Recompressor {
     options: CompressionOptions,
     pool: Pool,
     staging: Staging,
-    known: KnownForms,
+    there: KnownForms,
+    staged: KnownForms,
     onDone: (kind: 'compressed' | 'reused', size: number) => void,
   ) {
     this.#options = options;
     this.#pool = pool;
     this.#staging = staging;
-    this.#known = known;
+    this.#known = new Map([...staged, ...there]);
+    this.#staged = new Map([...staged].filter(([diffId]) => !there.has(diffId)));
     this.#onDone = onDone;
   }
 
+  /** @throws ImgconvError FORMAT_UNSUPPORTED when a media type has no such compression; DIGEST_MISMATCH */
   async apply(closure: Closure): Promise<Closure> {
+    const { compression } = this.#options;
     const layers = changedLayers(closure.root, this.#options);
-    if (layers.length === 0) return closure;
+    if (layers.length === 0 || compression === 'keep') return closure;
+    for (const { mediaType } of layers) expectForm(mediaType, compression);
+    const diffIds = await readDiffIds(closure.root, closure.blobs);
     const forms = new Map<Digest, VerifiedBlob>();
     await Promise.all(
       layers.map(async ({ digest }) => {
         const blob = closure.blobs.get(digest);
-        if (blob !== undefined) forms.set(digest, await this.#convert(blob));
+        if (blob !== undefined)
+          forms.set(digest, await this.#convert(blob, diffIds.get(digest), compression));
       }),
     );
     const blobs = new Map(closure.blobs);
@@ -81,47 +114,24 @@ export class Recompressor {
       blobs.set(form.digest, form);
     }
     const root = this.#rebuild(closure.root, forms, blobs);
-    return {
-      root,
-      blobs,
-      notes: [
-        ...closure.notes,
-        `${forms.size === 1 ? '1 layer is' : `${forms.size} layers are`} now ${this.#verb()}, so the digest is a new one`,
-      ],
-    };
+    const what = forms.size === 1 ? '1 layer is' : `${forms.size} layers are`;
+    const how = compression === 'none' ? 'uncompressed' : compression;
+    return { root, blobs, notes: [...closure.notes, `${what} now ${how}, so the digest is a new one`] };
   }
 
-  #verb(): string {
-    return this.#options.compression === 'none' ? 'uncompressed' : this.#options.compression;
-  }
-
-  #convert(blob: VerifiedBlob): Promise<VerifiedBlob> {
+  #convert(blob: VerifiedBlob, diffId: Digest | undefined, to: Compression): Promise<VerifiedBlob> {
     return this.#done.run(blob, async () => {
-      const known = this.#known.get(blob.digest);
+      const known = this.#known.get(diffId ?? blob.digest);
       if (known !== undefined) {
-        this.#onDone('reused', known.blob.size);
-        return known.blob;
+        if (this.#staged.has(diffId ?? blob.digest)) this.#onDone('compressed', blob.size);
+        else this.#onDone('reused', known.size);
+        return known;
       }
-      const path = this.#staging.path();
-      const fd = openSync(path, 'wx', 0o644);
-      try {
-        const chunks =
-          this.#options.compression === 'gzip'
-            ? gzip(blob.uncompressed(), this.#pool, this.#options.level ?? DEFAULT_LEVEL)
-            : blob.uncompressed();
-        const made = await VerifiedBlob.staged(
-          chunks,
-          (chunk) => {
-            writeFully(fd, chunk, null);
-          },
-          path,
-          this.#pool,
-        );
-        this.#onDone('compressed', blob.size);
-        return made;
-      } finally {
-        closeSync(fd);
-      }
+      const tar = diffId === undefined ? blob.uncompressed() : provedAs(diffId, blob);
+      const chunks = to === 'none' ? tar : compress(tar, to, this.#pool, this.#options.level);
+      const staged = await stageFile(chunks, this.#staging.path());
+      this.#onDone('compressed', blob.size);
+      return VerifiedBlob.staged(staged, this.#pool);
     });
   }
 
@@ -160,7 +170,8 @@ export class Recompressor {
   }
 
   #layers(raw: unknown, manifest: ImageManifest, forms: Map<Digest, VerifiedBlob>): unknown[] {
-    const to: Compression = this.#options.compression === 'gzip' ? 'gzip' : 'none';
+    const { compression: to } = this.#options;
+    if (to === 'keep') return [];
     return editDescriptors(raw, (descriptor, i) => {
       const layer = manifest.layers[i];
       const form = layer === undefined ? undefined : forms.get(layer.digest);

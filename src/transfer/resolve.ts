@@ -82,16 +82,18 @@ export async function findClosure(
   source: SourceImage,
   root: ManifestNode,
   pool: Pool,
-  onBytes?: (count: number) => void,
+  { allowAbsent, onBytes }: { allowAbsent: boolean; onBytes: ((count: number) => void) | undefined },
 ): Promise<Closure> {
   const found = new Map<Digest, { at: Bytes; size: number }>();
   const notes: string[] = [];
-  const missing: string[] = [];
+  const missing = new Map<string, Set<string>>();
+  const miss = (platform: Platform | undefined, what: string) => {
+    const key = platform === undefined ? '' : platformText(platform);
+    missing.set(key, (missing.get(key) ?? new Set()).add(what));
+  };
   for (const node of manifestsOf(root)) {
-    const name = platformName(node);
-    for (const { digest, platform } of node.absent)
-      missing.push(`${platform ? `${platformText(platform)}: ` : ''}manifest ${digest}`);
-    const { digest } = node.descriptor;
+    for (const { digest, platform } of allowAbsent ? [] : node.absent) miss(platform, `manifest ${digest}`);
+    const { digest, platform } = node.descriptor;
     const own: Bytes = source.locate(digest, 'manifest') ?? memory(node);
     // What is read again must be what was parsed; transforms and signed schema 1 have bytes of their own.
     if (own.size === node.descriptor.size) found.set(digest, { at: own, size: own.size });
@@ -100,34 +102,40 @@ export async function findClosure(
       if (at !== undefined) found.set(descriptor.digest, { at, size: descriptor.size ?? at.size });
       else if (isForeignLayer(descriptor.mediaType))
         notes.push(`foreign layer ${descriptor.digest} stays where its URLs say`);
-      else missing.push(`${name}${what} ${descriptor.digest}`);
+      else miss(platform, `${what} ${descriptor.digest}`);
     }
   }
-  if (missing.length > 0) {
-    throw new ImgconvError(
-      'BLOB_MISSING',
-      `${source.where}: not there: ${[...new Set(missing)].join('; ')}`,
-      {
-        hint:
-          root.manifest.kind === 'index' ? 'choose what is there with --platform' : 'fetch the image again',
-      },
-    );
-  }
-  const diffIds = source.provesDiffIds
-    ? await readDiffIds(source, root, found, pool)
-    : new Map<Digest, Digest>();
+  if (missing.size > 0) throw missingError(source, root, missing);
   const blobs = new Map<Digest, VerifiedBlob>();
   for (const [digest, { at, size }] of found)
-    blobs.set(digest, VerifiedBlob.at(at, { digest, size }, pool, { diffId: diffIds.get(digest), onBytes }));
+    blobs.set(digest, VerifiedBlob.at(at, { digest, size }, pool, { onBytes }));
+  if (source.provesDiffIds) {
+    for (const [digest, diffId] of await readDiffIds(root, blobs)) {
+      const layer = found.get(digest);
+      if (layer !== undefined)
+        blobs.set(digest, VerifiedBlob.at(layer.at, { digest, size: layer.size }, pool, { diffId, onBytes }));
+    }
+  }
   return { root, blobs, notes };
+}
+
+function missingError(
+  source: SourceImage,
+  root: ManifestNode,
+  missing: ReadonlyMap<string, ReadonlySet<string>>,
+): ImgconvError {
+  const lists = [...missing].map(
+    ([platform, what]) => `${platform === '' ? '' : `${platform}: `}${[...what].join(', ')}`,
+  );
+  const hint =
+    root.manifest.kind === 'index'
+      ? 'choose with --platform; or --missing prune makes a new index of what is there, --missing sparse keeps it (into reg and oci)'
+      : 'the source is not whole: fetch the image again';
+  return new ImgconvError('BLOB_MISSING', `${source.where}: not there: ${lists.join('; ')}`, { hint });
 }
 
 function memory({ descriptor, bytes }: ManifestNode): Bytes {
   return { kind: 'memory', path: `manifest ${descriptor.digest}`, size: bytes.length, bytes };
-}
-
-function platformName({ descriptor: { platform } }: ManifestNode): string {
-  return platform === undefined ? '' : `${platformText(platform)}: `;
 }
 
 /** Configs and layers of one manifest; schema 1 knows no sizes. */
@@ -144,31 +152,31 @@ function blobsOf({
   return manifest.layers.map((digest) => ({ descriptor: { mediaType: '', digest }, what: 'layer' }));
 }
 
-/** What each compressed layer has to unpack to, by the images' configs; plain ones are compared here. */
-async function readDiffIds(
-  source: SourceImage,
+/**
+ * What each layer has to unpack to, by the images' configs.
+ * @throws ImgconvError MANIFEST_INVALID when a config and its manifest do not have as many layers
+ */
+export async function readDiffIds(
   root: ManifestNode,
-  found: ReadonlyMap<Digest, { at: Bytes; size: number }>,
-  pool: Pool,
+  blobs: ReadonlyMap<Digest, VerifiedBlob>,
 ): Promise<Map<Digest, Digest>> {
   const diffIds = new Map<Digest, Digest>();
   for (const node of manifestsOf(root)) {
     if (node.manifest.kind !== 'image' || !isContainerImage(node)) continue;
     const { config, layers } = node.manifest;
-    const at = found.get(config.digest);
-    if (at === undefined) continue;
-    const bytes = await VerifiedBlob.at(at.at, config, pool).read(MAX_CONFIG);
-    const expected = parseConfig(bytes, `${source.where}: config ${config.digest}`).diffIds;
+    const blob = blobs.get(config.digest);
+    if (blob === undefined) continue;
+    const expected = parseConfig(await blob.read(MAX_CONFIG), blob.path).diffIds;
     if (expected.length !== layers.length) {
       throw new ImgconvError(
         'MANIFEST_INVALID',
-        `${source.where}: ${layers.length} layers, and ${expected.length} diffIDs in config ${config.digest}`,
+        `${blob.path}: ${expected.length} diffIDs in config ${config.digest}, and ${layers.length} layers in its manifest`,
       );
     }
     for (const [i, layer] of layers.entries()) {
       const diffId = expected[i];
-      if (diffId === undefined || layerCompressionOf(layer.mediaType) === undefined) continue;
-      diffIds.set(layer.digest, diffId);
+      if (diffId !== undefined && layerCompressionOf(layer.mediaType) !== undefined)
+        diffIds.set(layer.digest, diffId);
     }
   }
   return diffIds;

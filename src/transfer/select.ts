@@ -96,16 +96,17 @@ export function wantsUntagged(selectors: readonly Selector[]): boolean {
   return selectors.some(({ text }) => text.includes('@'));
 }
 
-/** Chooses from a source; without selectors all of it. Keeps the source's order, each image and target once. */
-export async function select(
-  images: AsyncIterable<SourceImage | UnreadableImage>,
+/** Chooses from a source; without selectors all that has a tag or is listed by its place. Keeps the source's order. */
+export function select(
+  images: readonly (SourceImage | UnreadableImage)[],
   selectors: readonly Selector[],
-): Promise<Selection> {
-  const selected: Selected[] = [];
+): Selection {
   if (selectors.length === 0) {
-    for await (const image of images) selected.push({ image, rename: undefined });
+    const selected = images.filter((image) => !image.untagged).map((image) => ({ image, rename: undefined }));
     return { selected, unmatched: [] };
   }
+  const listed = wantsUntagged(selectors) ? images : images.filter((image) => !image.untagged);
+  const selected: Selected[] = [];
   const globs = selectors.filter(({ text }) => isGlob(text));
   const exact = new Map<string, Selector[]>();
   for (const selector of selectors) {
@@ -116,7 +117,7 @@ export async function select(
   const matchers = new Map(selectors.map((selector) => [selector, matcherOf(selector)]));
   const matched = new Set<Selector>();
   const seen: string[] = [];
-  for await (const image of images) {
+  for (const image of listed) {
     const name = image.name;
     if (name === undefined) continue;
     seen.push(name);

@@ -16,5 +16,6 @@ export const dir: Format = {
     holdsSignatures: true,
     uncompressedByNature: false,
     sequential: false,
+    takesSparse: false,
   },
 };

@@ -1,6 +1,6 @@
 import type { Format } from '../format.js';
+import { LayoutTarWriter } from '../layout-tar.js';
 import { openArchive, recognisesArchive } from './read.js';
-import { createArchive } from './write.js';
 
 export const dockerArchive: Format = {
   prefix: 'docker-archive',
@@ -9,12 +9,13 @@ export const dockerArchive: Format = {
   operand: 'FILE',
   recognises: recognisesArchive,
   open: openArchive,
-  create: createArchive,
+  create: (path, context) => Promise.resolve(new LayoutTarWriter(path, context, true)),
   traits: {
     dropsHost: false,
     takesPort: true,
     holdsSignatures: false,
     uncompressedByNature: true,
     sequential: true,
+    takesSparse: false,
   },
 };

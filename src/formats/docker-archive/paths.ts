@@ -1,5 +1,3 @@
-import { algorithmOf, hexOf, type Digest } from '../../model/digest.js';
-
 /*
  * What `docker save` writes (moby daemon/internal/image/tarexport, daemon/containerd/image_exporter.go):
  *
@@ -12,13 +10,6 @@ import { algorithmOf, hexOf, type Digest } from '../../model/digest.js';
  *
  * imgconv writes the last, with the original manifests in it, and manifest.json and repositories for engines.
  */
-export const MANIFEST = 'manifest.json';
-export const REPOSITORIES = 'repositories';
-
-export function blobName(digest: Digest): string {
-  return `blobs/${algorithmOf(digest)}/${hexOf(digest)}`;
-}
-
 /** The digest that a config's name carries (`<hex>.json`, `sha256:<hex>`, `blobs/sha256/<hex>`), if it does. */
 export function hexInName(name: string): string | undefined {
   return /(?:^|[/:])([0-9a-f]{64})(?:\.json)?$/.exec(name)?.[1];

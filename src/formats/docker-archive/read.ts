@@ -1,16 +1,18 @@
 import { statSync } from 'node:fs';
+import { basename } from 'node:path';
 import { z } from 'zod';
-import { digestOf, expectDigest } from '../../io/hash.js';
-import { sniffCompression } from '../../io/inflate.js';
+import { MAGIC_LENGTH, sniffCompression } from '../../io/decompress.js';
+import { digestOf } from '../../io/hash.js';
 import type { Pool } from '../../io/pool.js';
-import { headOf, type Bytes, type FileBytes } from '../../io/region.js';
-import { indexTar, type TarIndex } from '../../io/tar-index.js';
+import { headOf, type Bytes } from '../../io/region.js';
+import { indexFile, openTar, packingOf, type TarIndex } from '../../io/tar-index.js';
+import { diffIdAt, digestAt } from '../../io/verified-blob.js';
 import { parseConfig, type ImageConfig } from '../../model/config.js';
 import { optional, type Descriptor } from '../../model/descriptor.js';
 import { hexOf, type Digest } from '../../model/digest.js';
 import { asImgconvError, ImgconvError } from '../../model/errors.js';
-import { MAX_CONFIG, MAX_MANIFEST, parseJson, parseWith } from '../../model/json.js';
-import { parseManifest, type ImageManifest } from '../../model/manifest.js';
+import { MAX_CONFIG, parseJson, parseWith } from '../../model/json.js';
+import type { ImageManifest } from '../../model/manifest.js';
 import {
   DOCKER_CONFIG,
   DOCKER_LAYER,
@@ -20,10 +22,13 @@ import {
   OCI_MANIFEST,
   withCompression,
 } from '../../model/media-type.js';
-import { INDEX_FILE, layoutName, parseLayoutIndex } from '../../model/oci-layout.js';
+import { blobName, INDEX_FILE, layoutName, ownNameOf } from '../../model/oci-layout.js';
 import { familiarText } from '../../model/reference.js';
 import type { ImageReader, ReadContext, SourceImage, UnreadableImage } from '../format.js';
-import { blobName, hexInName, MANIFEST } from './paths.js';
+import { layoutImage, layoutImages, readDocument, readLayout, readLayoutManifest } from '../layout.js';
+import { MANIFEST, REPOSITORIES } from '../layout-tar.js';
+import { readLegacy } from './legacy.js';
+import { hexInName } from './paths.js';
 
 /** An index that names itself cannot be made, but one can be nested deeper than anyone would read. */
 const MAX_NESTING = 8;
@@ -40,26 +45,44 @@ type Entry = z.infer<typeof entriesSchema>[number];
 
 /** An image of manifest.json with its config, which is what `docker load` goes by. */
 interface Described {
-  readonly entry: Entry;
   readonly config: ImageConfig;
   readonly configDigest: Digest;
-  readonly configAt: FileBytes;
+  readonly configAt: Bytes;
   readonly layers: readonly string[];
 }
 
+/** Packed archives are taken for docker's: what is in them shows when they are read, and OCI layouts are read too. */
 export function recognisesArchive(path: string): boolean {
-  const stat = statSync(path);
-  if (!stat.isFile()) return false;
+  if (!statSync(path).isFile()) return false;
+  if (packingOf(path) !== 'none') return true;
   try {
-    return indexTar(path).has(MANIFEST);
+    const index = indexFile(path);
+    return index.has(MANIFEST) || index.has(REPOSITORIES);
   } catch {
     return false;
   }
 }
 
-export function openArchive(file: string, { pool }: ReadContext): Promise<ImageReader> {
-  const archive = new Archive(indexTar(file), pool);
-  return Promise.resolve({ images: () => archive.images(), close: () => Promise.resolve() });
+export async function openArchive(file: string, { pool, spool }: ReadContext): Promise<ImageReader> {
+  const index = await openTar(file, spool);
+  const close = () => Promise.resolve();
+  if (index.has(MANIFEST)) {
+    const archive = new Archive(index, pool);
+    return { images: () => archive.images(), close };
+  }
+  if (index.has(INDEX_FILE)) {
+    const entries = readLayout(index);
+    async function* images() {
+      await Promise.resolve();
+      yield* layoutImages(index, entries, ownNameOf(basename(file)), true);
+    }
+    return { images, close };
+  }
+  if (index.has(REPOSITORIES)) return { images: () => legacyImages(index, pool), close };
+  throw new ImgconvError(
+    'FORMAT_UNKNOWN',
+    `${index.path}: neither ${MANIFEST} nor ${INDEX_FILE} in it: no image archive`,
+  );
 }
 
 class Archive {
@@ -71,28 +94,10 @@ class Archive {
   constructor(index: TarIndex, pool: Pool) {
     this.#index = index;
     this.#pool = pool;
-    const manifest = this.#read(MANIFEST, MAX_CONFIG);
-    if (manifest === undefined) {
-      throw new ImgconvError(
-        'FORMAT_UNKNOWN',
-        `${index.path}: no manifest.json in it: not what docker save writes`,
-      );
-    }
     const where = `${index.path}: ${MANIFEST}`;
+    const manifest = readDocument(index, MANIFEST, MAX_CONFIG) ?? new Uint8Array();
     this.#entries = parseWith(entriesSchema, parseJson(manifest, where), where);
-    const layout = this.#read(INDEX_FILE, MAX_MANIFEST);
-    this.#layout = layout === undefined ? [] : parseLayoutIndex(layout, `${index.path}: ${INDEX_FILE}`);
-  }
-
-  #read(name: string, limit: number): Uint8Array | undefined {
-    const at = this.#index.get(name);
-    if (at === undefined) return undefined;
-    if (at.size > limit)
-      throw new ImgconvError(
-        'ARCHIVE_INVALID',
-        `${this.#index.path}: ${name} has ${at.size} bytes, more than ${limit}`,
-      );
-    return headOf(at, at.size);
+    this.#layout = index.has(INDEX_FILE) ? readLayout(index) : [];
   }
 
   async *images(): AsyncGenerator<SourceImage | UnreadableImage> {
@@ -101,66 +106,66 @@ class Archive {
       const where = `${this.#index.path}: ${entry.RepoTags?.[0] ?? entry.Config}`;
       for (const name of entry.RepoTags?.length ? entry.RepoTags : [undefined]) {
         try {
-          yield await this.#image(this.#describe(entry), name, where, covered);
+          yield await this.#image(entry, name, where, covered);
         } catch (error) {
           for (const named of this.#namedLike(name)) covered.add(named);
           yield { name, where, error: asImgconvError(error, where) };
         }
       }
     }
-    for (const descriptor of this.#layout) {
-      if (covered.has(descriptor)) continue;
-      const { name, tag } = layoutName(descriptor);
-      yield this.#original(descriptor, name, `${this.#index.path}: ${name ?? tag ?? descriptor.digest}`);
-    }
+    const left = this.#layout.filter((descriptor) => !covered.has(descriptor));
+    yield* layoutImages(this.#index, left, '', true);
   }
 
   /** What `docker load` checks of an entry before its layers (moby tarexport/load.go). */
   #describe(entry: Entry): Described {
     const where = `${this.#index.path}: ${entry.Config}`;
-    const bytes = this.#read(entry.Config, MAX_CONFIG);
-    const configAt = this.#index.get(entry.Config);
-    if (bytes === undefined || configAt === undefined)
+    const bytes = readDocument(this.#index, entry.Config, MAX_CONFIG);
+    if (bytes === undefined)
       throw new ImgconvError('BLOB_MISSING', `${where}: named by ${MANIFEST} and not in the archive`);
-    const configDigest = digestOf(bytes);
     const claimed = hexInName(entry.Config);
-    if (claimed !== undefined && claimed !== hexOf(configDigest))
+    if (claimed !== undefined && claimed !== hexOf(digestOf(bytes)))
       throw new ImgconvError(
         'DIGEST_MISMATCH',
-        `${where}: its digest is ${configDigest}, not what its name says`,
+        `${where}: its digest is ${digestOf(bytes)}, not what its name says`,
       );
-    const config = parseConfig(bytes, where);
     const layers = entry.Layers ?? [];
-    if (layers.length !== config.diffIds.length) {
+    const described = describe(bytes, layers, where);
+    if (layers.length !== described.config.diffIds.length) {
       throw new ImgconvError(
         'ARCHIVE_INVALID',
-        `${where}: the config has ${config.diffIds.length} diffIDs, ${MANIFEST} names ${layers.length} layers`,
+        `${where}: the config has ${described.config.diffIds.length} diffIDs, ${MANIFEST} names ${layers.length} layers`,
       );
     }
-    return { entry, config, configDigest, configAt, layers };
+    return described;
   }
 
   #namedLike(name: string | undefined): Descriptor[] {
     if (name === undefined) return [];
-    return this.#layout.filter((one) => familiarText(layoutName(one).name ?? '') === familiarText(name));
+    return this.#layout.filter((one) => familiarText(layoutName(one) ?? '') === familiarText(name));
   }
 
   /** The image with the manifest that the archive carries, if that agrees with manifest.json, else with one made from it. */
   async #image(
-    described: Described,
+    entry: Entry,
     name: string | undefined,
     where: string,
     covered: Set<Descriptor>,
   ): Promise<SourceImage> {
     const named = this.#namedLike(name);
     for (const descriptor of named) covered.add(descriptor);
+    const only = named[0];
+    // The containerd store names a config that it never fetched: the index alone can tell what there is.
+    if (only !== undefined && !this.#index.has(entry.Config))
+      return layoutImage(this.#index, only.digest, name, true);
+    const described = this.#describe(entry);
     for (const descriptor of named.length > 0 ? named : this.#layout) {
       const manifest = this.#findImage(descriptor, described.configDigest, MAX_NESTING);
       if (manifest === undefined || !this.#agrees(manifest, described)) continue;
-      if (name === undefined) covered.add(descriptor);
-      return this.#original(descriptor, name, where);
+      covered.add(descriptor);
+      return layoutImage(this.#index, descriptor.digest, name, true);
     }
-    const made = await this.#make(described, name, where);
+    const made = await makeImage(this.#index, this.#pool, described, name, where);
     if (named.length === 0) return made;
     const warning = `${INDEX_FILE} disagrees with ${MANIFEST}, which counts: the image has a new manifest`;
     return { ...made, warnings: [warning] };
@@ -168,19 +173,8 @@ class Archive {
 
   /** The manifest with this config at or under an entry of index.json. @throws ImgconvError when one on the way is damaged */
   #findImage(descriptor: Descriptor, config: Digest, depth: number): ImageManifest | undefined {
-    const name = blobName(descriptor.digest);
-    const bytes = this.#read(name, MAX_MANIFEST);
-    if (bytes === undefined || depth === 0) return undefined;
-    const where = `${this.#index.path}: ${name}`;
-    expectDigest(
-      descriptor,
-      {
-        digest: digestOf(bytes, descriptor.digest.startsWith('sha512') ? 'sha512' : 'sha256'),
-        size: bytes.length,
-      },
-      where,
-    );
-    const manifest = parseManifest(bytes, where, descriptor.mediaType);
+    const manifest = depth === 0 ? undefined : readLayoutManifest(this.#index, descriptor);
+    if (manifest === undefined) return undefined;
     if (manifest.kind === 'image') return manifest.config.digest === config ? manifest : undefined;
     if (manifest.kind === 'schema1') return undefined;
     for (const member of manifest.manifests) {
@@ -205,64 +199,77 @@ class Archive {
       (manifest.layers.every(({ digest }) => present(blobName(digest))) || !layers.every(present))
     );
   }
+}
 
-  #original(descriptor: Descriptor, name: string | undefined, where: string): SourceImage {
-    return {
-      name,
-      where,
-      digest: descriptor.digest,
-      locate: (digest) => this.#index.get(blobName(digest)),
-      provesDiffIds: true,
-      signatures: [],
-      warnings: [],
-    };
-  }
+function describe(bytes: Uint8Array, layers: readonly string[], where: string): Described {
+  const configAt: Bytes = { kind: 'memory', path: where, size: bytes.length, bytes };
+  return { config: parseConfig(bytes, where), configDigest: digestOf(bytes), configAt, layers };
+}
 
-  /**
-   * Docker's schema 2 manifest of the layers as they lie, as `docker push` would write it (OCI's when a layer is zstd,
-   * which Docker has no media type for). The same archive always gives the same bytes.
-   */
-  async #make(described: Described, name: string | undefined, where: string): Promise<SourceImage> {
-    const { config, configDigest, configAt } = described;
-    const located = new Map<Digest, Bytes>([[configDigest, configAt]]);
-    const found = described.layers.map((layer) => ({ layer, at: this.#index.get(layer) }));
-    const missing = found.filter(({ at }) => at === undefined).map(({ layer }) => layer);
-    if (missing.length > 0)
-      throw new ImgconvError('BLOB_MISSING', `${where}: not in the archive: ${missing.join(', ')}`);
-    const layers = [];
-    for (const [i, diffId] of config.diffIds.entries()) {
-      const at = found[i]?.at;
-      if (at === undefined) continue;
-      const compression = sniffCompression(headOf(at, 4));
-      const digest =
-        compression === 'none'
-          ? diffId
-          : (await this.#pool.scan({ kind: 'scan', from: at, algorithm: 'sha256' })).digest;
-      located.set(digest, at);
-      layers.push({ compression, size: at.size, digest });
+/** Images of before Docker 1.10, whose configs are rebuilt as `docker load` does. */
+async function* legacyImages(index: TarIndex, pool: Pool): AsyncGenerator<SourceImage> {
+  const diffIdOf = (name: string) => {
+    const at = index.get(name);
+    if (at === undefined)
+      throw new ImgconvError('BLOB_MISSING', `${index.path}: ${name} is not in the archive`);
+    return diffIdAt(at, pool);
+  };
+  const images = await readLegacy(index, (name, limit) => readDocument(index, name, limit), diffIdOf);
+  for (const { names, config, layers } of images) {
+    for (const name of names) {
+      const where = `${index.path}: ${name}`;
+      yield await makeImage(index, pool, describe(config, layers, `${where}: config`), name, where);
     }
-    const oci = layers.some(({ compression }) => compression === 'zstd');
-    const manifest = {
-      schemaVersion: 2,
-      mediaType: oci ? OCI_MANIFEST : DOCKER_MANIFEST,
-      config: { mediaType: oci ? OCI_CONFIG : DOCKER_CONFIG, size: configAt.size, digest: configDigest },
-      layers: layers.map(({ compression, size, digest }) => ({
-        mediaType: withCompression(oci ? OCI_LAYER : DOCKER_LAYER, compression),
-        size,
-        digest,
-      })),
-    };
-    const bytes = Buffer.from(JSON.stringify(manifest));
-    const digest = digestOf(bytes);
-    located.set(digest, { kind: 'memory', path: `${where}: manifest`, size: bytes.length, bytes });
-    return {
-      name,
-      where,
-      digest,
-      locate: (wanted) => located.get(wanted),
-      provesDiffIds: true,
-      signatures: [],
-      warnings: [],
-    };
   }
+}
+
+/**
+ * Docker's schema 2 manifest of the layers as they lie, as `docker push` would write it (OCI's when a layer is zstd,
+ * which Docker has no media type for). The same archive always gives the same bytes.
+ */
+async function makeImage(
+  index: TarIndex,
+  pool: Pool,
+  described: Described,
+  name: string | undefined,
+  where: string,
+): Promise<SourceImage> {
+  const { config, configDigest, configAt } = described;
+  const located = new Map<Digest, Bytes>([[configDigest, configAt]]);
+  const found = described.layers.map((layer) => ({ layer, at: index.get(layer) }));
+  const missing = found.filter(({ at }) => at === undefined).map(({ layer }) => layer);
+  if (missing.length > 0)
+    throw new ImgconvError('BLOB_MISSING', `${where}: not in the archive: ${missing.join(', ')}`);
+  const layers = [];
+  for (const [i, diffId] of config.diffIds.entries()) {
+    const at = found[i]?.at;
+    if (at === undefined) continue;
+    const compression = sniffCompression(headOf(at, MAGIC_LENGTH));
+    const digest = compression === 'none' ? diffId : await digestAt(at, pool);
+    located.set(digest, at);
+    layers.push({ compression, size: at.size, digest });
+  }
+  const oci = layers.some(({ compression }) => compression === 'zstd');
+  const manifest = {
+    schemaVersion: 2,
+    mediaType: oci ? OCI_MANIFEST : DOCKER_MANIFEST,
+    config: { mediaType: oci ? OCI_CONFIG : DOCKER_CONFIG, size: configAt.size, digest: configDigest },
+    layers: layers.map(({ compression, size, digest }) => ({
+      mediaType: withCompression(oci ? OCI_LAYER : DOCKER_LAYER, compression),
+      size,
+      digest,
+    })),
+  };
+  const bytes = Buffer.from(JSON.stringify(manifest));
+  const digest = digestOf(bytes);
+  located.set(digest, { kind: 'memory', path: `${where}: manifest`, size: bytes.length, bytes });
+  return {
+    name,
+    where,
+    digest,
+    locate: (wanted) => located.get(wanted),
+    provesDiffIds: true,
+    signatures: [],
+    warnings: [],
+  };
 }

@@ -16,5 +16,6 @@ export const registry: Format = {
     holdsSignatures: false,
     uncompressedByNature: false,
     sequential: false,
+    takesSparse: true,
   },
 };

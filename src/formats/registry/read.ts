@@ -72,31 +72,24 @@ export function readLink(path: string): Digest {
 
 async function* images(root: string, untagged: boolean): AsyncGenerator<SourceImage | UnreadableImage> {
   for (const repository of repositories(root)) {
-    const tagged = new Set<Digest>();
     for (const tag of namesIn(tagsPath(root, repository))) {
       await Promise.resolve();
       const image = imageAt(root, `${repository}:${tag}`, tagLink(root, repository, tag));
       if (image === undefined) continue;
-      if ('digest' in image) tagged.add(image.digest);
       yield image;
     }
-    if (untagged) yield* revisions(root, repository, tagged);
+    if (untagged) yield* revisions(root, repository);
   }
 }
 
-function* revisions(
-  root: string,
-  repository: string,
-  tagged: Set<Digest>,
-): Generator<SourceImage | UnreadableImage> {
+function* revisions(root: string, repository: string): Generator<SourceImage | UnreadableImage> {
   const folder = revisionsPath(root, repository);
   for (const algorithm of namesIn(folder)) {
     for (const hex of namesIn(join(folder, algorithm))) {
       const where = join(folder, algorithm, hex);
       const digest = parseDigest(`${algorithm}:${hex}`, where);
-      if (tagged.has(digest)) continue;
       const image = imageAt(root, `${repository}@${digest}`, revisionLink(root, repository, digest));
-      if (image !== undefined) yield image;
+      if (image !== undefined) yield { ...image, untagged: true };
     }
   }
 }

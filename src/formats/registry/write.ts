@@ -7,7 +7,13 @@ import { VerifiedBlob } from '../../io/verified-blob.js';
 import type { Digest } from '../../model/digest.js';
 import { manifestPayload, manifestsOf } from '../../model/manifest.js';
 import type { Reference } from '../../model/reference.js';
-import type { ImageToWrite, ImageWriter, WriteContext, Written } from '../format.js';
+import {
+  signaturesNote,
+  type ImageToWrite,
+  type ImageWriter,
+  type WriteContext,
+  type Written,
+} from '../format.js';
 import { blobPath, layerLink, revisionLink, rootOf, tagIndexLink, tagLink } from './paths.js';
 
 export function createRegistry(path: string, context: WriteContext): Promise<ImageWriter> {
@@ -71,10 +77,7 @@ class RegistryWriter implements ImageWriter {
       link(tagIndexLink(this.#root, repository, tag, digest), digest, 'tag');
       link(tagLink(this.#root, repository, tag), digest, 'tag');
     }
-    if (signatures.length > 0)
-      notes.push(
-        `${signatures.length} signature file(s) stay behind: registry storage has no place for them`,
-      );
+    notes.push(...signaturesNote(signatures));
     return { changed, notes };
   }
 

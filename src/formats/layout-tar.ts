@@ -1,30 +1,32 @@
-import { mkdirSync } from 'node:fs';
-import { dirname } from 'node:path';
-import { sameContent } from '../../io/same-content.js';
-import { Staging } from '../../io/staging.js';
-import { TarFile } from '../../io/tar-file.js';
-import { Transaction } from '../../io/transaction.js';
-import { parseConfig } from '../../model/config.js';
-import type { Digest } from '../../model/digest.js';
-import { MAX_CONFIG } from '../../model/json.js';
+import { tmpdir } from 'node:os';
+import { basename, dirname } from 'node:path';
+import { sameContent } from '../io/same-content.js';
+import { Staging } from '../io/staging.js';
+import { tarToFile, tarToStdout, type TarSink } from '../io/tar-sink.js';
+import { Transaction } from '../io/transaction.js';
+import { parseConfig } from '../model/config.js';
+import type { Digest } from '../model/digest.js';
+import { ImgconvError } from '../model/errors.js';
+import { MAX_CONFIG } from '../model/json.js';
+import { isContainerImage, manifestsOf, type ImageManifest, type ManifestNode } from '../model/manifest.js';
 import {
-  isContainerImage,
-  manifestsOf,
-  type ImageManifest,
-  type ManifestNode,
-} from '../../model/manifest.js';
-import {
-  CONTAINERD_NAME,
+  blobName,
   INDEX_FILE,
+  INDEX_TEMPLATE,
   LAYOUT_CONTENT,
   LAYOUT_FILE,
-  REF_NAME,
-} from '../../model/oci-layout.js';
-import { OCI_INDEX } from '../../model/media-type.js';
-import { platformMatches, platformText, type Platform } from '../../model/platform.js';
-import { canonicalText, referenceText, type Reference } from '../../model/reference.js';
-import type { ImageToWrite, ImageWriter, WriteContext, Written } from '../format.js';
-import { blobName, MANIFEST, REPOSITORIES } from './paths.js';
+  layoutEntry,
+  ownNameOf,
+} from '../model/oci-layout.js';
+import { platformMatches, platformText, type Platform } from '../model/platform.js';
+import { referenceText, type Reference } from '../model/reference.js';
+import {
+  signaturesNote,
+  type ImageToWrite,
+  type ImageWriter,
+  type WriteContext,
+  type Written,
+} from './format.js';
 
 interface EngineEntry {
   readonly Config: string;
@@ -38,26 +40,40 @@ interface Candidate {
   readonly diffIds: number;
 }
 
-export function createArchive(file: string, context: WriteContext): Promise<ImageWriter> {
-  return Promise.resolve(new ArchiveWriter(file, context));
+/** Beside the layout, for engines; what they are, formats/docker-archive/paths.ts tells. */
+export const MANIFEST = 'manifest.json';
+export const REPOSITORIES = 'repositories';
+/** Where an archive is standard output. */
+const STDOUT = '-';
+
+/** How an archive is to be compressed: as it was said, else as its name says. @throws ImgconvError USAGE */
+function packingFor(file: string, asked: WriteContext['archiveCompression']): 'gzip' | 'zstd' | 'none' {
+  if (asked !== undefined) return asked;
+  if (/\.(?:xz|txz|bz2|tbz2?)$/.test(file))
+    throw new ImgconvError('USAGE', `${file}: archives are written plain, as .gz or as .zst`);
+  if (/\.(?:gz|tgz)$/.test(file)) return 'gzip';
+  return /\.(?:zst|tzst)$/.test(file) ? 'zstd' : 'none';
 }
 
-class ArchiveWriter implements ImageWriter {
+/** Writes an OCI layout into a tar; with `engines` also what `docker load` goes by. */
+export class LayoutTarWriter implements ImageWriter {
   readonly staging: Staging;
   readonly links = false;
   readonly #file: string;
   readonly #context: WriteContext;
-  #tar: TarFile | undefined;
+  readonly #engines: boolean;
+  #tar: TarSink | undefined;
   #staged = '';
   readonly #added = new Set<Digest>();
   readonly #images: { name: Reference; root: ManifestNode }[] = [];
   readonly #entries: EngineEntry[] = [];
   readonly #repositories: Record<string, Record<string, string>> = {};
 
-  constructor(file: string, context: WriteContext) {
+  constructor(file: string, context: WriteContext, engines: boolean) {
     this.#file = file;
     this.#context = context;
-    this.staging = new Staging(dirname(file));
+    this.#engines = engines;
+    this.staging = new Staging(file === STDOUT ? tmpdir() : dirname(file));
   }
 
   holds(): boolean {
@@ -66,34 +82,25 @@ class ArchiveWriter implements ImageWriter {
 
   async write({ name, root, blobs, signatures }: ImageToWrite): Promise<Written> {
     const tar = (this.#tar ??= this.#begin());
-    const start = tar.position;
-    const added: Digest[] = [];
-    const notes: string[] = [];
-    try {
-      for (const [digest, blob] of blobs) {
-        if (this.#added.has(digest)) continue;
-        await tar.addBlob(blobName(digest), blob);
-        this.#added.add(digest);
-        added.push(digest);
-        this.#context.onPut('copied', blob.size);
-      }
-      const entry = await this.#entryFor(name, root, blobs, notes);
-      if (entry !== undefined) this.#addEntry(name, entry);
-    } catch (error) {
-      tar.truncate(start);
-      for (const digest of added) this.#added.delete(digest);
-      throw error;
+    const notes = signaturesNote(signatures);
+    const entry = this.#engines ? await this.#entryFor(name, root, blobs, notes) : undefined;
+    const fresh = [...blobs].filter(([digest]) => !this.#added.has(digest));
+    await tar.addBlobs(fresh.map(([digest, blob]) => ({ name: blobName(digest), blob })));
+    for (const [digest, blob] of fresh) {
+      this.#added.add(digest);
+      this.#context.onPut('copied', blob.size);
     }
+    if (entry !== undefined) this.#addEntry(name, entry);
     this.#images.push({ name, root });
-    if (signatures.length > 0)
-      notes.push(`${signatures.length} signature file(s) stay behind: an archive has no place for them`);
     return { changed: true, notes };
   }
 
-  #begin(): TarFile {
-    mkdirSync(dirname(this.#file), { recursive: true });
+  #begin(): TarSink {
+    const { archiveCompression, pool } = this.#context;
+    const packing = packingFor(this.#file, archiveCompression);
+    if (this.#file === STDOUT) return tarToStdout(packing, pool);
     this.#staged = this.staging.path();
-    return new TarFile(this.#staged);
+    return tarToFile(this.#staged, packing, pool);
   }
 
   /** What an engine is to load of this image: itself, or the member of its index for the wanted platform. */
@@ -163,16 +170,20 @@ class ArchiveWriter implements ImageWriter {
   async finish(): Promise<boolean> {
     const tar = this.#tar;
     if (tar === undefined || this.#images.length === 0) return false;
-    const add = (name: string, document: unknown) => {
+    const add = (name: string, document: unknown) =>
       tar.addBytes(name, Buffer.from(JSON.stringify(document)));
-    };
-    tar.addBytes(LAYOUT_FILE, Buffer.from(LAYOUT_CONTENT));
-    add(INDEX_FILE, { schemaVersion: 2, mediaType: OCI_INDEX, manifests: this.#images.map(indexEntry) });
-    add(MANIFEST, this.#entries);
-    add(REPOSITORIES, this.#repositories);
-    tar.end();
+    await tar.addBytes(LAYOUT_FILE, Buffer.from(LAYOUT_CONTENT));
+    const ownName = this.#engines ? undefined : ownNameOf(basename(this.#file));
+    const manifests = this.#images.map(({ name, root }) => layoutEntry(name, root.descriptor, ownName));
+    await add(INDEX_FILE, { ...INDEX_TEMPLATE, manifests });
+    if (this.#engines) {
+      await add(MANIFEST, this.#entries);
+      await add(REPOSITORIES, this.#repositories);
+    }
+    await tar.end();
     tar.close();
     this.#tar = undefined;
+    if (this.#file === STDOUT) return true;
     if (await sameContent(this.#staged, this.#file, this.#context.pool)) return false;
     const transaction = new Transaction(this.staging);
     transaction.move(this.#staged, this.#file);
@@ -185,14 +196,4 @@ class ArchiveWriter implements ImageWriter {
     this.staging[Symbol.dispose]();
     return Promise.resolve();
   }
-}
-
-function indexEntry({ name, root }: { name: Reference; root: ManifestNode }): unknown {
-  const { mediaType, digest, size } = root.descriptor;
-  return {
-    mediaType,
-    digest,
-    size,
-    annotations: { [CONTAINERD_NAME]: canonicalText(name), [REF_NAME]: referenceText(name) },
-  };
 }

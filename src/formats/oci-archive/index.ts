@@ -1,0 +1,35 @@
+import { statSync } from 'node:fs';
+import { basename } from 'node:path';
+import { indexFile, openTar, packingOf } from '../../io/tar-index.js';
+import { INDEX_FILE, ownNameOf } from '../../model/oci-layout.js';
+import type { Format } from '../format.js';
+import { layoutImages, readLayout } from '../layout.js';
+import { LayoutTarWriter } from '../layout-tar.js';
+
+/** An OCI layout (formats/oci/paths.ts draws it) in a tar, as skopeo's `oci-archive:` and buildx's `type=oci` write it. */
+export const ociArchive: Format = {
+  prefix: 'oci-archive',
+  short: 'ocitar',
+  title: 'an OCI image layout in a tar',
+  operand: 'FILE',
+  recognises: (path) =>
+    statSync(path).isFile() && packingOf(path) === 'none' && indexFile(path).has(INDEX_FILE),
+  open: async (path, { spool }) => {
+    const files = await openTar(path, spool);
+    const entries = readLayout(files);
+    async function* images() {
+      await Promise.resolve();
+      yield* layoutImages(files, entries, ownNameOf(basename(path)), false);
+    }
+    return { images, close: () => Promise.resolve() };
+  },
+  create: (path, context) => Promise.resolve(new LayoutTarWriter(path, context, false)),
+  traits: {
+    dropsHost: false,
+    takesPort: true,
+    holdsSignatures: false,
+    uncompressedByNature: false,
+    sequential: true,
+    takesSparse: true,
+  },
+};

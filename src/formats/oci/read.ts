@@ -1,0 +1,14 @@
+import { basename, resolve } from 'node:path';
+import type { ImageReader } from '../format.js';
+import { layoutImages, readLayout } from '../layout.js';
+import { filesOf } from './paths.js';
+
+export function openLayout(path: string): Promise<ImageReader> {
+  const files = filesOf(path);
+  const entries = readLayout(files);
+  async function* images() {
+    await Promise.resolve();
+    yield* layoutImages(files, entries, basename(resolve(path)), false);
+  }
+  return Promise.resolve({ images, close: () => Promise.resolve() });
+}

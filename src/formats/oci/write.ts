@@ -1,0 +1,104 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { basename, resolve } from 'node:path';
+import { z } from 'zod';
+import { BlobShelf } from '../../io/blob-shelf.js';
+import { withLock } from '../../io/lock.js';
+import { wholeFile } from '../../io/region.js';
+import { Staging } from '../../io/staging.js';
+import { Transaction } from '../../io/transaction.js';
+import type { Digest } from '../../model/digest.js';
+import { isObject, parseJson, parseWith } from '../../model/json.js';
+import { INDEX_TEMPLATE, LAYOUT_CONTENT, layoutEntry, REF_NAME } from '../../model/oci-layout.js';
+import type { Reference } from '../../model/reference.js';
+import {
+  signaturesNote,
+  type ImageToWrite,
+  type ImageWriter,
+  type WriteContext,
+  type Written,
+} from '../format.js';
+import { blobPath, indexFile, layoutFile, lockPath } from './paths.js';
+
+export function createLayout(path: string, context: WriteContext): Promise<ImageWriter> {
+  return Promise.resolve(new LayoutWriter(path, context));
+}
+
+/** What this writer does not know stays as it was. */
+const indexSchema = z.looseObject({ manifests: z.array(z.looseObject({})) });
+
+class LayoutWriter implements ImageWriter {
+  readonly staging: Staging;
+  readonly links = true;
+  readonly #layout: string;
+  readonly #transaction: Transaction;
+  readonly #shelf: BlobShelf;
+  #entries: ReturnType<typeof layoutEntry>[] = [];
+
+  constructor(layout: string, context: WriteContext) {
+    this.#layout = layout;
+    this.staging = new Staging(layout);
+    this.#transaction = new Transaction(this.staging);
+    this.#shelf = new BlobShelf((digest) => blobPath(layout, digest), this.#transaction, context);
+  }
+
+  holds(_name: Reference, { digest, size }: { digest: Digest; size: number }): boolean {
+    return wholeFile(blobPath(this.#layout, digest))?.size === size;
+  }
+
+  async write({ name, root, blobs, signatures }: ImageToWrite): Promise<Written> {
+    const puts = await Promise.all([...blobs.values()].map((blob) => this.#shelf.put(blob)));
+    for (const digest of blobs.keys()) this.#shelf.keep(digest);
+    const entry = layoutEntry(name, root.descriptor, basename(resolve(this.#layout)));
+    this.#entries.push(entry);
+    const there = this.#readIndex().manifests.some((one) => sameEntry(one, entry));
+    return { changed: !there || puts.some((how) => how !== 'present'), notes: signaturesNote(signatures) };
+  }
+
+  #readIndex(): z.infer<typeof indexSchema> {
+    const path = indexFile(this.#layout);
+    if (!existsSync(path)) return { ...INDEX_TEMPLATE, manifests: [] };
+    return parseWith(indexSchema, parseJson(readFileSync(path), path), path);
+  }
+
+  /** Blobs first; then index.json is read, changed and replaced under a lock, so that two writers lose nothing. */
+  async publish(): Promise<void> {
+    await this.#transaction.commit();
+    const entries = this.#entries.splice(0);
+    if (entries.length === 0) return;
+    await withLock(lockPath(this.#layout), async () => {
+      const index = this.#readIndex();
+      const fresh = entries.filter((entry) => !index.manifests.some((one) => sameEntry(one, entry)));
+      if (existsSync(layoutFile(this.#layout)) && fresh.length === 0) return;
+      const names = new Set(fresh.map((entry) => entry.annotations[REF_NAME]));
+      const kept = index.manifests.filter((one) => !names.has(refName(one) ?? ''));
+      if (!existsSync(layoutFile(this.#layout)))
+        this.#transaction.write(layoutFile(this.#layout), LAYOUT_CONTENT);
+      this.#transaction.write(
+        indexFile(this.#layout),
+        JSON.stringify({ ...index, manifests: [...kept, ...fresh] }),
+        'tag',
+      );
+      await this.#transaction.commit();
+    });
+  }
+
+  async finish(): Promise<boolean> {
+    await this.publish();
+    return true;
+  }
+
+  close(): Promise<void> {
+    this.staging[Symbol.dispose]();
+    return Promise.resolve();
+  }
+}
+
+function refName(entry: Record<string, unknown>): string | undefined {
+  const annotations = entry['annotations'];
+  const name = isObject(annotations) ? annotations[REF_NAME] : undefined;
+  return typeof name === 'string' ? name : undefined;
+}
+
+function sameEntry(one: Record<string, unknown>, entry: ReturnType<typeof layoutEntry>): boolean {
+  return one['digest'] === entry.digest && refName(one) === entry.annotations[REF_NAME];
+}

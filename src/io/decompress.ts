@@ -1,0 +1,142 @@
+import { pipeline } from 'node:stream/promises';
+import { Readable, type Duplex } from 'node:stream';
+import zlib from 'node:zlib';
+import { ImgconvError, type ErrorCode } from '../model/errors.js';
+import type { Compression } from '../model/media-type.js';
+
+/** What an archive file may be packed in; layers are gzip or zstd at most. */
+export type Packing = Compression | 'xz' | 'bzip2';
+
+/** Node's default of 16 KiB bounces every piece between threads. */
+const CHUNK = 512 * 1024;
+/** xz and zstd may ask for windows of gigabytes; what `zstd` itself takes without a flag is 128 MiB (RFC 8878 asks for 8). */
+const MAX_WINDOW_LOG = 27;
+
+const MAGIC: readonly (readonly [Packing, readonly number[]])[] = [
+  ['gzip', [0x1f, 0x8b]], // RFC 1952
+  ['zstd', [0x28, 0xb5, 0x2f, 0xfd]], // RFC 8878
+  ['xz', [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]], // xz file format 1.2.1, "Stream Header"
+  ['bzip2', [0x42, 0x5a, 0x68]], // "BZh"
+];
+/** Enough to tell any packing. */
+export const MAGIC_LENGTH = 6;
+
+/** How these bytes are packed, by their first ones. */
+export function sniffPacking(head: Uint8Array): Packing {
+  return MAGIC.find(([, magic]) => magic.every((byte, i) => head[i] === byte))?.[0] ?? 'none';
+}
+
+/** As `sniffPacking`, for layers. */
+export function sniffCompression(head: Uint8Array): Compression {
+  const packing = sniffPacking(head);
+  return packing === 'gzip' || packing === 'zstd' ? packing : 'none';
+}
+
+/**
+ * The unpacked bytes, as a stream that holds no more than a window and some pieces.
+ * @throws ImgconvError with `code` when they are cut off, damaged, or not what they seem
+ */
+export async function* decompress(
+  source: AsyncIterable<Uint8Array>,
+  packing: Packing,
+  where: string,
+  code: ErrorCode = 'DIGEST_MISMATCH',
+): AsyncGenerator<Uint8Array> {
+  try {
+    yield* unpack(source, packing);
+  } catch (cause) {
+    if (cause instanceof ImgconvError) throw cause;
+    const what = cause instanceof Error ? cause.message : String(cause);
+    throw new ImgconvError(code, `${where}: cut off, or damaged ${packing} data: ${what}`, { cause });
+  }
+}
+
+function unpack(source: AsyncIterable<Uint8Array>, packing: Packing): AsyncIterable<Uint8Array> {
+  switch (packing) {
+    case 'none':
+      return source;
+    case 'gzip':
+      return through(source, zlib.createGunzip({ chunkSize: CHUNK }));
+    case 'zstd':
+      return unzstd(source);
+    case 'xz':
+      return unxz(source);
+    case 'bzip2':
+      return bunzip2(source);
+  }
+}
+
+async function* through(source: AsyncIterable<Uint8Array>, decoder: Duplex): AsyncGenerator<Uint8Array> {
+  const fed = pipeline(source, decoder);
+  fed.catch(() => undefined); // The loop below sees the same error.
+  try {
+    for await (const chunk of decoder) yield chunk as Uint8Array;
+    await fed;
+  } finally {
+    decoder.destroy();
+  }
+}
+
+/** Node has zstd since 22.15; before that a small decoder in JavaScript does it. */
+async function* unzstd(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  if ('createZstdDecompress' in zlib) {
+    const node = zlib as unknown as NodeZstd;
+    const params = { [node.constants.ZSTD_d_windowLogMax]: MAX_WINDOW_LOG };
+    yield* through(source, node.createZstdDecompress({ chunkSize: CHUNK, params }));
+    return;
+  }
+  const { Decompress } = await import('fzstd');
+  const out: Uint8Array[] = [];
+  const state = { ended: false };
+  const decoder = new Decompress((chunk, last) => {
+    out.push(chunk);
+    state.ended = last ?? false;
+  });
+  for await (const chunk of source) {
+    decoder.push(chunk);
+    yield* out.splice(0);
+  }
+  decoder.push(new Uint8Array(), true);
+  yield* out.splice(0);
+  if (!state.ended) throw new Error('unexpected end of data');
+}
+
+/** The part of Node 22.15's zlib that the types of Node 20 lack. */
+interface NodeZstd {
+  createZstdDecompress(options: { chunkSize: number; params: Record<number, number> }): Duplex;
+  readonly constants: { readonly ZSTD_d_windowLogMax: number };
+}
+
+async function* unxz(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const {
+    default: { XzReadableStream },
+  } = await import('xz-decompress');
+  const stream = new XzReadableStream(Readable.toWeb(Readable.from(source)) as ReadableStream<Uint8Array>);
+  for await (const chunk of stream as unknown as AsyncIterable<Uint8Array>) yield chunk;
+}
+
+/** An old-style stream that `pipeline` cannot drive; it unpacks within `write`. */
+async function* bunzip2(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const { default: unbzip2 } = await import('unbzip2-stream');
+  const decoder = unbzip2();
+  const out: Uint8Array[] = [];
+  const state: { failure?: Error; ended: boolean } = { ended: false };
+  decoder.on('data', (chunk: Uint8Array) => out.push(chunk));
+  decoder.on('error', (error: Error) => {
+    state.failure ??= error;
+  });
+  decoder.on('end', () => {
+    state.ended = true;
+  });
+  const take = () => {
+    if (state.failure !== undefined) throw state.failure;
+    return out.splice(0);
+  };
+  for await (const chunk of source) {
+    decoder.write(chunk);
+    yield* take();
+  }
+  decoder.end();
+  yield* take();
+  if (!state.ended) throw new Error('unexpected end of data');
+}

@@ -1,0 +1,72 @@
+import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ImgconvError, isErrno } from '../model/errors.js';
+import { isDeadOwner, ownerName } from './owner.js';
+
+/** A lock is held for as long as it takes to rewrite one small file. */
+const PATIENCE_MS = 60_000;
+
+/**
+ * Runs `work` while holding a lock file, which names its owner: one that a dead process left is taken over.
+ * @throws ImgconvError IO when another process keeps it for a minute
+ */
+export async function withLock<T>(path: string, work: () => Promise<T>): Promise<T> {
+  mkdirSync(dirname(path), { recursive: true });
+  const own = `${path}-${ownerName()}`;
+  writeFileSync(own, ownerName());
+  try {
+    const since = Date.now();
+    while (!take(own, path)) {
+      if (Date.now() - since > PATIENCE_MS) {
+        throw new ImgconvError('IO', `${path}: another process holds this lock`, {
+          hint: 'if no imgconv is at work there, delete the file',
+        });
+      }
+      await sleep(5 + Math.random() * 20);
+    }
+    try {
+      return await work();
+    } finally {
+      rmSync(path, { force: true });
+    }
+  } finally {
+    rmSync(own, { force: true });
+  }
+}
+
+/** A link is made whole or not at all, with the owner's name already in it. */
+function take(own: string, path: string): boolean {
+  try {
+    linkSync(own, path);
+    return true;
+  } catch (error) {
+    if (!isErrno(error, 'EEXIST')) throw error;
+  }
+  clearDead(own, path);
+  return false;
+}
+
+/** Moves a dead owner's lock out of the way; one that a live process took in between is put back. */
+function clearDead(own: string, path: string): void {
+  const owner = read(path);
+  if (owner === undefined || !isDeadOwner(owner, path)) return;
+  const aside = `${own}.dead`;
+  try {
+    renameSync(path, aside);
+    if (read(aside) !== owner) linkSync(aside, path);
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT', 'EEXIST')) throw error;
+  }
+  rmSync(aside, { force: true });
+}
+
+function read(path: string): string | undefined {
+  if (statSync(path, { throwIfNoEntry: false }) === undefined) return undefined;
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,182 @@
+import { closeSync, fsyncSync, ftruncateSync, openSync } from 'node:fs';
+import { once } from 'node:events';
+import { PassThrough } from 'node:stream';
+import { asImgconvError, ImgconvError } from '../model/errors.js';
+import { compress } from './compress.js';
+import { writeFully } from './jobs.js';
+import type { Pool } from './pool.js';
+import { BLOCK, encodeTarHeader, paddedSize } from './tar-header.js';
+import type { VerifiedBlob } from './verified-blob.js';
+
+/** An archive under construction; only what is proved stays in it. */
+export interface TarSink {
+  /** Adds blobs, all or none of them. */
+  addBlobs(blobs: readonly { readonly name: string; readonly blob: VerifiedBlob }[]): Promise<void>;
+  addBytes(name: string, bytes: Uint8Array): Promise<void>;
+  /** Writes the end of the archive. */
+  end(): Promise<void>;
+  close(): void;
+}
+
+/** A plain file: blobs are written at their places by the threads that hash them, and taken back if one fails. */
+export class TarFile implements TarSink {
+  readonly #path: string;
+  readonly #fd: number;
+  #position = 0;
+
+  constructor(path: string) {
+    this.#path = path;
+    this.#fd = openSync(path, 'wx');
+  }
+
+  async addBlobs(blobs: readonly { readonly name: string; readonly blob: VerifiedBlob }[]): Promise<void> {
+    const start = this.#position;
+    const writing = blobs.map(({ name, blob }) => blob.writeInto(this.#path, this.#begin(name, blob.size)));
+    const failed = (await Promise.allSettled(writing)).find((result) => result.status === 'rejected');
+    if (failed === undefined) return;
+    ftruncateSync(this.#fd, start);
+    this.#position = start;
+    throw failed.reason;
+  }
+
+  addBytes(name: string, bytes: Uint8Array): Promise<void> {
+    writeFully(this.#fd, bytes, this.#begin(name, bytes.length));
+    return Promise.resolve();
+  }
+
+  /** Writes the header and moves on to where the next one will be; returns where the content belongs. */
+  #begin(name: string, size: number): number {
+    const header = encodeTarHeader(name, size);
+    writeFully(this.#fd, header, this.#position);
+    const start = this.#position + header.length;
+    this.#position = start + paddedSize(size);
+    return start;
+  }
+
+  /** Two blocks of zeros end an archive (POSIX ustar); holes between entries read as the zeros they are padded with. */
+  end(): Promise<void> {
+    ftruncateSync(this.#fd, this.#position + 2 * BLOCK);
+    fsyncSync(this.#fd);
+    return Promise.resolve();
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+}
+
+/** A pipe or a compressed file: what was written cannot be taken back, so blobs are proved before, and again on the way. */
+export class TarStream implements TarSink {
+  readonly #write: (chunk: Uint8Array) => Promise<void>;
+  readonly #end: () => Promise<void>;
+  #broken: Error | undefined;
+
+  constructor(write: (chunk: Uint8Array) => Promise<void>, end: () => Promise<void>) {
+    this.#write = write;
+    this.#end = end;
+  }
+
+  async addBlobs(blobs: readonly { readonly name: string; readonly blob: VerifiedBlob }[]): Promise<void> {
+    await Promise.all(blobs.map(({ blob }) => blob.prove()));
+    await this.#whole(async () => {
+      for (const { name, blob } of blobs) await this.#add(name, blob.size, blob.chunks());
+    });
+  }
+
+  addBytes(name: string, bytes: Uint8Array): Promise<void> {
+    return this.#whole(() => this.#add(name, bytes.length, [bytes]));
+  }
+
+  async #add(
+    name: string,
+    size: number,
+    chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  ): Promise<void> {
+    await this.#write(encodeTarHeader(name, size));
+    for await (const chunk of chunks) await this.#write(chunk);
+    await this.#write(new Uint8Array(paddedSize(size) - size));
+  }
+
+  /** After a failure in the middle nothing more is written: the reader must not take the rest for an archive. */
+  async #whole(work: () => Promise<void>): Promise<void> {
+    if (this.#broken !== undefined) throw this.#broken;
+    try {
+      await work();
+    } catch (error) {
+      this.#broken = asImgconvError(error);
+      throw error;
+    }
+  }
+
+  end(): Promise<void> {
+    return this.#whole(async () => {
+      await this.#write(new Uint8Array(2 * BLOCK));
+      await this.#end();
+    });
+  }
+
+  close(): void {
+    // Nothing is held that `end` does not let go of.
+  }
+}
+
+/** Passes chunks on in compressed form. */
+function compressing(
+  write: (chunk: Uint8Array) => Promise<void>,
+  end: () => Promise<void>,
+  packing: 'gzip' | 'zstd' | 'none',
+  pool: Pool,
+): TarStream {
+  if (packing === 'none') return new TarStream(write, end);
+  const pipe = new PassThrough({ highWaterMark: 4 * 1024 * 1024 });
+  const done = (async () => {
+    for await (const chunk of compress(pipe, packing, pool)) await write(chunk);
+    await end();
+  })();
+  done.catch((error: unknown) => pipe.destroy(asImgconvError(error)));
+  const into = async (chunk: Uint8Array) => {
+    if (chunk.length > 0 && !pipe.write(chunk)) await Promise.race([once(pipe, 'drain'), done]);
+  };
+  return new TarStream(into, async () => {
+    pipe.end();
+    await done;
+  });
+}
+
+/** An archive on standard output. @throws ImgconvError USAGE when that is a terminal */
+export function tarToStdout(packing: 'gzip' | 'zstd' | 'none', pool: Pool): TarSink {
+  const { stdout } = process;
+  if (stdout.isTTY)
+    throw new ImgconvError('USAGE', 'an archive is not written to a terminal', {
+      hint: 'pipe it: imgconv reg2tar STORE - | docker load',
+    });
+  let failure: Error | undefined;
+  stdout.on('error', (error) => {
+    failure ??= error;
+  });
+  const write = (chunk: Uint8Array) =>
+    new Promise<void>((resolve, reject) => {
+      stdout.write(chunk, (error) => {
+        const problem = error ?? failure;
+        if (problem) reject(problem);
+        else resolve();
+      });
+    });
+  return compressing(write, () => Promise.resolve(), packing, pool);
+}
+
+/** An archive in a new file. */
+export function tarToFile(path: string, packing: 'gzip' | 'zstd' | 'none', pool: Pool): TarSink {
+  if (packing === 'none') return new TarFile(path);
+  const fd = openSync(path, 'wx');
+  const write = (chunk: Uint8Array) => {
+    writeFully(fd, chunk, null);
+    return Promise.resolve();
+  };
+  const end = () => {
+    fsyncSync(fd);
+    closeSync(fd);
+    return Promise.resolve();
+  };
+  return compressing(write, end, packing, pool);
+}

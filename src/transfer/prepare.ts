@@ -1,0 +1,162 @@
+import type { ImageReader, SourceImage, Traits, UnreadableImage } from '../formats/format.js';
+import type { Pool } from '../io/pool.js';
+import { asImgconvError, ImgconvError } from '../model/errors.js';
+import type { Platform } from '../model/platform.js';
+import { referenceText, splitReference, type Reference } from '../model/reference.js';
+import { Attachments, attachedTo, withoutAttestations } from './extras.js';
+import { withoutMissing, type MissingMode } from './missing.js';
+import { targetName, type NameOptions } from './names.js';
+import { choosePlatforms } from './platforms.js';
+import { changedLayers, type CompressionOptions } from './recompress.js';
+import { findClosure, readTree, type Closure } from './resolve.js';
+import { select, wantsUntagged, type Selected, type Selector } from './select.js';
+
+export interface PrepareOptions extends NameOptions {
+  readonly selectors: readonly Selector[];
+  readonly tag: string | undefined;
+  readonly platforms: readonly Platform[];
+  readonly missing: MissingMode;
+  /** Carries signatures, attestations and other referrers with their images. */
+  readonly extras: boolean;
+  readonly compression: CompressionOptions;
+  readonly failFast: boolean;
+  readonly onBytes: ((count: number) => void) | undefined;
+}
+
+/** An image that is found, named and known to be all there. */
+export interface Job {
+  readonly source: SourceImage;
+  readonly name: Reference;
+  readonly closure: Closure;
+  readonly signatures: SourceImage['signatures'];
+  readonly notes: readonly string[];
+}
+
+export interface Failure {
+  readonly source: string;
+  readonly sourceDigest: string | undefined;
+  readonly name: Reference | undefined;
+  readonly error: ImgconvError;
+}
+
+export interface Prepared {
+  readonly jobs: readonly Job[];
+  readonly failures: readonly Failure[];
+}
+
+/** An image that is to get a name: the user's own, or what the mapping makes of the source's. */
+interface Wanted extends Selected {
+  readonly target: Reference | undefined;
+  readonly notes: readonly string[];
+}
+
+/**
+ * Chooses images of a source, names them, and finds every blob of each. Images that cannot be are in `failures`.
+ * @throws ImgconvError NAME_CONFLICT when two would get one name; USAGE, INTERRUPTED
+ */
+export async function prepare(
+  reader: ImageReader,
+  traits: Traits,
+  options: PrepareOptions,
+  pool: Pool,
+): Promise<Prepared> {
+  const all: (SourceImage | UnreadableImage)[] = [];
+  for await (const image of reader.images({ untagged: options.extras || wantsUntagged(options.selectors) }))
+    all.push(image);
+  const { selected, unmatched } = select(all, options.selectors);
+  const failures: Failure[] = unmatched.map(({ selector, error }) => ({
+    source: selector.text,
+    sourceDigest: undefined,
+    name: undefined,
+    error,
+  }));
+  const named = options.tag === undefined ? undefined : expectOne(selected, options.tag);
+  const attachments = options.extras ? new Attachments(all) : undefined;
+  const jobs = new Map<string, Job>();
+  const queue: Wanted[] = selected
+    .filter(({ image }) => options.extras || !isAttached(image))
+    .map((one) => ({ ...one, rename: one.rename ?? named, target: undefined, notes: [] }));
+  for (let i = 0; i < queue.length; i++) {
+    const wanted = queue[i];
+    if (wanted === undefined || (options.failFast && failures.length > 0)) break;
+    const { image } = wanted;
+    const source = image.name ?? image.where;
+    try {
+      if ('error' in image) throw image.error;
+      const { reference, notes } = nameOf(wanted, image, options, traits);
+      const key = referenceText(reference);
+      const other = jobs.get(key);
+      if (other !== undefined && other.source.digest !== image.digest)
+        throw conflict(key, other.source, image);
+      if (other !== undefined) continue;
+      const { closure, notes: made } = await closureOf(image, options, pool);
+      const followers = image.name === undefined ? [] : (attachments?.of(image.name, closure.root) ?? []);
+      const follow = changedLayers(closure.root, options.compression).length === 0;
+      if (follow) {
+        for (const follower of followers) {
+          const { tag } = splitReference(follower.name ?? '');
+          const target = { ...reference, tag, digest: tag === undefined ? follower.digest : undefined };
+          queue.push({ image: follower, rename: undefined, target, notes: [`attached to ${key}`] });
+        }
+      }
+      const left =
+        follow || followers.length === 0
+          ? []
+          : [`${followers.length} attached artifact(s) speak of the digest it had, and stay behind`];
+      jobs.set(key, {
+        source: image,
+        name: reference,
+        closure,
+        signatures: options.extras ? image.signatures : [],
+        notes: [...wanted.notes, ...image.warnings, ...notes, ...made, ...closure.notes, ...left],
+      });
+    } catch (error) {
+      const known = asImgconvError(error, source);
+      if (known.code === 'NAME_CONFLICT' || known.code === 'INTERRUPTED') throw known;
+      const sourceDigest = 'digest' in image ? image.digest : undefined;
+      failures.push({ source, sourceDigest, name: undefined, error: known });
+    }
+  }
+  return { jobs: [...jobs.values()], failures };
+}
+
+function isAttached(image: SourceImage | UnreadableImage): boolean {
+  return attachedTo(splitReference(image.name ?? '').tag) !== undefined;
+}
+
+function nameOf({ target, rename }: Wanted, image: SourceImage, options: NameOptions, traits: Traits) {
+  if (target !== undefined) return { reference: target, notes: [] };
+  const name = rename ?? image.name;
+  if (name !== undefined) return targetName(name, rename !== undefined, options, traits);
+  throw new ImgconvError('NAME_MISSING', `${image.where}: the image has no name`, {
+    hint: 'give it one: -t NAME:TAG',
+  });
+}
+
+async function closureOf(image: SourceImage, options: PrepareOptions, pool: Pool) {
+  const tree = await readTree(image);
+  const bare = options.extras ? tree : withoutAttestations(tree);
+  const chosen = await choosePlatforms(image, bare, options.platforms, pool);
+  const { root, notes } = withoutMissing(image, chosen.root, options.missing);
+  const closure = await findClosure(image, root, pool, {
+    allowAbsent: options.missing === 'sparse',
+    onBytes: options.onBytes,
+  });
+  const dropped = bare === tree ? [] : ['its attestations are left out, so the index is a new one'];
+  return { closure, notes: [...dropped, ...chosen.notes, ...notes] };
+}
+
+function expectOne(selected: readonly Selected[], tag: string): string {
+  if (selected.length === 1) return tag;
+  throw new ImgconvError('USAGE', `--tag ${tag}: names one image, and there are ${selected.length}`, {
+    hint: 'choose one with a reference, or rename several with --images-file, "SOURCE TARGET" on a line',
+  });
+}
+
+function conflict(name: string, one: SourceImage, other: SourceImage): ImgconvError {
+  return new ImgconvError(
+    'NAME_CONFLICT',
+    `${name}: both ${one.name ?? one.where} (${one.digest}) and ${other.name ?? other.where} (${other.digest}) would get this name`,
+    { hint: 'nothing was written; tell them apart with --rename, --scoped or an images file' },
+  );
+}
