@@ -10,14 +10,20 @@ import { parseCount, type ConversionArguments } from './options.js';
 import { startProgress } from './progress.js';
 import { sizeText } from './size.js';
 
+/** 128 and the signal's number, as shells have it. */
+const SIGTERM_STATUS = 143;
+
 /** One conversion: options, progress on stderr, results on stdout. Gives the exit status. */
 export async function convertCommand(from: Place, to: Place, args: ConversionArguments): Promise<number> {
   const options = optionsOf(args, from.reference, to.reference);
   const quiet = args.quiet === true || args.json === true;
   const progress = startProgress(process.stderr, quiet);
   const interrupt = new AbortController();
-  const stop = () => {
+  let signal: NodeJS.Signals | undefined;
+  const stop = (name: NodeJS.Signals) => {
+    signal = name;
     interrupt.abort();
+    process.stdin.destroy(); // It may be what is waited for.
   };
   process.once('SIGINT', stop).once('SIGTERM', stop);
   // Where the archive goes to stdout, nothing else does.
@@ -28,6 +34,10 @@ export async function convertCommand(from: Place, to: Place, args: ConversionArg
   } catch (error) {
     if (args.json === true)
       results.write(`${JSON.stringify({ error: errorJson(asImgconvError(error)) }, null, 2)}\n`);
+    if (signal === 'SIGTERM') {
+      process.stderr.write(`imgconv: ${errorText(asImgconvError(error))}`);
+      return SIGTERM_STATUS;
+    }
     throw error;
   } finally {
     progress.stop();
@@ -113,6 +123,7 @@ function reportText({ images, tally }: Report): string {
     reflinked: 'cloned',
     copied: 'copied',
     compressed: 'compressed',
+    decompressed: 'decompressed',
     reused: 'reused compressed',
     present: 'already there',
   } as const;

@@ -34,6 +34,10 @@ export async function lsCommand(source: string, refs: readonly string[], json: b
   }
   flush();
   if (json) process.stdout.write(printed === 0 ? '[]\n' : '\n]\n');
+  if (printed === 0 && !failed && refs.length === 0)
+    process.stderr.write(
+      `imgconv: ${source}: no images with a name; the glob '**@*' lists revisions without a tag\n`,
+    );
   return failed ? 1 : 0;
 }
 

@@ -45,7 +45,7 @@ export class Pool {
 
   /** Settles with the job's result; `onBytes` hears of bytes as they are read. */
   async scan(job: ScanJob, onBytes?: (count: number) => void): Promise<ScanResult> {
-    if (this.#aborted !== undefined) throw this.#aborted;
+    this.expectRunning();
     if (job.from.size <= INLINE || job.from.size <= this.#inline) {
       if (job.from.size > INLINE) this.#inline -= job.from.size;
       return Promise.resolve(scan(job, onBytes));
@@ -55,7 +55,7 @@ export class Pool {
 
   /** The piece's memory is handed over and gone for the caller. */
   async compress(job: PieceJob): Promise<PieceResult> {
-    if (this.#aborted !== undefined) throw this.#aborted;
+    this.expectRunning();
     if (job.piece.length <= INLINE) return compressPiece(job);
     return this.#run(job);
   }
@@ -112,6 +112,11 @@ export class Pool {
     });
     this.#workers.push(thread);
     return thread;
+  }
+
+  /** For work that is not the pool's own. @throws ImgconvError what `abort` was given */
+  expectRunning(): void {
+    if (this.#aborted !== undefined) throw this.#aborted;
   }
 
   /** Ends all work at once: what is under way, and all that is asked for later, fails with `error`. */

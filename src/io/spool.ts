@@ -17,12 +17,17 @@ export interface Spool {
 }
 
 /** Writes a stream to a new file, hashing it on the way. */
-export async function stageFile(chunks: AsyncIterable<Uint8Array>, path: string): Promise<FileBytes> {
+export async function stageFile(
+  chunks: AsyncIterable<Uint8Array>,
+  path: string,
+  pool: Pool,
+): Promise<FileBytes> {
   const hasher = createHasher('sha256');
   const fd = openSync(path, 'wx', 0o644);
   try {
     let size = 0;
     for await (const chunk of chunks) {
+      pool.expectRunning();
       hasher.update(chunk);
       writeFully(fd, chunk, null);
       size += chunk.length;
@@ -61,7 +66,8 @@ export class StagingSpool implements Spool {
 
   async add(path: string, chunks: AsyncIterable<Uint8Array>): Promise<Bytes> {
     const { head, whole } = await peek(chunks, HEAD);
-    if (this.#format === undefined || !looksLikeTar(head)) return stageFile(whole, this.#staging.path());
+    if (this.#format === undefined || !looksLikeTar(head))
+      return stageFile(whole, this.#staging.path(), this.#pool);
     const hasher = createHasher('sha256');
     let size = 0;
     async function* hashed() {
@@ -74,6 +80,7 @@ export class StagingSpool implements Spool {
     const staged = await stageFile(
       compress(hashed(), this.#format, this.#pool, this.#level),
       this.#staging.path(),
+      this.#pool,
     );
     const digest = hasher.digest();
     this.forms.set(digest, VerifiedBlob.staged(staged, this.#pool));

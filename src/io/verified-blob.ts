@@ -189,6 +189,7 @@ export class VerifiedBlob {
       for (const chunk of at.kind === 'memory'
         ? [new Uint8Array(at.bytes)]
         : fileChunks(at.path, at.offset, at.size)) {
+        this.#pool.expectRunning();
         hasher.update(chunk);
         done += chunk.length;
         this.#onBytes?.(chunk.length);

@@ -34,14 +34,32 @@ export class ImgconvError extends Error {
   }
 }
 
-/** The error as an `ImgconvError`; a failed system call keeps its own words and its path. */
+/** What failed system calls mean to a person. */
+const SYSTEM: Record<string, readonly [ErrorCode, string]> = {
+  ENOENT: ['NOT_FOUND', 'no such file or folder'],
+  EACCES: ['IO', 'permission denied'],
+  EPERM: ['IO', 'operation not permitted'],
+  ENOSPC: ['NO_SPACE', 'no space left on the file system'],
+  EDQUOT: ['NO_SPACE', 'the disk quota is used up'],
+  EROFS: ['IO', 'the file system is read-only'],
+  ENOTDIR: ['IO', 'not a folder, or something on the way to it is not'],
+  EISDIR: ['IO', 'a folder, not a file'],
+  EMFILE: ['IO', 'too many open files'],
+  ENAMETOOLONG: ['IO', 'the name is too long for the file system'],
+  EIO: ['IO', 'the disk failed to read or write (input/output error)'],
+};
+
+/** The error as an `ImgconvError`; `where` says what was at work when the error itself does not name a file. */
 export function asImgconvError(error: unknown, where?: string): ImgconvError {
   if (error instanceof ImgconvError) return error;
-  const cause = error instanceof Error ? error : new Error(String(error));
-  const code = 'code' in cause ? String(cause.code) : '';
-  const message = where === undefined ? cause.message : `${where}: ${cause.message}`;
-  if (code === 'ENOSPC' || code === 'EDQUOT') return new ImgconvError('NO_SPACE', message, { cause });
-  return new ImgconvError(code === 'ENOENT' ? 'NOT_FOUND' : 'IO', message, { cause });
+  const cause: NodeJS.ErrnoException = error instanceof Error ? error : new Error(String(error));
+  const known = SYSTEM[cause.code ?? ''];
+  const place = cause.path ?? where;
+  if (known !== undefined)
+    return new ImgconvError(known[0], `${place === undefined ? '' : `${place}: `}${known[1]}`, { cause });
+  return new ImgconvError('IO', where === undefined ? cause.message : `${where}: ${cause.message}`, {
+    cause,
+  });
 }
 
 /** True for a failed system call with one of these codes. */

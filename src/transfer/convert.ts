@@ -57,6 +57,7 @@ interface Outcome {
   readonly notes: readonly string[];
 }
 
+const STDOUT = '-';
 /** So many images or bytes become visible together: syncing once for many is what makes many cheap. */
 const BATCH_IMAGES = 256;
 const BATCH_BYTES = 2 * 1024 ** 3;
@@ -80,9 +81,7 @@ export async function convert(from: Place, to: Place, options: ConvertOptions = 
   }
   await using pool = new Pool(options.jobs);
   const abort = () => {
-    pool.abort(
-      new ImgconvError('INTERRUPTED', 'interrupted: what was finished stays, the rest was cleared away'),
-    );
+    pool.abort(interrupted());
   };
   options.signal?.addEventListener('abort', abort);
   const counter = new Counter();
@@ -107,18 +106,21 @@ export async function convert(from: Place, to: Place, options: ConvertOptions = 
       spool: options.dryRun ? new PeekSpool() : spool,
     });
     try {
-      return await new Conversion(from, to, compression, counter, pool, options).run(
-        reader,
-        writer,
-        spool.forms,
-      );
+      return await new Conversion(to, compression, counter, pool, options).run(reader, writer, spool.forms);
     } finally {
       await reader.close();
     }
+  } catch (error) {
+    // Whatever an interruption made fail, it is the interruption that counts.
+    throw options.signal?.aborted === true ? interrupted() : error;
   } finally {
     await writer.close();
     options.signal?.removeEventListener('abort', abort);
   }
+}
+
+function interrupted(): ImgconvError {
+  return new ImgconvError('INTERRUPTED', 'interrupted: what was finished stays, the rest was cleared away');
 }
 
 /** As `docker push` does by default: layers that an engine saved unpacked are compressed where they are stored. */
@@ -134,7 +136,6 @@ function compressionOf(
 }
 
 class Conversion {
-  readonly #from: Place;
   readonly #to: Place;
   readonly #compression: CompressionOptions;
   readonly #counter: Counter;
@@ -143,14 +144,12 @@ class Conversion {
   readonly #reports: ImageReport[] = [];
 
   constructor(
-    from: Place,
     to: Place,
     compression: CompressionOptions,
     counter: Counter,
     pool: Pool,
     options: ConvertOptions,
   ) {
-    this.#from = from;
     this.#to = to;
     this.#compression = compression;
     this.#counter = counter;
@@ -178,14 +177,12 @@ class Conversion {
     } as const;
     const { jobs, failures } = await prepare(reader, this.#to.format.traits, options, this.#pool);
     for (const failure of failures) this.#fail(failure);
-    if (jobs.length === 0 && failures.length === 0)
-      throw new ImgconvError('NOT_FOUND', `${this.#from.path}: no images in it`);
     const plan = planOf(jobs, this.#to.path, writer, link, this.#compression);
     progress?.planned?.(plan);
     if (this.#options.dryRun) {
       for (const job of jobs) this.#add(job, job.closure, 'planned', job.notes);
     } else if (!this.#stopped()) {
-      expectSpace(plan, this.#to.path);
+      if (this.#to.path !== STDOUT) expectSpace(plan, this.#to.path);
       await this.#write(jobs, writer, forms);
     }
     return { images: this.#reports, tally: this.#counter.tally(), plan };

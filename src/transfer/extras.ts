@@ -33,13 +33,13 @@ export class Attachments {
     }
   }
 
-  /** What speaks of any manifest of this tree, and what speaks of that in turn is to be asked for with its own tree. */
+  /** What speaks of any manifest of this tree, tagged first; what speaks of that in turn is to be asked for with its own tree. */
   of(name: string, root: ManifestNode): SourceImage[] {
     const repository = splitReference(name).name;
     const digests = new Set(manifestsOf(root).map(({ descriptor }) => descriptor.digest));
     const found: SourceImage[] = [];
     for (const [digest, images] of this.#subjects(repository)) if (digests.has(digest)) found.push(...images);
-    return found;
+    return [...found.filter(({ untagged }) => !untagged), ...found.filter(({ untagged }) => untagged)];
   }
 
   #subjects(repository: string): Map<Digest, SourceImage[]> {

@@ -1,6 +1,7 @@
 import type { ImageReader, SourceImage, Traits, UnreadableImage } from '../formats/format.js';
 import type { Pool } from '../io/pool.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
+import { manifestsOf } from '../model/manifest.js';
 import type { Platform } from '../model/platform.js';
 import { referenceText, splitReference, type Reference } from '../model/reference.js';
 import { Attachments, attachedTo, withoutAttestations } from './extras.js';
@@ -64,6 +65,7 @@ export async function prepare(
   for await (const image of reader.images({ untagged: options.extras || wantsUntagged(options.selectors) }))
     all.push(image);
   const { selected, unmatched } = select(all, options.selectors);
+  if (selected.length === 0 && unmatched.length === 0) throw nothing(all.length);
   const failures: Failure[] = unmatched.map(({ selector, error }) => ({
     source: selector.text,
     sourceDigest: undefined,
@@ -73,8 +75,9 @@ export async function prepare(
   const named = options.tag === undefined ? undefined : expectOne(selected, options.tag);
   const attachments = options.extras ? new Attachments(all) : undefined;
   const jobs = new Map<string, Job>();
+  const carried = new Set<string>();
   const queue: Wanted[] = selected
-    .filter(({ image }) => options.extras || !isAttached(image))
+    .filter(({ image, exact }) => options.extras || exact || !isAttached(image))
     .map((one) => ({ ...one, rename: one.rename ?? named, target: undefined, notes: [] }));
   for (let i = 0; i < queue.length; i++) {
     const wanted = queue[i];
@@ -85,18 +88,29 @@ export async function prepare(
       if ('error' in image) throw image.error;
       const { reference, notes } = nameOf(wanted, image, options, traits);
       const key = referenceText(reference);
+      // A registry's referrers tag is an index of what is attached: what came with that is not carried again.
+      if (wanted.target?.digest !== undefined && carried.has(`${reference.repository} ${image.digest}`))
+        continue;
       const other = jobs.get(key);
       if (other !== undefined && other.source.digest !== image.digest)
         throw conflict(key, other.source, image);
       if (other !== undefined) continue;
       const { closure, notes: made } = await closureOf(image, options, pool);
+      for (const { descriptor } of manifestsOf(closure.root))
+        carried.add(`${reference.repository} ${descriptor.digest}`);
       const followers = image.name === undefined ? [] : (attachments?.of(image.name, closure.root) ?? []);
       const follow = changedLayers(closure.root, options.compression).length === 0;
       if (follow) {
         for (const follower of followers) {
           const { tag } = splitReference(follower.name ?? '');
           const target = { ...reference, tag, digest: tag === undefined ? follower.digest : undefined };
-          queue.push({ image: follower, rename: undefined, target, notes: [`attached to ${key}`] });
+          queue.push({
+            image: follower,
+            rename: undefined,
+            exact: false,
+            target,
+            notes: [`attached to ${key}`],
+          });
         }
       }
       const left =
@@ -117,7 +131,9 @@ export async function prepare(
       failures.push({ source, sourceDigest, name: undefined, error: known });
     }
   }
-  return { jobs: [...jobs.values()], failures };
+  // By name, so that what is written does not depend on the order in which the source has it.
+  const sorted = [...jobs].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, job]) => job);
+  return { jobs: sorted, failures };
 }
 
 function isAttached(image: SourceImage | UnreadableImage): boolean {
@@ -144,6 +160,15 @@ async function closureOf(image: SourceImage, options: PrepareOptions, pool: Pool
   });
   const dropped = bare === tree ? [] : ['its attestations are left out, so the index is a new one'];
   return { closure, notes: [...dropped, ...chosen.notes, ...notes] };
+}
+
+function nothing(untagged: number): ImgconvError {
+  return new ImgconvError('NOT_FOUND', 'there are no images in the source', {
+    hint:
+      untagged > 0
+        ? `${untagged} have no tag: choose them by digest, NAME@sha256:…, or by a glob with an @, '**@*'`
+        : 'imgconv ls shows what there is',
+  });
 }
 
 function expectOne(selected: readonly Selected[], tag: string): string {

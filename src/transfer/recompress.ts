@@ -75,7 +75,7 @@ export class Recompressor {
   readonly #known: KnownForms;
   readonly #staged: KnownForms;
   readonly #done = new OncePerDigest<VerifiedBlob>();
-  readonly #onDone: (kind: 'compressed' | 'reused', size: number) => void;
+  readonly #onDone: (kind: 'compressed' | 'decompressed' | 'reused', size: number) => void;
 
   constructor(
     options: CompressionOptions,
@@ -83,7 +83,7 @@ export class Recompressor {
     staging: Staging,
     there: KnownForms,
     staged: KnownForms,
-    onDone: (kind: 'compressed' | 'reused', size: number) => void,
+    onDone: (kind: 'compressed' | 'decompressed' | 'reused', size: number) => void,
   ) {
     this.#options = options;
     this.#pool = pool;
@@ -129,8 +129,8 @@ export class Recompressor {
       }
       const tar = diffId === undefined ? blob.uncompressed() : provedAs(diffId, blob);
       const chunks = to === 'none' ? tar : compress(tar, to, this.#pool, this.#options.level);
-      const staged = await stageFile(chunks, this.#staging.path());
-      this.#onDone('compressed', blob.size);
+      const staged = await stageFile(chunks, this.#staging.path(), this.#pool);
+      this.#onDone(to === 'none' ? 'decompressed' : 'compressed', blob.size);
       return VerifiedBlob.staged(staged, this.#pool);
     });
   }

@@ -19,7 +19,7 @@ export interface Count {
   readonly bytes: number;
 }
 
-export type Tally = Readonly<Record<Put | 'compressed' | 'reused', Count>>;
+export type Tally = Readonly<Record<Put | 'compressed' | 'decompressed' | 'reused', Count>>;
 
 export interface Report {
   readonly images: readonly ImageReport[];
@@ -52,14 +52,20 @@ export class Counter {
   }
 
   tally(): Tally {
-    const { linked, reflinked, copied, moved, present, compressed, reused } = Object.fromEntries(
-      KINDS.map((kind) => [kind, this.of(kind)]),
-    ) as Tally;
-    return { linked, reflinked, copied, moved, present, compressed, reused };
+    return Object.fromEntries(KINDS.map((kind) => [kind, this.of(kind)])) as Tally;
   }
 }
 
-const KINDS = ['linked', 'reflinked', 'copied', 'moved', 'present', 'compressed', 'reused'] as const;
+const KINDS = [
+  'linked',
+  'reflinked',
+  'copied',
+  'moved',
+  'present',
+  'compressed',
+  'decompressed',
+  'reused',
+] as const;
 
 export function failedImages(report: Report): readonly ImageReport[] {
   return report.images.filter(({ status }) => status === 'failed');

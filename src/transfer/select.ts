@@ -15,6 +15,8 @@ export interface Selector {
 export interface Selected {
   readonly image: SourceImage | UnreadableImage;
   readonly rename: string | undefined;
+  /** It was asked for by its own name, not by a glob or as one of all. */
+  readonly exact: boolean;
 }
 
 export interface Selection {
@@ -102,7 +104,9 @@ export function select(
   selectors: readonly Selector[],
 ): Selection {
   if (selectors.length === 0) {
-    const selected = images.filter((image) => !image.untagged).map((image) => ({ image, rename: undefined }));
+    const selected = images
+      .filter((image) => !image.untagged)
+      .map((image) => ({ image, rename: undefined, exact: false }));
     return { selected, unmatched: [] };
   }
   const listed = wantsUntagged(selectors) ? images : images.filter((image) => !image.untagged);
@@ -121,13 +125,13 @@ export function select(
     const name = image.name;
     if (name === undefined) continue;
     seen.push(name);
-    const renames = new Set<string | undefined>();
+    const renames = new Map<string | undefined, boolean>();
     for (const selector of [...(exact.get(keyOf(name).key) ?? []), ...globs]) {
       if (!matchers.get(selector)?.(image, name)) continue;
       matched.add(selector);
-      renames.add(selector.rename);
+      renames.set(selector.rename, (renames.get(selector.rename) ?? false) || !isGlob(selector.text));
     }
-    for (const rename of renames) selected.push({ image, rename });
+    for (const [rename, isExact] of renames) selected.push({ image, rename, exact: isExact });
   }
   const unmatched = selectors
     .filter((selector) => !matched.has(selector))

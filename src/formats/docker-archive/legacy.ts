@@ -32,17 +32,13 @@ const MAX_TOTAL = 256 * 1024 * 1024;
 /** What a diffID takes in a config, in bytes. */
 const DIFF_ID = 74;
 
-/** The part of a chain that one folder of the archive holds. */
+/** What one folder of the archive holds. */
 interface Link {
   readonly id: string;
   readonly image: V1Image;
+  /** Of its JSON, in bytes. */
+  readonly size: number;
   readonly layer: string;
-}
-
-interface Chain {
-  readonly top: Link;
-  /** `top` and those it is built on, lowest first. */
-  readonly links: readonly Link[];
 }
 
 /**
@@ -60,17 +56,21 @@ export async function readLegacy(
   const known = new Map<string, Digest>();
   const images: LegacyImage[] = [];
   for (const { names, chain } of named) {
+    const layers = chain.links.map(({ layer }) => layer);
     const diffIds: Digest[] = [];
-    for (const { layer } of chain) {
+    for (const layer of layers) {
       const diffId = known.get(layer) ?? (await diffIdOf(layer));
       known.set(layer, diffId);
       diffIds.push(diffId);
     }
-    images.push({
-      names,
-      config: configOf(chain, diffIds, files.path),
-      layers: chain.map(({ layer }) => layer),
-    });
+    const histories = chain.links.map(({ image }) => image.history);
+    const config = makeConfig(chain.top.image, diffIds, histories);
+    if (config.length > MAX_CONFIG)
+      throw new ImgconvError(
+        'ARCHIVE_INVALID',
+        `${files.path}: image ${chain.top.id}: its config has ${config.length} bytes, more than ${MAX_CONFIG}`,
+      );
+    images.push({ names, config, layers });
   }
   return images;
 }
@@ -106,7 +106,8 @@ class LegacyArchive {
     return byId;
   }
 
-  chainOf(id: string): Chain {
+  /** The image, and with it those that it is built on, lowest first. */
+  chainOf(id: string): { top: Link; links: readonly Link[] } {
     const top = this.#linkOf(id);
     if (top === undefined)
       throw new ImgconvError(
@@ -115,7 +116,7 @@ class LegacyArchive {
       );
     const fail = (what: string) => new ImgconvError('ARCHIVE_INVALID', `${this.#path}: image ${id}: ${what}`);
     const links = new Map([[id, top]]);
-    let size = top.image.text.length;
+    let size = top.size;
     let child = top;
     while (child.image.parent !== '') {
       const { parent } = child.image;
@@ -144,7 +145,7 @@ class LegacyArchive {
     const layer = `${id}/layer.tar`;
     if (this.#files.get(layer) === undefined)
       throw new ImgconvError('BLOB_MISSING', `${this.#path}: ${layer}: not in the archive`);
-    const link = { id, image, layer };
+    const link = { id, image, size: bytes.length, layer };
     this.#links.set(id, link);
     return link;
   }

@@ -163,7 +163,8 @@ class Archive {
       const manifest = this.#findImage(descriptor, described.configDigest, MAX_NESTING);
       if (manifest === undefined || !this.#agrees(manifest, described)) continue;
       covered.add(descriptor);
-      return layoutImage(this.#index, descriptor.digest, name, true);
+      // Without a tag, index.json may still know a name by digest.
+      return layoutImage(this.#index, descriptor.digest, name ?? layoutName(descriptor), true);
     }
     const made = await makeImage(this.#index, this.#pool, described, name, where);
     if (named.length === 0) return made;

@@ -25,9 +25,8 @@ export interface V1Image {
   readonly parent: string;
   /** Its entry in the configs of the images built on it, and in its own. */
   readonly history: string;
-  /** All of it, compact. */
-  readonly text: string;
-  readonly fields: ReadonlyMap<string, string>;
+  /** What configs keep of it, as texts by key. */
+  readonly members: ReadonlyMap<string, string>;
 }
 
 const { string, bool, int, time, pointer, slice, map, struct } = goTypes;
@@ -96,22 +95,29 @@ const HISTORY: readonly GoField[] = [
   ['created_by', string, 'omitempty'],
   ['comment', string, 'omitempty'],
 ];
-/** What a config does not have of a v1 JSON. */
+/** What configs do not keep. */
 const V1_ONLY = ['id', 'parent', 'Size', 'parent_id', 'layer_id', 'throwaway'];
-/** Older engines wrote fields that were never set, so that what they wrote is written anew (`noFallbackMinVersion`). */
+/** What engines before this one wrote is written anew, without its blank fields (moby `noFallbackMinVersion`). */
 const KEPT_SINCE = [1, 8, 3];
 
 /** @throws ImgconvError MANIFEST_INVALID when it is not an object, or a field that Docker knows is of another type */
 export function parseV1Image(bytes: Uint8Array, where: string): V1Image {
   if (!isObject(parseJson(bytes, where)))
     throw new ImgconvError('MANIFEST_INVALID', `${where}: not a JSON object`);
-  const text = compactJson(Buffer.from(bytes).toString());
-  const fields = readStruct(V1_IMAGE, text, `${where}: `);
-  return { parent: stringOf(fields.get('parent') ?? '""'), history: historyOf(fields), text, fields };
+  const json = compactJson(Buffer.from(bytes).toString());
+  const fields = readStruct(V1_IMAGE, json, `${where}: `);
+  const rewritten = isOlder(stringOf(fields.get('docker_version') ?? '""'), KEPT_SINCE);
+  const members = new Map(membersOf(rewritten ? writeStruct(V1_IMAGE, fields) : json));
+  for (const name of [...V1_ONLY, 'rootfs', 'history']) members.delete(name);
+  // Go takes keys in any case: with such a key, who reads the config decides which layers it has.
+  const twin = [...members.keys()].find((key) => /^(?:rootfs|history)$/.test(foldCase(key)));
+  if (twin !== undefined)
+    throw new ImgconvError('MANIFEST_INVALID', `${where}: must not have ${JSON.stringify(twin)}`);
+  return { parent: stringOf(fields.get('parent') ?? '""'), history: historyOf(fields), members };
 }
 
 /** moby image/v1 `HistoryFromConfig`. */
-function historyOf(fields: V1Image['fields']): string {
+function historyOf(fields: ReadonlyMap<string, string>): string {
   const containerConfig = readStruct(CONTAINER_CONFIG, fields.get('container_config') ?? '{}', '');
   const cmd = containerConfig.get('Cmd') ?? 'null';
   const words = cmd === 'null' ? [] : elementsOf(cmd);
@@ -120,28 +126,14 @@ function historyOf(fields: V1Image['fields']): string {
   return writeStruct(HISTORY, new Map([...fields, ['created_by', createdBy]]));
 }
 
-/**
- * moby image/v1 `MakeConfigFromV1Config`: the config of an image whose layers have these digests, lowest first.
- * @throws ImgconvError MANIFEST_INVALID
- */
+/** moby image/v1 `MakeConfigFromV1Config`; `diffIds` and `histories` are those of all layers, lowest first. */
 export function makeConfig(
-  { text, fields }: V1Image,
+  { members }: V1Image,
   diffIds: readonly Digest[],
   histories: readonly string[],
-  where: string,
 ): Uint8Array {
-  const rewritten = isOlder(stringOf(fields.get('docker_version') ?? '""'), KEPT_SINCE);
-  const members = new Map(membersOf(rewritten ? writeStruct(V1_IMAGE, fields) : text));
-  for (const name of V1_ONLY) members.delete(name);
-  members.set('rootfs', JSON.stringify({ type: 'layers', diff_ids: diffIds }));
-  members.set('history', `[${histories.join(',')}]`);
-  // Go takes keys in any case: with such a twin, who reads the config decides which layers it has.
-  const twin = [...members.keys()].find(
-    (key) => /^(?:rootfs|history)$/.test(foldCase(key)) && key !== foldCase(key),
-  );
-  if (twin !== undefined)
-    throw new ImgconvError('MANIFEST_INVALID', `${where}: must not have ${JSON.stringify(twin)}`);
-  return Buffer.from(goMap(members));
+  const rootfs = JSON.stringify({ type: 'layers', diff_ids: diffIds });
+  return Buffer.from(goMap([...members, ['rootfs', rootfs], ['history', `[${histories.join(',')}]`]]));
 }
 
 /** moby api/types/versions `LessThan`: parts that are not numbers, and those that are not there, are 0. */

@@ -8,7 +8,13 @@ import { Staging } from '../../io/staging.js';
 import { Transaction } from '../../io/transaction.js';
 import type { Digest } from '../../model/digest.js';
 import { isObject, parseJson, parseWith } from '../../model/json.js';
-import { INDEX_TEMPLATE, LAYOUT_CONTENT, layoutEntry, REF_NAME } from '../../model/oci-layout.js';
+import {
+  CONTAINERD_NAME,
+  INDEX_TEMPLATE,
+  LAYOUT_CONTENT,
+  layoutEntry,
+  REF_NAME,
+} from '../../model/oci-layout.js';
 import type { Reference } from '../../model/reference.js';
 import {
   signaturesNote,
@@ -67,7 +73,9 @@ class LayoutWriter implements ImageWriter {
     if (entries.length === 0) return;
     await withLock(lockPath(this.#layout), async () => {
       const index = this.#readIndex();
-      const fresh = entries.filter((entry) => !index.manifests.some((one) => sameEntry(one, entry)));
+      const fresh = entries
+        .filter((entry) => !index.manifests.some((one) => sameEntry(one, entry)))
+        .sort((a, b) => (a.annotations[CONTAINERD_NAME] < b.annotations[CONTAINERD_NAME] ? -1 : 1));
       if (existsSync(layoutFile(this.#layout)) && fresh.length === 0) return;
       const names = new Set(fresh.map((entry) => entry.annotations[REF_NAME]));
       const kept = index.manifests.filter((one) => !names.has(refName(one) ?? ''));

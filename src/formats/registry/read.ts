@@ -74,7 +74,7 @@ async function* images(root: string, untagged: boolean): AsyncGenerator<SourceIm
   for (const repository of repositories(root)) {
     for (const tag of namesIn(tagsPath(root, repository))) {
       await Promise.resolve();
-      const image = imageAt(root, `${repository}:${tag}`, tagLink(root, repository, tag));
+      const image = imageAt(root, repository, `:${tag}`, tagLink(root, repository, tag));
       if (image === undefined) continue;
       yield image;
     }
@@ -88,20 +88,32 @@ function* revisions(root: string, repository: string): Generator<SourceImage | U
     for (const hex of namesIn(join(folder, algorithm))) {
       const where = join(folder, algorithm, hex);
       const digest = parseDigest(`${algorithm}:${hex}`, where);
-      const image = imageAt(root, `${repository}@${digest}`, revisionLink(root, repository, digest));
+      const image = imageAt(root, repository, `@${digest}`, revisionLink(root, repository, digest));
       if (image !== undefined) yield { ...image, untagged: true };
     }
   }
 }
 
 /** Undefined where a deleted tag or revision left its folder behind. */
-function imageAt(root: string, name: string, path: string): SourceImage | UnreadableImage | undefined {
+function imageAt(
+  root: string,
+  repository: string,
+  suffix: string,
+  path: string,
+): SourceImage | UnreadableImage | undefined {
+  const name = `${repository}${suffix}`;
   try {
+    const digest = readLink(path);
     return {
       name,
       where: path,
-      digest: readLink(path),
-      locate: (digest) => wholeFile(blobPath(root, digest)),
+      digest,
+      locate: (wanted, as) => {
+        // A registry deletes a manifest by its revision link, and then no longer serves what tags still name.
+        const deleted =
+          as === 'manifest' && wanted === digest && !existsSync(revisionLink(root, repository, digest));
+        return deleted ? undefined : wholeFile(blobPath(root, wanted));
+      },
       provesDiffIds: false,
       signatures: [],
       warnings: [],

@@ -1,0 +1,195 @@
+import assert from 'node:assert/strict';
+import { basename, join } from 'node:path';
+import { after, before, beforeEach, describe, test } from 'node:test';
+import { Engine } from './engine-peer.js';
+import {
+  differences,
+  imgconv,
+  missingPeers,
+  newFolder,
+  run,
+  scratchFolder,
+  tidy,
+  unpack,
+  withoutHost,
+} from './peers.js';
+import { Registry } from './registry-peer.js';
+import { expected, fixtureFolder, samples } from './samples.js';
+
+const skip = missingPeers('dockerd', 'docker', 'docker-registry', 'skopeo');
+const four = ['demo/app:1.0', 'demo/app:2.0', 'demo/base:1', 'demo/dup:1'];
+
+describe('docker', { skip }, () => {
+  let scratch: string;
+  let engine: Engine;
+
+  before(async () => {
+    scratch = await scratchFolder();
+    engine = await Engine.start(scratch);
+  });
+
+  beforeEach(() => engine.forgetImages());
+
+  after(async () => {
+    await engine.stop();
+    await tidy(scratch);
+  });
+
+  function folder(): Promise<string> {
+    return newFolder(scratch);
+  }
+
+  /** Serves a store while `use` runs. */
+  async function withRegistry(store: string, use: (registry: Registry) => Promise<void>): Promise<void> {
+    const registry = await Registry.start(store, await folder());
+    try {
+      await use(registry);
+    } finally {
+      await registry.stop();
+    }
+  }
+
+  /** Pulls `name` and proves that it is that image and that it runs. */
+  async function assertPulls(
+    registry: Registry,
+    name: string,
+    imageId: string,
+    says?: string,
+  ): Promise<void> {
+    const local = `${registry.host}/${name}`;
+    await engine.docker('pull', '-q', local);
+    assert.equal(await engine.imageId(local), imageId, name);
+    if (says !== undefined) assert.equal(await engine.says(local), says);
+  }
+
+  for (const sample of samples) {
+    describe(sample.title, { skip: sample.skip }, () => {
+      const loadable = Object.entries(sample.imageIds);
+
+      async function treeOf(): Promise<string> {
+        return join(await unpack(sample.tree.tar, await folder()), sample.tree.folder);
+      }
+
+      async function assertLoads(archive: string): Promise<void> {
+        await engine.docker('load', '-q', '-i', archive);
+        assert.deepEqual(await engine.names(), loadable.map(([name]) => name).sort());
+        for (const [name, imageId] of loadable) {
+          assert.equal(await engine.imageId(name), imageId, name);
+          const says = sample.says[name];
+          if (says !== undefined) assert.equal(await engine.says(name), says);
+        }
+      }
+
+      for (const layers of [[], ['--layers', 'uncompressed']]) {
+        test(['loads and runs what reg2tar wrote', ...layers].join(' '), async () => {
+          const store = await unpack(sample.store, await folder());
+          const archive = join(await folder(), 'images.tar');
+          await imgconv('reg2tar', store, archive, ...Object.keys(sample.digests), ...layers);
+          await assertLoads(archive);
+        });
+
+        test(['loads and runs what dir2tar wrote', ...layers].join(' '), async () => {
+          const archive = join(await folder(), 'images.tar');
+          await imgconv('dir2tar', await treeOf(), archive, ...layers);
+          await assertLoads(archive);
+        });
+      }
+
+      test('pulls from a store that dir2reg wrote', async () => {
+        const store = join(await folder(), 'store');
+        await imgconv('dir2reg', await treeOf(), store);
+        await withRegistry(store, async (registry) => {
+          for (const [name, imageId] of loadable)
+            await assertPulls(registry, name, imageId, sample.says[name]);
+        });
+      });
+
+      for (const archive of sample.archives) {
+        test(`pulls from a store that tar2reg made of ${basename(archive)}`, async () => {
+          const store = join(await folder(), 'store');
+          await imgconv('tar2reg', archive, store);
+          await withRegistry(store, async (registry) => {
+            for (const name of four)
+              await assertPulls(registry, name, sample.imageIds[name] ?? '', sample.says[name]);
+          });
+        });
+      }
+
+      test('docker save, tar2reg and docker pull give the same image IDs', async () => {
+        const saved = join(await folder(), 'saved.tar');
+        const store = join(await folder(), 'store');
+        await engine.docker('load', '-q', '-i', sample.archives[0] ?? '');
+        await engine.docker('save', '-o', saved, ...four);
+        await engine.forgetImages();
+        await imgconv('tar2reg', saved, store);
+        await withRegistry(store, async (registry) => {
+          for (const name of four)
+            await assertPulls(registry, name, sample.imageIds[name] ?? '', sample.says[name]);
+        });
+      });
+
+      test('what docker pushes into a store of ours, imgconv reads', async () => {
+        const store = join(await folder(), 'store');
+        await imgconv('tar2reg', sample.archives[0] ?? '', store, 'demo/base:1');
+        await engine.docker('load', '-q', '-i', sample.archives[0] ?? '');
+        await withRegistry(store, async (registry) => {
+          const pushed = `${registry.host}/demo/pushed:1`;
+          await engine.docker('tag', 'demo/app:1.0', pushed);
+          await engine.docker('push', '-q', pushed);
+          const [ours, skopeos] = [await folder(), await folder()];
+          await imgconv('reg2dir', store, ours, 'demo/pushed:1');
+          await run('skopeo', [
+            'copy',
+            '-q',
+            '--src-tls-verify=false',
+            `docker://${pushed}`,
+            `dir:${skopeos}`,
+          ]);
+          assert.equal(await differences(skopeos, join(ours, 'demo/pushed:1')), '');
+          await assertPulls(registry, 'demo/base:1', sample.imageIds['demo/base:1'] ?? '');
+        });
+      });
+    });
+  }
+
+  describe('pulls what tar2reg made of the archive of', () => {
+    const builders = [
+      'skopeo-archive',
+      'crane',
+      'podman',
+      'buildah',
+      'kaniko',
+      'ko',
+      'jib',
+      'rules_docker',
+      'rules_oci',
+      'nix-stream',
+    ];
+    for (const builder of builders) {
+      test(builder, async () => {
+        const store = join(await folder(), 'store');
+        await imgconv('tar2reg', join(fixtureFolder, `${builder}.tar`), store);
+        const imageIds = Object.entries(expected.imageIds[`${builder}.tar`] ?? {});
+        assert.notEqual(imageIds.length, 0);
+        await withRegistry(store, async (registry) => {
+          for (const [name, imageId] of imageIds) {
+            await assertPulls(
+              registry,
+              withoutHost(name),
+              imageId,
+              expected.says[name] ?? expected.says[withoutHost(name)],
+            );
+          }
+        });
+      });
+    }
+
+    test('an image without a name, given one', async () => {
+      const store = join(await folder(), 'store');
+      await imgconv('tar2reg', join(fixtureFolder, 'docker20-untagged.tar'), store, '-t', 'demo/named:1');
+      await withRegistry(store, (registry) =>
+        assertPulls(registry, 'demo/named:1', expected.imageIds['docker20-untagged.tar']?.['untagged'] ?? ''),
+      );
+    });
+  });
+});
