@@ -2,11 +2,12 @@ import { readFileSync } from 'node:fs';
 
 /**
  * Runs a command line and gives its exit status: 0 all done, 1 something failed, 2 wrong usage, 130 interrupted.
- * Parser, formats and the rest are loaded when a command needs them.
+ * Parser, formats and the rest are loaded when a command needs them. `manifest` is the package.json.
  */
-export async function main(args: readonly string[]): Promise<number> {
+export async function main(args: readonly string[], manifest: URL): Promise<number> {
+  const { version } = JSON.parse(readFileSync(manifest, 'utf8')) as { version: string };
   if (args[0] === '--version' && args.length === 1) {
-    process.stdout.write(`${version()}\n`);
+    process.stdout.write(`${version}\n`);
     return 0;
   }
   // A reader that has seen enough, such as `head`, is no failure of ours.
@@ -14,10 +15,5 @@ export async function main(args: readonly string[]): Promise<number> {
     if (error.code === 'EPIPE') process.exit(141);
   });
   const { run } = await import('./commands.js');
-  return run(args, version());
-}
-
-function version(): string {
-  const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
+  return run(args, version);
 }

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { digestSchema, optional } from './descriptor.js';
 import type { Digest } from './digest.js';
 import { parseJson, parseWith } from './json.js';

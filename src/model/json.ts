@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { ImgconvError, type ErrorCode } from './errors.js';
 
 /** Manifests and indexes are held in memory; more than registries take (4 MiB, distribution `maxBodySize`) is refused. */

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { descriptorSchema, type Descriptor } from './descriptor.js';
 import { algorithmOf, hexOf, type Digest } from './digest.js';
 import { ImgconvError } from './errors.js';

@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs';
 import { basename } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { MAGIC_LENGTH, sniffCompression } from '../../io/decompress.js';
 import { digestOf } from '../../io/hash.js';
 import type { Pool } from '../../io/pool.js';

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { BlobShelf } from '../../io/blob-shelf.js';
 import { withLock } from '../../io/lock.js';
 import { wholeFile } from '../../io/region.js';
