@@ -1,39 +1,54 @@
 import { crc32 } from 'node:zlib';
 import { ImgconvError } from '../model/errors.js';
+import { BUFFER_SIZE, giveBuffer, takeBuffer } from './buffers.js';
 import type { PieceResult } from './jobs.js';
 import type { Pool } from './pool.js';
 
 /** Fixed, so that the output depends on the input alone, never on how it was chunked or on the number of threads. */
-const PIECE = { gzip: 1024 * 1024, zstd: 4 * 1024 * 1024 };
+const PIECE = { gzip: BUFFER_SIZE, zstd: 4 * BUFFER_SIZE };
 /** Deflate's window (RFC 1951): all that a piece can refer back to. */
 const WINDOW = 32 * 1024;
-/** gzip: the least that is not larger than what skopeo 1.9 writes; measured in test/bench. zstd: its own default. */
-const DEFAULT_LEVEL = { gzip: 2, zstd: 3 };
+/** gzip: with the larger hash table that is used here as fast as level 2, and smaller; zstd: its own default. */
+const DEFAULT_LEVEL = { gzip: 3, zstd: 3 };
 
 /** RFC 1952: magic, deflate, no flags, no time, no extra flags, unknown system. */
 const HEADER = Uint8Array.of(0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff);
 
-/** Cuts a stream into pieces of exactly `size` bytes, the last one shorter; an empty stream gives one empty piece. */
+/**
+ * Cuts a stream into pieces of exactly `size` bytes, the last one shorter; an empty stream gives one empty piece. A
+ * chunk that is a piece already is passed on as it is: the stream must not keep what it gave.
+ */
 async function* piecesOf(
   source: AsyncIterable<Uint8Array>,
   size: number,
 ): AsyncGenerator<{ piece: Uint8Array<ArrayBuffer>; last: boolean }> {
-  let piece = new Uint8Array(size);
+  let piece = new Uint8Array(0);
   let filled = 0;
   for await (const chunk of source) {
     for (let at = 0; at < chunk.length;) {
       if (filled === size) {
         yield { piece, last: false };
-        piece = new Uint8Array(size);
         filled = 0;
       }
+      const { buffer } = chunk;
+      if (
+        filled === 0 &&
+        chunk.length === size &&
+        buffer.byteLength === size &&
+        buffer instanceof ArrayBuffer
+      ) {
+        piece = new Uint8Array(buffer);
+        filled = size;
+        break;
+      }
+      if (filled === 0) piece = new Uint8Array(size === BUFFER_SIZE ? takeBuffer() : new ArrayBuffer(size));
       const part = chunk.subarray(at, at + size - filled);
       piece.set(part, filled);
       filled += part.length;
       at += part.length;
     }
   }
-  yield { piece: piece.slice(0, filled), last: true };
+  yield { piece: piece.subarray(0, filled), last: true };
 }
 
 /**
@@ -47,6 +62,11 @@ export async function* compress(
   level = DEFAULT_LEVEL[format],
 ): AsyncGenerator<Uint8Array> {
   const waiting: Promise<PieceResult>[] = [];
+  const take = async (oldest: Promise<PieceResult>) => {
+    const { compressed, piece } = await oldest;
+    giveBuffer(piece.buffer);
+    return compressed;
+  };
   let dictionary = new Uint8Array(0);
   let crc = 0;
   let size = 0;
@@ -61,10 +81,10 @@ export async function* compress(
       }
       waiting.push(pool.compress({ kind: format, piece, dictionary: before, level, last }));
       const oldest = waiting.length > pool.threads * 2 ? waiting.shift() : undefined;
-      if (oldest !== undefined) yield (await oldest).compressed;
+      if (oldest !== undefined) yield await take(oldest);
     }
     for (let oldest = waiting.shift(); oldest !== undefined; oldest = waiting.shift()) {
-      yield (await oldest).compressed;
+      yield await take(oldest);
     }
   } finally {
     await Promise.allSettled(waiting);

@@ -2,6 +2,7 @@ import { closeSync, fdatasyncSync, fstatSync, openSync, writeSync } from 'node:f
 import zlib from 'node:zlib';
 import type { Algorithm, Digest } from '../model/digest.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
+import { BUFFER_SIZE } from './buffers.js';
 import { createHasher } from './hash.js';
 import { fileIdOf, openRegular, readFully, sameFile, type FileBytes, type FileId } from './region.js';
 
@@ -27,9 +28,12 @@ export interface PieceJob {
 }
 export interface PieceResult {
   readonly compressed: Uint8Array<ArrayBuffer>;
+  /** The memory of the piece, to be used again. */
+  readonly piece: Uint8Array<ArrayBuffer>;
 }
 
-const BUFFER = 1024 * 1024;
+/** Well above `Buffer.poolSize`. */
+const POOLED = 64 * 1024;
 let buffer: Uint8Array | undefined;
 
 /**
@@ -43,7 +47,8 @@ export function scan(job: ScanJob, onBytes?: (count: number) => void): ScanResul
   try {
     if (to !== undefined) out = openSync(to.path, to.flags, 0o644);
     const hasher = createHasher(job.algorithm);
-    const room = from.size < BUFFER ? new Uint8Array(from.size) : (buffer ??= new Uint8Array(BUFFER));
+    const room =
+      from.size < BUFFER_SIZE ? new Uint8Array(from.size) : (buffer ??= new Uint8Array(BUFFER_SIZE));
     for (let done = 0; done < from.size;) {
       const want = room.subarray(0, Math.min(room.length, from.size - done));
       const chunk = want.subarray(0, readFully(fd, want, from.offset + done));
@@ -55,7 +60,7 @@ export function scan(job: ScanJob, onBytes?: (count: number) => void): ScanResul
     }
     if (!sameFile(id, fileIdOf(fstatSync(fd, { bigint: true })))) throw changed(from.path);
     if (from.whole && id.size !== BigInt(from.size)) throw changed(from.path);
-    if (out !== undefined && to?.flags === 'wx' && from.size >= BUFFER) fdatasyncSync(out);
+    if (out !== undefined && to?.flags === 'wx' && from.size >= BUFFER_SIZE) fdatasyncSync(out);
     return { digest: hasher.digest(), id };
   } catch (error) {
     throw asImgconvError(error, out === undefined ? from.path : (to?.path ?? from.path));
@@ -77,13 +82,19 @@ export function writeFully(fd: number, bytes: Uint8Array, position: number | nul
 
 export async function compressPiece(job: PieceJob): Promise<PieceResult> {
   const compressed = job.kind === 'gzip' ? deflatePiece(job) : await zstdPiece(job);
-  return { compressed: new Uint8Array(compressed) };
+  const { buffer, byteOffset, byteLength } = compressed;
+  // zlib's result has memory of its own, which can be handed over, unless it is small and lies in Node's buffer pool.
+  const own =
+    job.kind === 'gzip' && byteOffset === 0 && buffer.byteLength > POOLED && buffer instanceof ArrayBuffer;
+  const { piece } = job;
+  return { compressed: own ? new Uint8Array(buffer, 0, byteLength) : new Uint8Array(compressed), piece };
 }
 
 /** All pieces but the last end in an empty stored block (Z_SYNC_FLUSH), so that they can be put one after another. */
 function deflatePiece({ piece, dictionary, level, last }: PieceJob): Uint8Array {
   return zlib.deflateRawSync(piece, {
     level,
+    memLevel: 9,
     ...(dictionary.length > 0 && { dictionary }),
     finishFlush: last ? zlib.constants.Z_FINISH : zlib.constants.Z_SYNC_FLUSH,
     chunkSize: piece.length + 1024,

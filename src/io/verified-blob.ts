@@ -3,6 +3,7 @@ import { algorithmOf, type Digest } from '../model/digest.js';
 import { ImgconvError, isErrno } from '../model/errors.js';
 import type { Compression } from '../model/media-type.js';
 import { createHasher, digestOf, expectDigest, expectSize, type Expected } from './hash.js';
+import { BUFFER_SIZE, takeBuffer } from './buffers.js';
 import { decompress, MAGIC_LENGTH, sniffCompression } from './decompress.js';
 import { writeFully, type ScanJob } from './jobs.js';
 import type { Pool } from './pool.js';
@@ -21,7 +22,6 @@ import {
 export type LinkMode = 'auto' | 'hard' | 'reflink' | 'copy';
 export type Placement = 'linked' | 'reflinked' | 'copied' | 'moved';
 
-const CHUNK = 256 * 1024;
 /** A file system or mount that cannot link or clone here; EMLINK: an inode has all the links it can have. */
 const CANNOT_LINK = ['EXDEV', 'EPERM', 'EMLINK', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EINVAL', 'EACCES'];
 
@@ -252,7 +252,8 @@ function* fileChunks(path: string, offset: number, size: number): Generator<Uint
   const { fd } = openRegular(path);
   try {
     for (let done = 0; done < size;) {
-      const chunk = new Uint8Array(Math.min(CHUNK, size - done));
+      const left = size - done;
+      const chunk = new Uint8Array(left < BUFFER_SIZE ? new ArrayBuffer(left) : takeBuffer());
       const count = readFully(fd, chunk, offset + done);
       if (count < chunk.length)
         throw new ImgconvError('SOURCE_CHANGED', `${path}: changed or shrank while it was read`);

@@ -26,7 +26,7 @@ async function work({ id, job }: Request): Promise<void> {
   try {
     if (job.kind !== 'scan') {
       const result = await compressPiece(job);
-      reply({ id, result }, [result.compressed.buffer]);
+      reply({ id, result }, [result.compressed.buffer, result.piece.buffer]);
       return;
     }
     let unsaid = 0;

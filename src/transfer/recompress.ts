@@ -1,3 +1,4 @@
+import pLimit, { type LimitFunction } from 'p-limit';
 import { compress } from '../io/compress.js';
 import { createHasher, expectDigest } from '../io/hash.js';
 import { OncePerDigest } from '../io/once.js';
@@ -75,6 +76,8 @@ export class Recompressor {
   readonly #known: KnownForms;
   readonly #staged: KnownForms;
   readonly #done = new OncePerDigest<VerifiedBlob>();
+  /** A layer keeps all threads busy by its pieces; more at once only hold more of them in memory. */
+  readonly #atOnce: LimitFunction;
   readonly #onDone: (kind: 'compressed' | 'decompressed' | 'reused', size: number) => void;
 
   constructor(
@@ -88,6 +91,7 @@ export class Recompressor {
     this.#options = options;
     this.#pool = pool;
     this.#staging = staging;
+    this.#atOnce = pLimit(pool.threads);
     this.#known = new Map([...staged, ...there]);
     this.#staged = new Map([...staged].filter(([diffId]) => !there.has(diffId)));
     this.#onDone = onDone;
@@ -127,9 +131,11 @@ export class Recompressor {
         else this.#onDone('reused', known.size);
         return known;
       }
-      const tar = diffId === undefined ? blob.uncompressed() : provedAs(diffId, blob);
+      // A plain layer's own digest is its diffID, which is proved as it is read.
+      const tar =
+        diffId === undefined || diffId === blob.digest ? blob.uncompressed() : provedAs(diffId, blob);
       const chunks = to === 'none' ? tar : compress(tar, to, this.#pool, this.#options.level);
-      const staged = await stageFile(chunks, this.#staging.path(), this.#pool);
+      const staged = await this.#atOnce(() => stageFile(chunks, this.#staging.path(), this.#pool));
       this.#onDone(to === 'none' ? 'decompressed' : 'compressed', blob.size);
       return VerifiedBlob.staged(staged, this.#pool);
     });
