@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process';
-import { mkdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { isErrno } from '../model/errors.js';
 import type { Staging } from './staging.js';
 
 /** From so many files on, one sync of the file system costs less than one of each file. */
@@ -54,7 +55,9 @@ export class Transaction {
     await this.#flush(this.#unflushed.splice(0));
     for (const step of ['content', 'tag'] as const) {
       for (const { staged, path, replace } of this.#renames[step].splice(0)) {
-        this.#makeFolder(dirname(path), changed);
+        const folder = dirname(path);
+        this.#makeFolder(folder, changed);
+        changed.add(folder);
         if (replace && statSync(path, { throwIfNoEntry: false }) !== undefined) this.staging.displace(path);
         renameSync(staged, path);
       }
@@ -63,13 +66,16 @@ export class Transaction {
     }
   }
 
+  /** Each folder is made or found once, from the top: one system call each. */
   #makeFolder(folder: string, changed: Set<string>): void {
-    changed.add(folder);
     if (this.#folders.has(folder)) return;
-    const first = mkdirSync(folder, { recursive: true });
-    for (let made = folder; first !== undefined && made.length >= first.length; made = dirname(made)) {
-      this.#folders.add(made);
-      changed.add(dirname(made));
+    const above = dirname(folder);
+    if (above !== folder) this.#makeFolder(above, changed);
+    try {
+      mkdirSync(folder);
+      changed.add(above);
+    } catch (error) {
+      if (!isErrno(error, 'EEXIST', 'EISDIR', 'EPERM', 'EACCES', 'EROFS') || !existsSync(folder)) throw error;
     }
     this.#folders.add(folder);
   }
