@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs';
 import tseslint from 'typescript-eslint';
 
 /** model ← io ← formats ← transfer ← cli: each imports from those before it, formats not from each other. */
@@ -22,24 +23,29 @@ const layerRules = LAYERS.map((layer, i) => ({
     ],
   },
 }));
-const formats = ['dir', 'registry', 'docker-archive'].map((format, _, all) => ({
-  files: [`src/formats/${format}/*.ts`],
-  rules: {
-    'no-restricted-imports': [
-      'error',
-      {
-        patterns: [
-          { group: ['**/transfer/*', '**/cli/*'], message: 'formats come before transfer and cli' },
-          { group: ['node:crypto'], message: 'hashing is in io' },
-          {
-            group: all.filter((other) => other !== format).map((other) => `**/${other}/*`),
-            message: 'what two formats share belongs in io or model',
-          },
-        ],
-      },
-    ],
-  },
-}));
+const folders = readdirSync(new URL('src/formats', import.meta.url), { withFileTypes: true }).filter((one) =>
+  one.isDirectory(),
+);
+const formats = folders
+  .map(({ name }) => name)
+  .map((format, _, all) => ({
+    files: [`src/formats/${format}/*.ts`],
+    rules: {
+      'no-restricted-imports': [
+        'error',
+        {
+          patterns: [
+            { group: ['**/transfer/*', '**/cli/*'], message: 'formats come before transfer and cli' },
+            { group: ['node:crypto'], message: 'hashing is in io' },
+            {
+              group: all.filter((other) => other !== format).map((other) => `**/${other}/*`),
+              message: 'what two formats share belongs in io or model',
+            },
+          ],
+        },
+      ],
+    },
+  }));
 
 export default tseslint.config(
   { ignores: ['dist/**', 'node_modules/**', 'fixtures/**'] },
@@ -54,6 +60,7 @@ export default tseslint.config(
       ],
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
       '@typescript-eslint/no-non-null-assertion': 'error',
+      '@typescript-eslint/no-unused-vars': ['error', { varsIgnorePattern: '^_$' }],
     },
   },
   {

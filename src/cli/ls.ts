@@ -31,6 +31,7 @@ export async function lsCommand(source: string, refs: readonly string[], json: b
       process.stderr.write(`imgconv: ${errorText(image.error)}`);
     }
     if (rows.length === ROWS) flush();
+    if (process.stdout.destroyed) break;
   }
   flush();
   if (json) process.stdout.write(printed === 0 ? '[]\n' : '\n]\n');

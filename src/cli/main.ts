@@ -12,8 +12,11 @@ export async function main(args: readonly string[], manifest: URL): Promise<numb
   }
   // A reader that has seen enough, such as `head`, is no failure of ours.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(141);
+    if (error.code !== 'EPIPE') throw error;
   });
   const { run } = await import('./commands.js');
-  return run(args, version);
+  const status = await run(args, version);
+  // A signal does not wait for a reader that does not read.
+  if (status > 128) process.exit(status);
+  return status;
 }

@@ -4,7 +4,7 @@ import { sameContent } from '../io/same-content.js';
 import { Staging } from '../io/staging.js';
 import { tarToFile, tarToStdout, type TarSink } from '../io/tar-sink.js';
 import { Transaction } from '../io/transaction.js';
-import { parseConfig } from '../model/config.js';
+import { tryConfig } from '../model/config.js';
 import type { Digest } from '../model/digest.js';
 import { ImgconvError } from '../model/errors.js';
 import { MAX_CONFIG } from '../model/json.js';
@@ -62,17 +62,19 @@ export class LayoutTarWriter implements ImageWriter {
   readonly #file: string;
   readonly #context: WriteContext;
   readonly #engines: boolean;
+  readonly #packing: 'gzip' | 'zstd' | 'none';
   #tar: TarSink | undefined;
   #staged = '';
   readonly #added = new Set<Digest>();
   readonly #images: { name: Reference; root: ManifestNode }[] = [];
   readonly #entries: EngineEntry[] = [];
-  readonly #repositories: Record<string, Record<string, string>> = {};
+  readonly #repositories = new Map<string, Map<string, string>>();
 
   constructor(file: string, context: WriteContext, engines: boolean) {
     this.#file = file;
     this.#context = context;
     this.#engines = engines;
+    this.#packing = packingFor(file, context.archiveCompression);
     this.staging = new Staging(file === STDOUT ? tmpdir() : dirname(file));
   }
 
@@ -88,7 +90,7 @@ export class LayoutTarWriter implements ImageWriter {
     await tar.addBlobs(fresh.map(([digest, blob]) => ({ name: blobName(digest), blob })));
     for (const [digest, blob] of fresh) {
       this.#added.add(digest);
-      this.#context.onPut('copied', blob.size);
+      this.#context.onPut(blob.isStaged ? 'moved' : 'copied', blob.size);
     }
     if (entry !== undefined) this.#addEntry(name, entry);
     this.#images.push({ name, root });
@@ -96,11 +98,10 @@ export class LayoutTarWriter implements ImageWriter {
   }
 
   #begin(): TarSink {
-    const { archiveCompression, pool } = this.#context;
-    const packing = packingFor(this.#file, archiveCompression);
-    if (this.#file === STDOUT) return tarToStdout(packing, pool);
+    const { pool } = this.#context;
+    if (this.#file === STDOUT) return tarToStdout(this.#packing, pool);
     this.#staged = this.staging.path();
-    return tarToFile(this.#staged, packing, pool);
+    return tarToFile(this.#staged, this.#packing, pool);
   }
 
   /** What an engine is to load of this image: itself, or the member of its index for the wanted platform. */
@@ -115,7 +116,9 @@ export class LayoutTarWriter implements ImageWriter {
       if (!isContainerImage(node) || node.manifest.kind !== 'image') continue;
       const config = await blobs.get(node.manifest.config.digest)?.read(MAX_CONFIG);
       if (config === undefined) continue;
-      const { platform, diffIds } = parseConfig(config, `config ${node.manifest.config.digest}`);
+      const parsed = tryConfig(config);
+      if (parsed === undefined) continue;
+      const { platform, diffIds } = parsed;
       const own = node.descriptor.platform ?? platform;
       if (own?.os === 'unknown') continue; // An attestation (Docker buildx "attestation storage").
       candidates.push({ manifest: node.manifest, platform: own, diffIds: diffIds.length });
@@ -160,7 +163,8 @@ export class LayoutTarWriter implements ImageWriter {
     const top = entry.Layers.at(-1);
     if (name.tag === undefined || top === undefined) return;
     const repository = referenceText({ host: name.host, repository: name.repository });
-    (this.#repositories[repository] ??= {})[name.tag] = top.slice(top.lastIndexOf('/') + 1);
+    const tags = this.#repositories.get(repository) ?? new Map<string, string>();
+    this.#repositories.set(repository, tags.set(name.tag, top.slice(top.lastIndexOf('/') + 1)));
   }
 
   publish(): Promise<void> {
@@ -178,7 +182,10 @@ export class LayoutTarWriter implements ImageWriter {
     await add(INDEX_FILE, { ...INDEX_TEMPLATE, manifests });
     if (this.#engines) {
       await add(MANIFEST, this.#entries);
-      await add(REPOSITORIES, this.#repositories);
+      const tags = [...this.#repositories].map(
+        ([repository, of]) => [repository, Object.fromEntries(of)] as const,
+      );
+      await add(REPOSITORIES, Object.fromEntries(tags));
     }
     await tar.end();
     tar.close();

@@ -12,6 +12,7 @@ import {
   LAYOUT_FILE,
   layoutName,
   parseLayoutIndex,
+  REF_NAME,
 } from '../model/oci-layout.js';
 import { splitReference } from '../model/reference.js';
 import type { SourceImage, UnreadableImage } from './format.js';
@@ -77,20 +78,34 @@ export function layoutImage(
   };
 }
 
+function hasRefName({ annotations }: Descriptor): boolean {
+  return annotations?.[REF_NAME] !== undefined;
+}
+
 /**
  * The images of entries of index.json. An entry that has but a tag gets the repository that the layout's own name
- * gives; one without a name that speaks of another image (`subject`) goes by its digest beside it.
+ * gives; `repositories` are those of images that are known already; one without a name that speaks of another image (`subject`) goes by its digest beside it.
  */
 export function* layoutImages(
   files: Files,
   entries: readonly Descriptor[],
   ownName: string,
   provesDiffIds: boolean,
+  repositories = new Map<Digest, string>(),
 ): Generator<SourceImage | UnreadableImage> {
-  const repositories = new Map<Digest, string>();
   const unnamed: Descriptor[] = [];
+  const given = new Set(entries.filter(hasRefName).map((one) => layoutName(one, ownName)));
   for (const descriptor of entries) {
     const name = layoutName(descriptor, ownName);
+    if (name !== undefined && !hasRefName(descriptor) && given.has(name)) {
+      // skopeo gives a name to another image by taking its ref.name from this one; containerd's name stays.
+      const repository = splitReference(name).name;
+      yield {
+        ...layoutImage(files, descriptor.digest, `${repository}@${descriptor.digest}`, provesDiffIds),
+        untagged: true,
+      };
+      continue;
+    }
     if (name === undefined) {
       unnamed.push(descriptor);
       continue;

@@ -79,8 +79,10 @@ export async function* compress(
         crc = crc32(piece, crc);
         dictionary = piece.slice(-WINDOW);
       }
-      waiting.push(pool.compress({ kind: format, piece, dictionary: before, level, last }));
-      const oldest = waiting.length > pool.threads * 2 ? waiting.shift() : undefined;
+      const made = pool.compress({ kind: format, piece, dictionary: before, level, last });
+      made.catch(() => undefined); // Its turn to be awaited may never come.
+      waiting.push(made);
+      const oldest = waiting.length > pool.threads ? waiting.shift() : undefined;
       if (oldest !== undefined) yield await take(oldest);
     }
     for (let oldest = waiting.shift(); oldest !== undefined; oldest = waiting.shift()) {

@@ -30,6 +30,9 @@ const INLINE_BUDGET = 8 * 1024 * 1024;
 /** One job at work and one waiting, so that a thread never waits for the main thread. */
 const DEPTH = 2;
 
+/** A worker's own garbage is small; room for more is only filled. */
+const YOUNG_MB = 2;
+
 /** Worker threads that hash, copy and deflate. Started when first needed, ended by `close`. */
 export class Pool {
   readonly threads: number;
@@ -38,9 +41,16 @@ export class Pool {
   #inline = INLINE_BUDGET;
   #next = 0;
   #aborted: ImgconvError | undefined;
+  #interrupt: (error: ImgconvError) => void = () => undefined;
+  /** Rejects when `abort` is called: to race with what may wait for ever. */
+  readonly interrupted: Promise<never>;
 
   constructor(threads = availableParallelism()) {
     this.threads = threads;
+    this.interrupted = new Promise((_, reject) => {
+      this.#interrupt = reject;
+    });
+    this.interrupted.catch(() => undefined);
   }
 
   /** Settles with the job's result; `onBytes` hears of bytes as they are read. */
@@ -89,7 +99,9 @@ export class Pool {
   }
 
   #start(): Thread {
-    const worker = new Worker(new URL('./worker.js', import.meta.url));
+    const worker = new Worker(new URL('./worker.js', import.meta.url), {
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
+    });
     const thread: Thread = { worker, tasks: new Map() };
     worker.on('message', (reply: Reply) => {
       const task = thread.tasks.get(reply.id);
@@ -122,6 +134,7 @@ export class Pool {
   /** Ends all work at once: what is under way, and all that is asked for later, fails with `error`. */
   abort(error: ImgconvError): void {
     this.#aborted = error;
+    this.#interrupt(error);
     const tasks = [
       ...this.#queue.splice(0),
       ...this.#workers.flatMap((thread) => [...thread.tasks.values()]),

@@ -1,6 +1,7 @@
 import { closeSync, fstatSync, openSync } from 'node:fs';
 import type { Digest } from '../model/digest.js';
 import { MAX_CONFIG } from '../model/json.js';
+import { notePassing } from './buffers.js';
 import { compress } from './compress.js';
 import { MAGIC_LENGTH, sniffPacking } from './decompress.js';
 import { createHasher } from './hash.js';
@@ -28,6 +29,7 @@ export async function stageFile(
     let size = 0;
     for await (const chunk of chunks) {
       pool.expectRunning();
+      notePassing(chunk.length);
       hasher.update(chunk);
       writeFully(fd, chunk, null);
       size += chunk.length;
@@ -74,6 +76,7 @@ export class StagingSpool implements Spool {
       for await (const chunk of whole) {
         hasher.update(chunk);
         size += chunk.length;
+        notePassing(chunk.length);
         yield chunk;
       }
     }

@@ -1,4 +1,4 @@
-import { closeSync, createReadStream, fstatSync, openSync, readSync, realpathSync } from 'node:fs';
+import { closeSync, createReadStream, fstatSync, openSync, readSync, realpathSync, statSync } from 'node:fs';
 import { posix } from 'node:path';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { decompress, MAGIC_LENGTH, sniffPacking } from './decompress.js';
@@ -15,6 +15,8 @@ const MAX_ENTRIES = 1_000_000;
 /** The members of an archive by name, and where their content lies. Names are keys, never paths. */
 export class TarIndex {
   readonly path: string;
+  /** Where the archive ended without its end mark; undefined when it has one. */
+  endedAt: number | undefined;
   readonly #entries = new Map<string, { entry: TarEntry; bytes: Bytes | undefined }>();
 
   constructor(path: string) {
@@ -32,6 +34,12 @@ export class TarIndex {
     if (this.#entries.size >= MAX_ENTRIES)
       throw new ImgconvError('ARCHIVE_INVALID', `${this.path}: more than ${MAX_ENTRIES} entries`);
     this.#entries.set(entry.name, { entry, bytes });
+  }
+
+  /** The error to give when a member is not there: an archive that has no end mark was probably cut off. */
+  absent(what: string): ImgconvError {
+    if (this.endedAt === undefined) return new ImgconvError('FORMAT_UNKNOWN', `${this.path}: ${what}`);
+    return cutOff(this.path, this.endedAt, `before its end mark; ${what}`);
   }
 
   has(name: string): boolean {
@@ -86,6 +94,8 @@ export async function openTar(file: string, spool: Spool): Promise<TarIndex> {
 
 /** How an archive file is packed, by its content. */
 export function packingOf(file: string): ReturnType<typeof sniffPacking> {
+  if (statSync(file).isDirectory())
+    throw new ImgconvError('ARCHIVE_INVALID', `${file}: a folder, not an archive`);
   const head = new Uint8Array(MAGIC_LENGTH);
   const fd = openSync(file, 'r');
   try {
@@ -117,9 +127,13 @@ export function indexFile(file: string): TarIndex {
       return into;
     };
     let position = 0;
+    index.endedAt = length;
     while (position < length) {
       const step = decoder.block(read(position, BLOCK), position);
-      if (step.kind === 'end') break;
+      if (step.kind === 'end') {
+        index.endedAt = undefined;
+        break;
+      }
       position += BLOCK;
       if (step.kind === 'extension') {
         decoder.extension(read(position, step.size));
@@ -127,7 +141,7 @@ export function indexFile(file: string): TarIndex {
         continue;
       }
       const { entry } = step;
-      if (position + entry.size > length) throw cutOff(file, length, within(entry));
+      if (position + paddedSize(entry.size) > length) throw cutOff(file, length, within(entry));
       const bytes = { kind: 'file', path, offset: entry.offset, size: entry.size, whole: false } as const;
       index.add(entry, entry.type === 'file' ? bytes : undefined);
       position += paddedSize(entry.size);
@@ -152,7 +166,10 @@ export async function indexStream(
   for (;;) {
     const { position } = reader;
     const block = await reader.read(BLOCK);
-    if (block.length === 0 && position > 0) break;
+    if (block.length === 0 && position > 0) {
+      index.endedAt = position;
+      break;
+    }
     if (block.length < BLOCK) {
       if (position === 0)
         throw new ImgconvError('ARCHIVE_INVALID', `${where}: not a tar, it has ${block.length} bytes`);
@@ -177,7 +194,8 @@ export async function indexStream(
       reader.content(entry.size, () => cutOff(where, reader.position, within(entry))),
     );
     index.add(entry, bytes);
-    await reader.read(paddedSize(entry.size) - entry.size);
+    const padding = paddedSize(entry.size) - entry.size;
+    if ((await reader.read(padding)).length < padding) throw cutOff(where, reader.position, within(entry));
   }
   await reader.drain();
   return index;

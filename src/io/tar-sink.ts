@@ -155,13 +155,16 @@ export function tarToStdout(packing: 'gzip' | 'zstd' | 'none', pool: Pool): TarS
     failure ??= error;
   });
   const write = (chunk: Uint8Array) =>
-    new Promise<void>((resolve, reject) => {
-      stdout.write(chunk, (error) => {
-        const problem = error ?? failure;
-        if (problem) reject(problem);
-        else resolve();
-      });
-    });
+    Promise.race([
+      pool.interrupted,
+      new Promise<void>((resolve, reject) => {
+        stdout.write(chunk, (error) => {
+          const problem = error ?? failure;
+          if (problem) reject(problem);
+          else resolve();
+        });
+      }),
+    ]);
   return compressing(write, () => Promise.resolve(), packing, pool);
 }
 

@@ -73,6 +73,11 @@ export class VerifiedBlob {
     return this.#at.path;
   }
 
+  /** True when this run made the bytes. */
+  get isStaged(): boolean {
+    return this.#at.kind === 'file' && this.#at.staged !== undefined;
+  }
+
   /** True when the bytes are a file of their own, which could be linked. */
   get isFile(): boolean {
     return this.#at.kind === 'file' && this.#at.whole;
@@ -90,7 +95,12 @@ export class VerifiedBlob {
   /** Reads, hashes and with `to` writes the bytes; compressed layers of archives are also proved as what they unpack to. */
   async #scan(to?: ScanJob['to']): Promise<FileId | undefined> {
     const at = this.#at;
+    const proof = await this.#scanBytes(at, to);
     if (this.#diffId !== undefined) await this.#proveDiffId(this.#diffId);
+    return proof;
+  }
+
+  async #scanBytes(at: Bytes, to: ScanJob['to']): Promise<FileId | undefined> {
     if (at.kind === 'memory') {
       expectDigest(this, { digest: digestOf(at.bytes, algorithmOf(this.digest)), size: at.size }, at.path);
       if (to === undefined) return undefined;

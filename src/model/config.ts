@@ -21,6 +21,15 @@ const configSchema = z.object({
   }),
 });
 
+/** As `parseConfig`; undefined for a config that only has an image config's media type, as some artifacts' do. */
+export function tryConfig(bytes: Uint8Array): ImageConfig | undefined {
+  try {
+    return parseConfig(bytes, 'config');
+  } catch {
+    return undefined;
+  }
+}
+
 /** @throws ImgconvError MANIFEST_INVALID when the config is not an object with a rootfs, as `docker load` asks for. */
 export function parseConfig(bytes: Uint8Array, where: string): ImageConfig {
   const { os, architecture, variant, rootfs } = parseWith(configSchema, parseJson(bytes, where), where);

@@ -4,7 +4,14 @@ import { algorithmOf, hexOf, type Digest } from './digest.js';
 import { ImgconvError } from './errors.js';
 import { parseJson, parseWith } from './json.js';
 import { OCI_INDEX } from './media-type.js';
-import { canonicalText, familiarText, isRepository, referenceText, type Reference } from './reference.js';
+import {
+  canonicalText,
+  familiarText,
+  isRepository,
+  referenceText,
+  splitReference,
+  type Reference,
+} from './reference.js';
 
 /** OCI image-spec image-layout.md; also inside the archives that Docker 25 and later write. */
 export const LAYOUT_FILE = 'oci-layout';
@@ -66,10 +73,14 @@ export function ownNameOf(fileName: string): string {
  * The name of an entry of index.json: a whole reference if an annotation has it, else its tag in the repository that
  * the layout's own name is. Undefined without either.
  */
-export function layoutName(descriptor: Descriptor, ownName = ''): string | undefined {
+export function layoutName(descriptor: Pick<Descriptor, 'annotations'>, ownName = ''): string | undefined {
   const ref = descriptor.annotations?.[REF_NAME];
   if (ref !== undefined && /[:/@]/.test(ref)) return ref;
   const containerd = descriptor.annotations?.[CONTAINERD_NAME];
-  if (containerd !== undefined) return familiarText(containerd);
+  if (containerd !== undefined) {
+    // A tag that differs is newer: umoci repack sets one and leaves containerd's name of what it began with.
+    const { name, tag } = splitReference(containerd);
+    return familiarText(ref === undefined || tag === undefined ? containerd : `${name}:${ref}`);
+  }
   return ref !== undefined && isRepository(ownName) ? `${ownName}:${ref}` : undefined;
 }

@@ -15,6 +15,11 @@ const ARCHITECTURES: Record<string, string> = {
   i386: '386',
 };
 
+/** Go's name, which images go by, for what others call otherwise. */
+function architectureOf(name: string): string {
+  return Object.hasOwn(ARCHITECTURES, name) ? (ARCHITECTURES[name] ?? name) : name;
+}
+
 /** Parses `os/arch[/variant]`. @throws ImgconvError USAGE */
 export function parsePlatform(text: string): Platform {
   const [os, arch, variant, ...rest] = text.split('/');
@@ -23,7 +28,7 @@ export function parsePlatform(text: string): Platform {
       hint: 'for example linux/amd64 or linux/arm/v7',
     });
   }
-  return { os, architecture: ARCHITECTURES[arch] ?? arch, variant };
+  return { os, architecture: architectureOf(arch), variant };
 }
 
 export function platformText(platform: Platform): string {
@@ -39,5 +44,5 @@ export function platformMatches(want: Platform, have: Platform): boolean {
 
 /** The platform whose images an engine on this machine would run (always Linux: engines elsewhere run them in a VM). */
 export function ownPlatform(): Platform {
-  return { os: 'linux', architecture: ARCHITECTURES[process.arch] ?? process.arch };
+  return { os: 'linux', architecture: architectureOf(process.arch) };
 }

@@ -44,6 +44,11 @@ export function splitReference(text: string): {
   return { name: rest.slice(0, colon), tag: rest.slice(colon + 1), digest };
 }
 
+/** A registry's host, with its port if it has one. */
+export function isHostName(text: string): boolean {
+  return HOST.test(text);
+}
+
 /** Cuts a registry's host off a name that has one. */
 export function splitHost(name: string): { host: string | undefined; repository: string } {
   const slash = name.indexOf('/');

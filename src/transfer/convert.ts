@@ -6,8 +6,9 @@ import { PeekSpool, StagingSpool } from '../io/spool.js';
 import type { LinkMode, VerifiedBlob } from '../io/verified-blob.js';
 import type { Digest } from '../model/digest.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
+import { manifestsOf } from '../model/manifest.js';
 import { ownPlatform, type Platform } from '../model/platform.js';
-import { referenceText } from '../model/reference.js';
+import { referenceText, type Reference } from '../model/reference.js';
 import { knownForms } from './known-forms.js';
 import type { MissingMode } from './missing.js';
 import type { NameOptions } from './names.js';
@@ -106,13 +107,17 @@ export async function convert(from: Place, to: Place, options: ConvertOptions = 
       spool: options.dryRun ? new PeekSpool() : spool,
     });
     try {
-      return await new Conversion(to, compression, counter, pool, options).run(reader, writer, spool.forms);
+      return await new Conversion(from.path, to, compression, counter, pool, options).run(
+        reader,
+        writer,
+        spool.forms,
+      );
     } finally {
       await reader.close();
     }
   } catch (error) {
     // Whatever an interruption made fail, it is the interruption that counts.
-    throw options.signal?.aborted === true ? interrupted() : error;
+    throw options.signal?.aborted === true ? interrupted() : asImgconvError(error, from.path);
   } finally {
     await writer.close();
     options.signal?.removeEventListener('abort', abort);
@@ -136,6 +141,8 @@ function compressionOf(
 }
 
 class Conversion {
+  /** The source, for messages. */
+  readonly #where: string;
   readonly #to: Place;
   readonly #compression: CompressionOptions;
   readonly #counter: Counter;
@@ -144,12 +151,14 @@ class Conversion {
   readonly #reports: ImageReport[] = [];
 
   constructor(
+    where: string,
     to: Place,
     compression: CompressionOptions,
     counter: Counter,
     pool: Pool,
     options: ConvertOptions,
   ) {
+    this.#where = where;
     this.#to = to;
     this.#compression = compression;
     this.#counter = counter;
@@ -169,14 +178,16 @@ class Conversion {
       selectors,
       platforms,
       tag: this.#options.tag,
+      where: this.#where,
       missing: this.#options.missing ?? 'refuse',
       extras: this.#options.extras ?? true,
       compression: this.#compression,
       failFast: this.#options.failFast ?? false,
       onBytes: progress?.bytes && ((count: number) => progress.bytes?.(count)),
     } as const;
-    const { jobs, failures } = await prepare(reader, this.#to.format.traits, options, this.#pool);
+    const { jobs, failures, skipped } = await prepare(reader, this.#to.format.traits, options, this.#pool);
     for (const failure of failures) this.#fail(failure);
+    for (const source of skipped) this.#skip(source, undefined);
     const plan = planOf(jobs, this.#to.path, writer, link, this.#compression);
     progress?.planned?.(plan);
     if (this.#options.dryRun) {
@@ -229,7 +240,12 @@ class Conversion {
       const done = outcomes.filter((outcome) => outcome !== undefined);
       if (sequential) all.push(...done);
       else tell(done, true);
-      if (this.#stopped()) return;
+      if (this.#stopped()) {
+        const told = new Set(this.#reports.map(({ name }) => name));
+        for (const { source, name } of jobs)
+          if (!told.has(referenceText(name))) this.#skip(source.name ?? source.where, name);
+        return;
+      }
     }
     tell(all, await writer.finish());
   }
@@ -238,15 +254,19 @@ class Conversion {
   async #writeOne(job: Job, writer: ImageWriter, recompressor: Recompressor): Promise<Outcome | undefined> {
     try {
       const closure = await recompressor.apply(job.closure);
-      const { changed, notes } = await writer.write({
-        ...closure,
-        name: job.name,
-        signatures: job.signatures,
-      });
+      const digests = new Set(manifestsOf(closure.root).map(({ descriptor }) => descriptor.digest));
+      const signatures = job.signatures.filter(({ of }) => digests.has(of));
+      const stale = job.signatures.length - signatures.length;
+      const { changed, notes } = await writer.write({ ...closure, name: job.name, signatures });
       const made = closure.notes.filter((note) => !job.closure.notes.includes(note));
-      return { job, closure, changed, notes: [...job.notes, ...made, ...notes] };
+      const left =
+        stale === 0
+          ? []
+          : [`${stale} signature file(s) are of a digest that it no longer has, and stay behind`];
+      return { job, closure, changed, notes: [...job.notes, ...made, ...left, ...notes] };
     } catch (error) {
       const { source, name } = job;
+      if (this.#options.signal?.aborted === true) throw interrupted();
       const known = asImgconvError(error, source.where);
       if (known.code === 'INTERRUPTED') throw known;
       this.#fail({ source: source.name ?? source.where, sourceDigest: source.digest, name, error: known });
@@ -280,6 +300,19 @@ class Conversion {
       status: 'failed',
       notes: [],
       error,
+    });
+  }
+
+  #skip(source: string, name: Reference | undefined): void {
+    const text = name === undefined ? undefined : referenceText(name);
+    this.#tell({
+      source,
+      name: text,
+      sourceDigest: undefined,
+      digest: undefined,
+      status: 'skipped',
+      notes: [],
+      error: undefined,
     });
   }
 

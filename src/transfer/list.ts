@@ -1,4 +1,4 @@
-import type { SourceImage } from '../formats/format.js';
+import type { ImageReader, SourceImage } from '../formats/format.js';
 import type { Place } from '../formats/table.js';
 import { Pool } from '../io/pool.js';
 import { PeekSpool } from '../io/spool.js';
@@ -29,7 +29,7 @@ export async function* listImages(
   selectors: readonly Selector[] = [],
 ): AsyncGenerator<ListedImage> {
   await using pool = new Pool();
-  const reader = await place.format.open(place.path, { pool, spool: new PeekSpool() });
+  const reader = await openPlace(place, pool);
   const unlisted = (name: string | undefined, error: ImgconvError): ListedImage => ({
     name,
     digest: undefined,
@@ -49,6 +49,14 @@ export async function* listImages(
     }
   } finally {
     await reader.close();
+  }
+}
+
+async function openPlace({ format, path }: Place, pool: Pool): Promise<ImageReader> {
+  try {
+    return await format.open(path, { pool, spool: new PeekSpool() });
+  } catch (error) {
+    throw asImgconvError(error, path);
   }
 }
 
@@ -134,7 +142,7 @@ export async function* inspectImages(
   selectors: readonly Selector[] = [],
 ): AsyncGenerator<ImageDetails> {
   await using pool = new Pool();
-  const reader = await place.format.open(place.path, { pool, spool: new PeekSpool() });
+  const reader = await openPlace(place, pool);
   try {
     const { selected, unmatched } = select(
       await collect(reader.images({ untagged: wantsUntagged(selectors) })),

@@ -1,6 +1,7 @@
 import type { Traits } from '../formats/format.js';
 import { ImgconvError } from '../model/errors.js';
 import {
+  isHostName,
   isRepository,
   parseReference,
   splitHost,
@@ -29,10 +30,15 @@ function after(name: string, prefix: string): string | undefined {
   return name.startsWith(`${prefix}/`) ? name.slice(prefix.length + 1) : undefined;
 }
 
+function isName(text: string): boolean {
+  const { host, repository } = splitHost(text);
+  return isRepository(repository) && (host === undefined || isHostName(host));
+}
+
 /** @throws ImgconvError USAGE */
 export function parseRename(text: string): { from: string; to: string } {
   const [from, to, ...rest] = text.split('=');
-  if (!from || !to || rest.length > 0 || !isRepository(splitHost(to).repository))
+  if (!from || !to || rest.length > 0 || !isName(to))
     throw new ImgconvError('USAGE', `--rename ${text}: not FROM=TO`, {
       hint: 'for example --rename demo=team/demo',
     });
@@ -63,6 +69,7 @@ export function targetName(
   const mapped = chosen ? name : renamed(name, options.rename ?? []);
   const notes: string[] = [];
   let { host, repository } = splitHost(mapped);
+  if (host !== undefined && !isHostName(host)) parseReference(mapped); // Which says what is wrong with it.
   if (host !== undefined && traits.dropsHost) {
     if (!options.scoped) host = undefined;
     else if (host.includes(':') && !traits.takesPort) {

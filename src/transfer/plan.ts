@@ -29,7 +29,6 @@ export function planOf(
   const device = statSync(place).dev;
   const space = statfsSync(place);
   const counter = new Counter();
-  const seen = new Set<Digest>();
   const devices = new Map<string, boolean>();
   const sameDevice = (path: string) => {
     const folder = dirname(path);
@@ -37,18 +36,22 @@ export function planOf(
     devices.set(folder, known);
     return known;
   };
+  const actions = new Map<Digest, { action: 'compress' | 'present' | 'link' | 'copy'; size: number }>();
   for (const { name, closure } of images) {
     const compressed = new Set(changedLayers(closure.root, compression).map(({ digest }) => digest));
     for (const [digest, blob] of closure.blobs) {
-      if (seen.has(digest)) continue;
-      seen.add(digest);
-      if (compressed.has(digest)) counter.add('compress', blob.size);
-      else if (writer.holds(name, blob)) counter.add('present', blob.size);
-      else if (writer.links && (link === 'auto' || link === 'hard') && blob.isFile && sameDevice(blob.path))
-        counter.add('link', blob.size);
-      else counter.add('copy', blob.size);
+      const known = actions.get(digest)?.action;
+      // In a tree one image may have what another lacks: what is lacking anywhere is to be placed.
+      if (known !== undefined && known !== 'present') continue;
+      const { size } = blob;
+      const links =
+        writer.links && (link === 'auto' || link === 'hard') && blob.isFile && sameDevice(blob.path);
+      if (compressed.has(digest)) actions.set(digest, { action: 'compress', size });
+      else if (writer.holds(name, blob)) actions.set(digest, { action: 'present', size });
+      else actions.set(digest, { action: links ? 'link' : 'copy', size });
     }
   }
+  for (const { action, size } of actions.values()) counter.add(action, size);
   return {
     images: images.length,
     link: counter.of('link'),

@@ -13,6 +13,8 @@ import { findClosure, readTree, type Closure } from './resolve.js';
 import { select, wantsUntagged, type Selected, type Selector } from './select.js';
 
 export interface PrepareOptions extends NameOptions {
+  /** The source, for messages. */
+  readonly where: string;
   readonly selectors: readonly Selector[];
   readonly tag: string | undefined;
   readonly platforms: readonly Platform[];
@@ -22,6 +24,7 @@ export interface PrepareOptions extends NameOptions {
   readonly compression: CompressionOptions;
   readonly failFast: boolean;
   readonly onBytes: ((count: number) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** An image that is found, named and known to be all there. */
@@ -43,6 +46,8 @@ export interface Failure {
 export interface Prepared {
   readonly jobs: readonly Job[];
   readonly failures: readonly Failure[];
+  /** Sources that were not looked at any more. */
+  readonly skipped: readonly string[];
 }
 
 /** An image that is to get a name: the user's own, or what the mapping makes of the source's. */
@@ -65,7 +70,7 @@ export async function prepare(
   for await (const image of reader.images({ untagged: options.extras || wantsUntagged(options.selectors) }))
     all.push(image);
   const { selected, unmatched } = select(all, options.selectors);
-  if (selected.length === 0 && unmatched.length === 0) throw nothing(all.length);
+  if (selected.length === 0 && unmatched.length === 0) throw nothing(options.where, all.length);
   const failures: Failure[] = unmatched.map(({ selector, error }) => ({
     source: selector.text,
     sourceDigest: undefined,
@@ -74,14 +79,21 @@ export async function prepare(
   }));
   const named = options.tag === undefined ? undefined : expectOne(selected, options.tag);
   const attachments = options.extras ? new Attachments(all) : undefined;
+  const chosen = new Set(selected.map(({ image }) => image));
   const jobs = new Map<string, Job>();
   const carried = new Set<string>();
+  const skipped: string[] = [];
+  const behind = new Map<string, { repository: string; followers: readonly SourceImage[] }>();
   const queue: Wanted[] = selected
     .filter(({ image, exact }) => options.extras || exact || !isAttached(image))
     .map((one) => ({ ...one, rename: one.rename ?? named, target: undefined, notes: [] }));
   for (let i = 0; i < queue.length; i++) {
     const wanted = queue[i];
-    if (wanted === undefined || (options.failFast && failures.length > 0)) break;
+    if (wanted === undefined) break;
+    if (options.failFast && failures.length > 0) {
+      skipped.push(wanted.image.name ?? wanted.image.where);
+      continue;
+    }
     const { image } = wanted;
     const source = image.name ?? image.where;
     try {
@@ -113,27 +125,33 @@ export async function prepare(
           });
         }
       }
-      const left =
-        follow || followers.length === 0
-          ? []
-          : [`${followers.length} attached artifact(s) speak of the digest it had, and stay behind`];
+      if (!follow) behind.set(key, { repository: reference.repository, followers });
       jobs.set(key, {
         source: image,
         name: reference,
         closure,
         signatures: options.extras ? image.signatures : [],
-        notes: [...wanted.notes, ...image.warnings, ...notes, ...made, ...closure.notes, ...left],
+        notes: [...wanted.notes, ...image.warnings, ...notes, ...made, ...closure.notes],
       });
     } catch (error) {
       const known = asImgconvError(error, source);
-      if (known.code === 'NAME_CONFLICT' || known.code === 'INTERRUPTED') throw known;
+      if (known.code === 'NAME_CONFLICT' || options.signal?.aborted === true) throw known;
       const sourceDigest = 'digest' in image ? image.digest : undefined;
       failures.push({ source, sourceDigest, name: undefined, error: known });
     }
   }
+  for (const [key, { repository, followers }] of behind) {
+    const left = followers.filter(
+      (one) => !chosen.has(one) && !carried.has(`${repository} ${one.digest}`),
+    ).length;
+    const job = jobs.get(key);
+    if (job === undefined || left === 0) continue;
+    const note = `${left} attached artifact(s) speak of the digest it had, and stay behind`;
+    jobs.set(key, { ...job, notes: [...job.notes, note] });
+  }
   // By name, so that what is written does not depend on the order in which the source has it.
   const sorted = [...jobs].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, job]) => job);
-  return { jobs: sorted, failures };
+  return { jobs: sorted, failures, skipped };
 }
 
 function isAttached(image: SourceImage | UnreadableImage): boolean {
@@ -162,8 +180,8 @@ async function closureOf(image: SourceImage, options: PrepareOptions, pool: Pool
   return { closure, notes: [...dropped, ...chosen.notes, ...notes] };
 }
 
-function nothing(untagged: number): ImgconvError {
-  return new ImgconvError('NOT_FOUND', 'there are no images in the source', {
+function nothing(where: string, untagged: number): ImgconvError {
+  return new ImgconvError('NOT_FOUND', `${where}: there are no images in it`, {
     hint:
       untagged > 0
         ? `${untagged} have no tag: choose them by digest, NAME@sha256:…, or by a glob with an @, '**@*'`

@@ -105,13 +105,17 @@ export class Recompressor {
     for (const { mediaType } of layers) expectForm(mediaType, compression);
     const diffIds = await readDiffIds(closure.root, closure.blobs);
     const forms = new Map<Digest, VerifiedBlob>();
-    await Promise.all(
+    const made = await Promise.all(
       layers.map(async ({ digest }) => {
         const blob = closure.blobs.get(digest);
-        if (blob !== undefined)
-          forms.set(digest, await this.#convert(blob, diffIds.get(digest), compression));
+        return blob === undefined ? undefined : this.#convert(blob, diffIds.get(digest), compression);
       }),
     );
+    // In the manifests' order, whichever was done first: archives are written in it.
+    for (const [i, { digest }] of layers.entries()) {
+      const form = made[i];
+      if (form !== undefined) forms.set(digest, form);
+    }
     const blobs = new Map(closure.blobs);
     for (const [digest, form] of forms) {
       blobs.delete(digest);

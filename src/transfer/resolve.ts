@@ -4,7 +4,7 @@ import { digestOf } from '../io/hash.js';
 import type { Pool } from '../io/pool.js';
 import { headOf, type Bytes } from '../io/region.js';
 import { VerifiedBlob } from '../io/verified-blob.js';
-import { parseConfig } from '../model/config.js';
+import { tryConfig } from '../model/config.js';
 import type { Descriptor } from '../model/descriptor.js';
 import { algorithmOf, type Digest } from '../model/digest.js';
 import { ImgconvError } from '../model/errors.js';
@@ -166,7 +166,8 @@ export async function readDiffIds(
     const { config, layers } = node.manifest;
     const blob = blobs.get(config.digest);
     if (blob === undefined) continue;
-    const expected = parseConfig(await blob.read(MAX_CONFIG), blob.path).diffIds;
+    const expected = tryConfig(await blob.read(MAX_CONFIG))?.diffIds;
+    if (expected === undefined) continue;
     if (expected.length !== layers.length) {
       throw new ImgconvError(
         'MANIFEST_INVALID',
@@ -194,5 +195,5 @@ export async function platformOf(
   const at = source.locate(config.digest, 'blob');
   if (at === undefined) return undefined;
   const bytes = await VerifiedBlob.at(at, config, pool).read(MAX_CONFIG);
-  return parseConfig(bytes, `${source.where}: config ${config.digest}`).platform;
+  return tryConfig(bytes)?.platform;
 }

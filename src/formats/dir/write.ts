@@ -32,6 +32,10 @@ class DirWriter implements ImageWriter {
   /** A file of each blob in the staging folder, for the images' folders to link to. */
   readonly #anchors = new OncePerDigest<string>();
 
+  /** Sizes of blobs that were there, and those that were placed, in whichever image. */
+  readonly #present = new Map<Digest, number>();
+  readonly #placed = new Set<Digest>();
+
   constructor(tree: string, context: WriteContext) {
     this.#tree = tree;
     this.#context = context;
@@ -50,7 +54,7 @@ class DirWriter implements ImageWriter {
     const place = imagePath(this.#tree, image.name);
     const contents = contentsOf(image);
     if (await this.#isThere(place, contents)) {
-      for (const { size } of contents.blobs.values()) this.#context.onPut('present', size);
+      for (const { digest, size } of contents.blobs.values()) this.#present.set(digest, size);
       return { changed: false, notes: [] };
     }
     const folder = this.staging.path();
@@ -95,6 +99,7 @@ class DirWriter implements ImageWriter {
     return this.#anchors.run(blob, async () => {
       const path = this.staging.path();
       this.#context.onPut(await blob.place(path, this.#context.link), blob.size);
+      this.#placed.add(blob.digest);
       return path;
     });
   }
@@ -105,6 +110,8 @@ class DirWriter implements ImageWriter {
 
   async finish(): Promise<boolean> {
     await this.publish();
+    for (const [digest, size] of this.#present)
+      if (!this.#placed.has(digest)) this.#context.onPut('present', size);
     return true;
   }
 

@@ -23,7 +23,7 @@ import {
   withCompression,
 } from '../../model/media-type.js';
 import { blobName, INDEX_FILE, layoutName, ownNameOf } from '../../model/oci-layout.js';
-import { familiarText } from '../../model/reference.js';
+import { familiarText, splitReference } from '../../model/reference.js';
 import type { ImageReader, ReadContext, SourceImage, UnreadableImage } from '../format.js';
 import { layoutImage, layoutImages, readDocument, readLayout, readLayoutManifest } from '../layout.js';
 import { MANIFEST, REPOSITORIES } from '../layout-tar.js';
@@ -79,10 +79,7 @@ export async function openArchive(file: string, { pool, spool }: ReadContext): P
     return { images, close };
   }
   if (index.has(REPOSITORIES)) return { images: () => legacyImages(index, pool), close };
-  throw new ImgconvError(
-    'FORMAT_UNKNOWN',
-    `${index.path}: neither ${MANIFEST} nor ${INDEX_FILE} in it: no image archive`,
-  );
+  throw index.absent(`neither ${MANIFEST} nor ${INDEX_FILE} in it: no image archive`);
 }
 
 class Archive {
@@ -102,11 +99,14 @@ class Archive {
 
   async *images(): AsyncGenerator<SourceImage | UnreadableImage> {
     const covered = new Set<Descriptor>();
+    const repositories = new Map<Digest, string>();
     for (const entry of this.#entries) {
       const where = `${this.#index.path}: ${entry.RepoTags?.[0] ?? entry.Config}`;
       for (const name of entry.RepoTags?.length ? entry.RepoTags : [undefined]) {
         try {
-          yield await this.#image(entry, name, where, covered);
+          const image = await this.#image(entry, name, where, covered);
+          if (image.name !== undefined) repositories.set(image.digest, splitReference(image.name).name);
+          yield image;
         } catch (error) {
           for (const named of this.#namedLike(name)) covered.add(named);
           yield { name, where, error: asImgconvError(error, where) };
@@ -114,7 +114,7 @@ class Archive {
       }
     }
     const left = this.#layout.filter((descriptor) => !covered.has(descriptor));
-    yield* layoutImages(this.#index, left, '', true);
+    yield* layoutImages(this.#index, left, '', true, repositories);
   }
 
   /** What `docker load` checks of an entry before its layers (moby tarexport/load.go). */

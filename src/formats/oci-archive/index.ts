@@ -6,14 +6,21 @@ import type { Format } from '../format.js';
 import { layoutImages, readLayout } from '../layout.js';
 import { LayoutTarWriter } from '../layout-tar.js';
 
+function recognises(path: string): boolean {
+  try {
+    return statSync(path).isFile() && packingOf(path) === 'none' && indexFile(path).has(INDEX_FILE);
+  } catch {
+    return false; // No tar.
+  }
+}
+
 /** An OCI layout (formats/oci/paths.ts draws it) in a tar, as skopeo's `oci-archive:` and buildx's `type=oci` write it. */
 export const ociArchive: Format = {
   prefix: 'oci-archive',
   short: 'ocitar',
   title: 'an OCI image layout in a tar',
   operand: 'FILE',
-  recognises: (path) =>
-    statSync(path).isFile() && packingOf(path) === 'none' && indexFile(path).has(INDEX_FILE),
+  recognises,
   open: async (path, { spool }) => {
     const files = await openTar(path, spool);
     const entries = readLayout(files);

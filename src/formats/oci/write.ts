@@ -7,15 +7,16 @@ import { wholeFile } from '../../io/region.js';
 import { Staging } from '../../io/staging.js';
 import { Transaction } from '../../io/transaction.js';
 import type { Digest } from '../../model/digest.js';
-import { isObject, parseJson, parseWith } from '../../model/json.js';
+import { annotationsSchema } from '../../model/descriptor.js';
+import { parseJson, parseWith } from '../../model/json.js';
 import {
   CONTAINERD_NAME,
   INDEX_TEMPLATE,
   LAYOUT_CONTENT,
   layoutEntry,
-  REF_NAME,
+  layoutName,
 } from '../../model/oci-layout.js';
-import type { Reference } from '../../model/reference.js';
+import { familiarText, type Reference } from '../../model/reference.js';
 import {
   signaturesNote,
   type ImageToWrite,
@@ -56,8 +57,18 @@ class LayoutWriter implements ImageWriter {
     for (const digest of blobs.keys()) this.#shelf.keep(digest);
     const entry = layoutEntry(name, root.descriptor, basename(resolve(this.#layout)));
     this.#entries.push(entry);
-    const there = this.#readIndex().manifests.some((one) => sameEntry(one, entry));
+    const there = this.#readIndex().manifests.some((one) => this.#isSame(one, entry));
     return { changed: !there || puts.some((how) => how !== 'present'), notes: signaturesNote(signatures) };
+  }
+
+  /** An entry's name as the reader has it. */
+  #nameOf(entry: Record<string, unknown>): string | undefined {
+    const annotations = annotationsSchema.safeParse(entry['annotations']).data;
+    return layoutName({ annotations }, basename(resolve(this.#layout)));
+  }
+
+  #isSame(one: Record<string, unknown>, entry: ReturnType<typeof layoutEntry>): boolean {
+    return one['digest'] === entry.digest && sameName(this.#nameOf(one), this.#nameOf(entry));
   }
 
   #readIndex(): z.infer<typeof indexSchema> {
@@ -74,11 +85,12 @@ class LayoutWriter implements ImageWriter {
     await withLock(lockPath(this.#layout), async () => {
       const index = this.#readIndex();
       const fresh = entries
-        .filter((entry) => !index.manifests.some((one) => sameEntry(one, entry)))
+        .filter((entry) => !index.manifests.some((one) => this.#isSame(one, entry)))
         .sort((a, b) => (a.annotations[CONTAINERD_NAME] < b.annotations[CONTAINERD_NAME] ? -1 : 1));
       if (existsSync(layoutFile(this.#layout)) && fresh.length === 0) return;
-      const names = new Set(fresh.map((entry) => entry.annotations[REF_NAME]));
-      const kept = index.manifests.filter((one) => !names.has(refName(one) ?? ''));
+      const kept = index.manifests.filter(
+        (one) => !fresh.some((entry) => sameName(this.#nameOf(one), this.#nameOf(entry))),
+      );
       if (!existsSync(layoutFile(this.#layout)))
         this.#transaction.write(layoutFile(this.#layout), LAYOUT_CONTENT);
       this.#transaction.write(
@@ -101,12 +113,7 @@ class LayoutWriter implements ImageWriter {
   }
 }
 
-function refName(entry: Record<string, unknown>): string | undefined {
-  const annotations = entry['annotations'];
-  const name = isObject(annotations) ? annotations[REF_NAME] : undefined;
-  return typeof name === 'string' ? name : undefined;
-}
-
-function sameEntry(one: Record<string, unknown>, entry: ReturnType<typeof layoutEntry>): boolean {
-  return one['digest'] === entry.digest && refName(one) === entry.annotations[REF_NAME];
+/** One form for all that means the same: `app:1`, `docker.io/library/app:1`. */
+function sameName(one: string | undefined, other: string | undefined): boolean {
+  return one !== undefined && other !== undefined && familiarText(one) === familiarText(other);
 }

@@ -1,0 +1,496 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { existsSync, openSync, ftruncateSync, closeSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, test } from 'node:test';
+import { FORMATS } from '../src/index.js';
+import { imgconv } from './support/cli.js';
+import { digestsOf, expected, fixture, projectRoot, syncTree, unpacked } from './support/fixtures.js';
+import { hex, imageOf, layTree, storedBlob } from './support/images.js';
+import { namesOf, place } from './support/places.js';
+import { contentsOf, filesIn, stagingIn } from './support/snapshot.js';
+import { bodyOf, readTar } from './support/tars.js';
+import { tempFolder } from './support/temp.js';
+
+const NAMES = digestsOf('sync.tar');
+/** Processes side by side: each is mostly start-up. */
+const parallel = { concurrency: 3 };
+
+function store(): string {
+  return join(tempFolder(), 'store');
+}
+
+describe('wrong usage exits with 2, says what is wrong and writes nothing', parallel, () => {
+  for (const [title, args, word] of [
+    ['no command', [], 'command'],
+    ['an unknown command', ['dir2nothing', 'SRC', 'DST'], 'dir2nothing'],
+    ['a command that is nearly one', ['dir2rge', 'SRC', 'DST'], 'dir2reg'],
+    ['no operands', ['dir2reg'], 'operands'],
+    ['one operand', ['dir2reg', 'SRC'], 'operands'],
+    ['an unknown option', ['dir2reg', 'SRC', 'DST', '--nonsense'], 'nonsense'],
+    ['an unknown short option', ['dir2reg', 'SRC', 'DST', '-z'], 'z'],
+    ['no prefix', ['copy', 'SRC', 'DST'], 'prefix'],
+    ['an unknown prefix', ['copy', 'foo:SRC', 'reg:DST'], 'foo:'],
+    ['a prefix without a path', ['copy', 'dir:', 'reg:DST'], 'dir:'],
+    ['a way to link that there is not', ['dir2reg', 'SRC', 'DST', '--link', 'soft'], 'soft'],
+    ['a compression that there is not', ['dir2reg', 'SRC', 'DST', '--compression', 'lzma'], 'lzma'],
+    [
+      'a level that there is not',
+      ['dir2reg', 'SRC', 'DST', '--compression', 'gzip', '--compression-level', '10'],
+      '10',
+    ],
+    ['a level of zero', ['dir2reg', 'SRC', 'DST', '--compression-level', '0'], '0'],
+    ['no threads', ['dir2reg', 'SRC', 'DST', '--jobs', '0'], 'jobs'],
+    ['half a thread', ['dir2reg', 'SRC', 'DST', '--jobs', '1.5'], 'jobs'],
+    ['a platform without an architecture', ['dir2reg', 'SRC', 'DST', '--platform', 'linux'], 'linux'],
+    ['a platform and all', ['dir2reg', 'SRC', 'DST', '--all', '--platform', 'linux/amd64'], 'platform'],
+    ['a rename without a target', ['dir2reg', 'SRC', 'DST', '--rename', 'demo'], 'demo'],
+    [
+      'layers both ways',
+      ['dir2tar', 'SRC', 'DST', '--layers', 'uncompressed', '--compression', 'gzip'],
+      'uncompressed',
+    ],
+    ['layers for a store', ['dir2reg', 'SRC', 'DST', '--layers', 'uncompressed'], 'layers'],
+    ['links into a tar', ['dir2tar', 'SRC', 'DST', '--link', 'hard'], 'link'],
+    ['one name for many images', ['dir2reg', 'SRC', 'DST', '-t', 'a:1'], 'a:1'],
+    ['an images file without images', ['dir2reg', 'SRC', 'DST', '--images-file', '/dev/null'], '/dev/null'],
+  ] as const) {
+    test(title, async () => {
+      const target = store();
+      const { status, stdout, stderr } = await imgconv(
+        args.map((arg) => arg.replace('SRC', syncTree()).replace('DST', target)),
+      );
+      assert.equal(status, 2, stderr);
+      assert.equal(stdout, '');
+      assert.match(stderr, /^imgconv: /);
+      assert.ok(stderr.includes(word), stderr);
+      assert.doesNotMatch(stderr, /\n\s+at /);
+      assert.ok(stderr.split('\n').length <= 3, `not two lines: ${stderr}`);
+      assert.equal(existsSync(target), false);
+    });
+  }
+});
+
+describe('what fails exits with 1 and says why', parallel, () => {
+  const text = join(tempFolder(), 'text');
+  writeFileSync(text, 'no image\n');
+  for (const [title, args, word] of [
+    ['a source that is not there', ['dir2reg', '/not/there', 'DST'], '/not/there'],
+    ['a source of another format', ['reg2dir', syncTree(), 'DST'], syncTree()],
+    ['an archive that is none', ['tar2reg', text, 'DST'], text],
+    ['a reference that is not there', ['dir2reg', syncTree(), 'DST', 'demo/none:1'], 'demo/none:1'],
+    [
+      'an images file that is not there',
+      ['dir2reg', syncTree(), 'DST', '--images-file', '/not/there'],
+      '/not/there',
+    ],
+    ['an image without a name', ['tar2reg', fixture('docker20-untagged.tar'), 'DST'], '-t NAME:TAG'],
+    [
+      'a platform that is not there',
+      ['dir2reg', syncTree(), 'DST', 'demo/multi:1', '--platform', 'linux/s390x'],
+      's390x',
+    ],
+    ['ls of what is not there', ['ls', '/not/there'], '/not/there'],
+    ['ls of what has no images', ['ls', join(projectRoot, 'src')], 'src'],
+    ['ls of a reference that is not there', ['ls', syncTree(), 'demo/none:1'], 'demo/none:1'],
+    ['inspect of a reference that is not there', ['inspect', syncTree(), 'demo/none:1'], 'demo/none:1'],
+  ] as const) {
+    test(title, async () => {
+      const target = store();
+      const { status, stderr } = await imgconv(args.map((arg) => arg.replace('DST', target)));
+      assert.equal(status, 1, stderr);
+      assert.match(stderr, /^imgconv: /);
+      assert.ok(stderr.includes(word), stderr);
+      assert.doesNotMatch(stderr, /\n\s+at /);
+      assert.deepEqual(filesIn(target), []);
+    });
+  }
+
+  test('with --debug also where in the program', async () => {
+    const { status, stderr } = await imgconv(['dir2reg', '/not/there', store(), '--debug']);
+    assert.equal(status, 1);
+    assert.match(stderr, /\n\s+at /);
+  });
+});
+
+describe('help and version', parallel, () => {
+  test('--version', async () => {
+    const { version } = JSON.parse(readFileSync(join(projectRoot, 'package.json'), 'utf8')) as {
+      version: string;
+    };
+    assert.deepEqual(await imgconv(['--version']), { status: 0, stdout: `${version}\n`, stderr: '' });
+  });
+
+  test('--help names every pair of formats, copy, ls and inspect', async () => {
+    const { status, stdout } = await imgconv(['--help']);
+    assert.equal(status, 0);
+    const commands = FORMATS.flatMap((from) => FORMATS.map((to) => `imgconv ${from.short}2${to.short} `));
+    for (const command of [...commands, 'imgconv copy ', 'imgconv ls ', 'imgconv inspect '])
+      assert.ok(stdout.includes(command), `${command}is not in the help`);
+    for (const { prefix } of FORMATS) assert.ok(stdout.includes(`${prefix}:`));
+  });
+
+  test('--help of a command names the options that it has', async () => {
+    const [toStore, toTar] = await Promise.all([
+      imgconv(['dir2reg', '--help']),
+      imgconv(['dir2tar', '--help']),
+    ]);
+    const common = [
+      'images-file',
+      'tag',
+      'strip-prefix',
+      'add-prefix',
+      'rename',
+      'scoped',
+      'platform',
+      'all',
+      'compression',
+      'compression-level',
+      'dry-run',
+      'jobs',
+      'fail-fast',
+      'quiet',
+      'json',
+    ];
+    for (const option of [...common, 'link']) assert.ok(toStore.stdout.includes(`--${option}`), option);
+    for (const option of [...common, 'layers']) assert.ok(toTar.stdout.includes(`--${option}`), option);
+    assert.equal(toStore.stdout.includes('--layers'), false);
+    assert.equal(toTar.stdout.includes('--link'), false);
+  });
+});
+
+describe('a conversion', parallel, () => {
+  test('says on stdout what it did, and the second time that nothing changed', async () => {
+    const target = store();
+    const first = await imgconv(['dir2reg', syncTree(), target]);
+    assert.deepEqual([first.status, first.stderr], [0, '']);
+    for (const [name, digest] of Object.entries(NAMES))
+      assert.ok(first.stdout.includes(`written   ${name} ${digest}\n`), name);
+    assert.match(first.stdout, /\n11 images: 11 written; blobs: \d+ linked/);
+    const second = await imgconv(['dir2reg', syncTree(), target]);
+    assert.equal(second.status, 0);
+    for (const [name, digest] of Object.entries(NAMES))
+      assert.ok(second.stdout.includes(`unchanged ${name} ${digest}\n`), name);
+    assert.match(second.stdout, /\n11 images: 0 written, 11 unchanged; blobs: \d+ already there/);
+  });
+
+  for (const [from, to] of [
+    ['dir', 'reg'],
+    ['reg', 'dir'],
+    ['reg', 'tar'],
+  ] as const) {
+    test(`by copy is that by ${from}2${to}`, async () => {
+      const [one, other] = [store(), store()];
+      const source = from === 'dir' ? syncTree() : unpacked('registry.tar');
+      const prefix = (short: string) => FORMATS.find((format) => format.short === short)?.prefix ?? '';
+      const results = await Promise.all([
+        imgconv([`${from}2${to}`, source, one, 'demo/app:*']),
+        imgconv(['copy', `${prefix(from)}:${source}`, `${prefix(to)}:${other}`, 'demo/app:*']),
+      ]);
+      assert.deepEqual(
+        results.map(({ status }) => status),
+        [0, 0],
+      );
+      assert.equal(results[0].stdout, results[1].stdout);
+      assert.deepEqual(contentsOf(other), contentsOf(one));
+    });
+  }
+
+  test('says what became of an image that got another digest', async () => {
+    const { stdout } = await imgconv([
+      'dir2reg',
+      syncTree(),
+      store(),
+      'demo/multi:1',
+      '--platform',
+      'linux/amd64',
+    ]);
+    const child = expected.children['demo/multi:1']?.['linux/amd64'] ?? '';
+    assert.ok(
+      stdout.includes(`written   demo/multi:1 ${child} (was ${NAMES['demo/multi:1'] ?? ''})`),
+      stdout,
+    );
+    assert.match(stdout, /note: .*linux\/amd64/);
+  });
+
+  test('with --quiet says nothing but errors', async () => {
+    const target = store();
+    assert.deepEqual(await imgconv(['dir2reg', syncTree(), target, '-q']), {
+      status: 0,
+      stdout: '',
+      stderr: '',
+    });
+    assert.deepEqual(await namesOf(place('reg', target)), NAMES);
+    const { status, stdout, stderr } = await imgconv([
+      'dir2reg',
+      syncTree(),
+      target,
+      '-q',
+      'demo/none:1',
+      'demo/base:1',
+    ]);
+    assert.deepEqual([status, stdout], [1, '']);
+    assert.match(stderr, /^imgconv: demo\/none:1: .*\n.*\n$/);
+  });
+
+  test('with --json gives one document on stdout', async () => {
+    const target = store();
+    const { status, stdout, stderr } = await imgconv([
+      'dir2reg',
+      syncTree(),
+      target,
+      '--json',
+      'demo/base:1',
+      'demo/none:1',
+    ]);
+    assert.equal(status, 1);
+    assert.match(stderr, /demo\/none:1/);
+    const { images, blobs, plan } = JSON.parse(stdout) as {
+      images: Record<string, unknown>[];
+      blobs: Record<string, { blobs: number; bytes: number }>;
+      plan: Record<string, unknown>;
+    };
+    assert.deepEqual(
+      images
+        .toSorted((a, b) => String(a['source']).localeCompare(String(b['source'])))
+        .map(({ error, ...image }) => [
+          image,
+          error === undefined ? undefined : Object.keys(error as object),
+        ]),
+      [
+        [
+          {
+            source: 'demo/base:1',
+            name: 'demo/base:1',
+            sourceDigest: NAMES['demo/base:1'],
+            digest: NAMES['demo/base:1'],
+            status: 'written',
+            notes: [],
+          },
+          undefined,
+        ],
+        [{ source: 'demo/none:1', status: 'failed', notes: [] }, ['code', 'message', 'hint']],
+      ],
+    );
+    assert.equal(blobs['linked']?.blobs, 3);
+    assert.ok((blobs['linked']?.bytes ?? 0) > 2000);
+    for (const key of ['images', 'link', 'copy', 'compress', 'present', 'bytesNeeded', 'bytesFree'])
+      assert.ok(key in plan, key);
+  });
+
+  test('with --json gives an error as a document too', async () => {
+    const { status, stdout } = await imgconv(['dir2reg', tempFolder(), store(), '--json']);
+    assert.equal(status, 1);
+    const { error } = JSON.parse(stdout) as { error: { code: string } };
+    assert.equal(error.code, 'NOT_FOUND');
+  });
+
+  test('with --dry-run says what would be done, and writes nothing', async () => {
+    const target = store();
+    const { status, stdout, stderr } = await imgconv(['dir2reg', syncTree(), target, '--dry-run']);
+    assert.deepEqual([status, stderr], [0, '']);
+    for (const [name, digest] of Object.entries(NAMES))
+      assert.ok(stdout.includes(`planned   ${name} ${digest}\n`), name);
+    assert.match(stdout, /\n11 images; blobs: \d+ to link .*\nneeds about .* free; nothing was written\n$/);
+    assert.equal(existsSync(target), false);
+  });
+
+  test('refuses two images for one name before anything is written', async () => {
+    const target = store();
+    const list = join(tempFolder(), 'list');
+    writeFileSync(list, 'demo/app:1.0 x:1\ndemo/app:2.0 x:1\n');
+    const { status, stdout, stderr } = await imgconv(['dir2reg', syncTree(), target, '--images-file', list]);
+    assert.deepEqual([status, stdout], [1, '']);
+    assert.match(stderr, /x:1: both demo\/app:1\.0 .* and demo\/app:2\.0/);
+    assert.equal(existsSync(target), false);
+  });
+
+  test('shows no control characters of names', async () => {
+    const tree = layTree(tempFolder(), {
+      'demo/\u001b[31mred:1': await imageOf('x'),
+      'demo/app:1': await imageOf('y'),
+    });
+    const { status, stdout, stderr } = await imgconv(['dir2reg', tree, store()]);
+    assert.equal(status, 1);
+    assert.equal(`${stdout}${stderr}`.includes('\u001b'), false);
+    assert.ok(stderr.includes('\\x1b[31mred'), stderr);
+    const listed = await imgconv(['ls', tree]);
+    assert.equal(listed.stdout.includes('\u001b'), false);
+  });
+});
+
+describe('--images-file', parallel, () => {
+  const LIST =
+    '# what we need\r\n\r\ndemo/base:1\r\n  demo/app:2.0 \t team/tool:v2  # renamed\r\nhelm-charts/*\r\n';
+  const CHOSEN = {
+    'demo/base:1': NAMES['demo/base:1'],
+    'helm-charts/demo:0.1.0': NAMES['helm-charts/demo:0.1.0'],
+    'team/tool:v2': NAMES['demo/app:2.0'],
+  };
+
+  test('chooses and renames', async () => {
+    const [target, list] = [store(), join(tempFolder(), 'list')];
+    writeFileSync(list, LIST);
+    const { status, stderr } = await imgconv([
+      'dir2reg',
+      syncTree(),
+      target,
+      '--images-file',
+      list,
+      '--no-extras',
+    ]);
+    assert.equal(status, 0, stderr);
+    assert.deepEqual(await namesOf(place('reg', target)), CHOSEN);
+  });
+
+  test('is read from stdin', async () => {
+    const target = store();
+    const args = ['dir2reg', syncTree(), target, '--images-file', '-', '--no-extras'];
+    const { status, stderr } = await imgconv(args, { stdin: LIST });
+    assert.equal(status, 0, stderr);
+    assert.deepEqual(await namesOf(place('reg', target)), CHOSEN);
+  });
+
+  test('may be given twice, and with references', async () => {
+    const [target, one, other] = [store(), join(tempFolder(), 'one'), join(tempFolder(), 'other')];
+    writeFileSync(one, 'demo/base:1\n');
+    writeFileSync(other, 'demo/dup:1 again:1');
+    const args = [
+      'dir2reg',
+      syncTree(),
+      target,
+      'demo/empty:1',
+      '--images-file',
+      one,
+      '--images-file',
+      other,
+    ];
+    assert.equal((await imgconv(args)).status, 0);
+    assert.deepEqual(Object.keys(await namesOf(place('reg', target))), [
+      'again:1',
+      'demo/base:1',
+      'demo/empty:1',
+    ]);
+  });
+
+  test('says which lines the source lacks, and converts the others', async () => {
+    const [target, list] = [store(), join(tempFolder(), 'list')];
+    writeFileSync(list, 'demo/none:1\ndemo/base:1\ndemo/app:9\nnone/*:1\n');
+    const { status, stdout, stderr } = await imgconv(['dir2reg', syncTree(), target, '--images-file', list]);
+    assert.equal(status, 1);
+    for (const words of [
+      'demo/none:1: no such image',
+      `${list}:1`,
+      'demo/app:9: no such image',
+      `${list}:3`,
+      'none/*:1',
+      `${list}:4`,
+    ])
+      assert.ok(stderr.includes(words), `no ${words} in ${stderr}`);
+    assert.match(stdout, /1 written, 3 failed/);
+    assert.deepEqual(Object.keys(await namesOf(place('reg', target))), ['demo/base:1']);
+  });
+
+  for (const [title, text] of [
+    ['three words on a line', 'demo/base:1 a:1 b:1\n'],
+    ['one name for a glob', 'demo/* a:1\n'],
+  ] as const) {
+    test(`with ${title} exits with 2, and names the line`, async () => {
+      const [target, list] = [store(), join(tempFolder(), 'list')];
+      writeFileSync(list, text);
+      const { status, stderr } = await imgconv(['dir2reg', syncTree(), target, '--images-file', list]);
+      assert.equal(status, 2);
+      assert.ok(stderr.includes(`${list}:1`), stderr);
+      assert.equal(existsSync(target), false);
+    });
+  }
+});
+
+describe('pipes', parallel, () => {
+  const saved = readFileSync(fixture('docker20.tar'));
+
+  for (const compression of ['keep', 'gzip'] as const) {
+    test(`an archive on stdin gives what the file gives, with --compression ${compression}`, async () => {
+      const [piped, read] = [store(), store()];
+      const [one] = await Promise.all([
+        imgconv(['tar2reg', '-', piped, '--compression', compression], { stdin: saved }),
+        imgconv(['tar2reg', fixture('docker20.tar'), read, '--compression', compression]),
+      ]);
+      assert.equal(one.status, 0, one.stderr);
+      assert.deepEqual(contentsOf(piped), contentsOf(read));
+      assert.deepEqual(stagingIn(join(piped, '..')), []);
+    });
+  }
+
+  test('a cut-off archive on stdin leaves nothing', async () => {
+    const target = store();
+    const { status, stderr } = await imgconv(['tar2reg', '-', target], { stdin: saved.subarray(0, 30_000) });
+    assert.equal(status, 1);
+    assert.match(stderr, /stdin: cut off after 30000 bytes/);
+    assert.deepEqual(filesIn(target), []);
+  });
+
+  test('an archive on stdout is the one in a file, and nothing else is there', async () => {
+    const cwd = tempFolder();
+    const file = join(tempFolder(), 'file.tar');
+    const [piped] = await Promise.all([
+      imgconv(['reg2tar', unpacked('registry.tar'), '-', 'demo/app:*'], { cwd, encoding: 'latin1' }),
+      imgconv(['reg2tar', unpacked('registry.tar'), file, 'demo/app:*']),
+    ]);
+    assert.equal(piped.status, 0, piped.stderr);
+    const bytes = Buffer.from(piped.stdout, 'latin1');
+    assert.ok(bytes.equals(readFileSync(file)));
+    const entries = JSON.parse(bodyOf(await readTar(bytes), 'manifest.json').toString()) as unknown[];
+    assert.equal(entries.length, 4);
+    assert.match(piped.stderr, /4 written|5 images/);
+    assert.deepEqual(filesIn(cwd), []);
+  });
+
+  test('an archive goes from one imgconv to another', async () => {
+    const target = store();
+    const { stdout } = await imgconv(['reg2tar', unpacked('registry.tar'), '-', '-q'], {
+      encoding: 'latin1',
+    });
+    const { status, stderr } = await imgconv(['tar2reg', '-', target, '--compression', 'keep'], {
+      stdin: Buffer.from(stdout, 'latin1'),
+    });
+    assert.equal(status, 0, stderr);
+    assert.deepEqual(await namesOf(place('reg', target)), NAMES);
+  });
+});
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  test(`${signal} ends a run with 130 and leaves nothing unfinished`, { timeout: 30_000 }, async () => {
+    const image = await imageOf('x');
+    const tree = layTree(tempFolder(), { 'demo/app:1': image, 'demo/large:1': await imageOf('large') });
+    // A layer that takes a while to hash and no room on the disk; its digest is not even right.
+    const size = 20 * 1024 ** 3;
+    const manifestPath = join(tree, 'demo/large:1/manifest.json');
+    const manifest = JSON.parse(readFileSync(manifestPath, 'utf8')) as {
+      layers: { digest: string; size: number }[];
+    };
+    const [layer] = manifest.layers;
+    assert.ok(layer !== undefined);
+    layer.size = size;
+    writeFileSync(manifestPath, JSON.stringify(manifest));
+    const fd = openSync(join(tree, 'demo/large:1', hex(layer.digest)), 'w');
+    ftruncateSync(fd, size);
+    closeSync(fd);
+    const target = store();
+    const child = spawn(process.execPath, [join(projectRoot, 'bin/imgconv.js'), 'dir2reg', tree, target], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let stderr = '';
+    child.stderr.on('data', (chunk: Buffer) => {
+      stderr += chunk.toString();
+    });
+    const ended = new Promise<number | null>((resolve) => child.on('close', resolve));
+    await sleep(900);
+    child.kill(signal);
+    assert.equal(await ended, 130, stderr);
+    assert.match(stderr, /^imgconv: interrupted/);
+    assert.deepEqual(stagingIn(join(target, '..')), []);
+    assert.equal(existsSync(storedBlob(target, layer.digest)), false);
+  });
+}

@@ -1,0 +1,162 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { describe, test } from 'node:test';
+import { gunzipSync } from 'node:zlib';
+import { compress } from '../src/io/compress.js';
+import { decompress } from '../src/io/decompress.js';
+import { Pool } from '../src/io/pool.js';
+import { CHUNK_SIZES, chunksAround, chunksOf, concat } from './support/chunks.js';
+import { digestText } from './support/images.js';
+
+const MIB = 1024 * 1024;
+
+/** Half of it repeats, half does not; always the same. */
+function bytesOf(length: number): Buffer {
+  const parts: Buffer[] = [];
+  for (let i = 0; parts.length * 64 < length; i++)
+    parts.push(
+      createHash('sha512')
+        .update(String(i % 3 === 0 ? i : i % 100))
+        .digest(),
+    );
+  return Buffer.concat(parts).subarray(0, length);
+}
+
+async function packed(bytes: Buffer, chunkSize: number, threads: number, level?: number): Promise<Buffer> {
+  await using pool = new Pool(threads);
+  return await concat(compress(chunksOf(bytes, chunkSize), 'gzip', pool, level)); // Before the pool is closed.
+}
+
+describe('gzip', () => {
+  for (const length of [0, 1, 511, 32 * 1024, MIB - 1, MIB, MIB + 1, 3 * MIB + 123_457]) {
+    test(`of ${length} bytes is unpacked by zlib and by gzip`, async () => {
+      const bytes = bytesOf(length);
+      const made = await packed(bytes, 64 * 1024, 2);
+      assert.ok(gunzipSync(made).equals(bytes));
+      assert.ok(execFileSync('gzip', ['-dc'], { input: made, maxBuffer: 8 * MIB }).equals(bytes));
+    });
+  }
+
+  test('is the same bytes however its input comes and however many threads there are', async () => {
+    const bytes = bytesOf(2 * MIB + 4321);
+    const digests = new Set<string>();
+    for (const threads of [1, 2, 4]) digests.add(digestText(await packed(bytes, MIB + 7, threads)));
+    await using pool = new Pool(2);
+    for (const size of CHUNK_SIZES)
+      digests.add(digestText(await concat(compress(chunksAround(bytes, MIB, size), 'gzip', pool))));
+    assert.equal(digests.size, 1);
+  });
+
+  test('says no time, no name and no system', async () => {
+    const made = await packed(Buffer.from('x'), 1, 1);
+    assert.deepEqual([...made.subarray(0, 10)], [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff]);
+  });
+
+  test('is one member', async () => {
+    // RFC 1952: the last four bytes of a member are its input's length, which of several would be the last one's.
+    const made = await packed(bytesOf(3 * MIB), MIB, 2);
+    assert.equal(made.readUInt32LE(made.length - 4), 3 * MIB);
+  });
+
+  test('is smaller at a higher level', async () => {
+    const bytes = bytesOf(2 * MIB);
+    const sizes = await Promise.all([1, 9].map(async (level) => (await packed(bytes, MIB, 2, level)).length));
+    assert.ok((sizes[0] ?? 0) > (sizes[1] ?? Infinity), sizes.join(' '));
+  });
+
+  test('hands on the failure of its input', async () => {
+    async function* failing(): AsyncGenerator<Uint8Array> {
+      await Promise.resolve();
+      yield bytesOf(MIB + 1);
+      throw new Error('no more');
+    }
+    await using pool = new Pool(2);
+    await assert.rejects(concat(compress(failing(), 'gzip', pool)), /no more/);
+  });
+
+  test('may be left early, and the pool goes on working', async () => {
+    await using pool = new Pool(2);
+    for await (const _ of compress(chunksOf(bytesOf(4 * MIB), MIB), 'gzip', pool)) break;
+    const made = await concat(compress(chunksOf(bytesOf(2 * MIB), MIB), 'gzip', pool));
+    assert.ok(gunzipSync(made).equals(bytesOf(2 * MIB)));
+  });
+});
+
+describe('decompress', () => {
+  const bytes = bytesOf(20_000);
+  const made = packed(bytes, 64 * 1024, 1);
+
+  for (const size of [...CHUNK_SIZES, MIB]) {
+    test(`gives back what gzip packed, ${size} byte(s) at a time`, async () => {
+      assert.ok((await concat(decompress(chunksOf(await made, size), 'gzip', 'here'))).equals(bytes));
+    });
+  }
+
+  test('gives back several members one after another', async () => {
+    const two = Buffer.concat([await made, execFileSync('gzip', ['-nc'], { input: 'more' })]);
+    const out = await concat(decompress(chunksOf(two, 1000), 'gzip', 'here'));
+    assert.ok(out.equals(Buffer.concat([bytes, Buffer.from('more')])));
+  });
+
+  test('passes what is not packed', async () => {
+    assert.ok((await concat(decompress(chunksOf(bytes, 1000), 'none', 'here'))).equals(bytes));
+  });
+
+  for (const [title, change] of [
+    ['cut off', (packed_: Buffer) => packed_.subarray(0, -100)],
+    ['without its trailer', (packed_: Buffer) => packed_.subarray(0, -8)],
+    ['its last byte away', (packed_: Buffer) => packed_.subarray(0, -1)],
+    ['a bit of its checksum changed', (packed_: Buffer) => flipped(packed_, packed_.length - 6)],
+    ['a bit in the middle changed', (packed_: Buffer) => flipped(packed_, packed_.length >> 1)],
+    ['no gzip at all', () => Buffer.from('\x1f\x8bnot gzip', 'latin1')],
+  ] as const) {
+    test(`refuses gzip with ${title}`, { timeout: 10_000 }, async () => {
+      const damaged = change(await made);
+      await assert.rejects(concat(decompress(chunksOf(damaged, 1000), 'gzip', 'here')), {
+        name: 'ImgconvError',
+        code: 'DIGEST_MISMATCH',
+        message: /here/,
+      });
+    });
+  }
+
+  // What follows the last member is zeros in tape blocks, garbage in attacks; an endless wait serves neither.
+  for (const [title, tail] of [
+    ['zeros', Buffer.alloc(3 * MIB)],
+    ['garbage', Buffer.alloc(3 * MIB, 'garbage')],
+  ] as const) {
+    test(`comes to an end when ${title} follow`, { timeout: 10_000 }, async () => {
+      const input = Buffer.concat([await made, tail]);
+      const out = await concat(decompress(chunksOf(input, 64 * 1024), 'gzip', 'here')).catch(
+        (error: unknown) => error,
+      );
+      if (Buffer.isBuffer(out)) assert.ok(out.equals(bytes));
+      else assert.ok(out instanceof Error && out.name === 'ImgconvError');
+    });
+  }
+
+  test('lets its consumer leave early', { timeout: 10_000 }, async () => {
+    const many = await packed(bytesOf(4 * MIB), MIB, 2);
+    let seen = 0;
+    for await (const chunk of decompress(chunksOf(many, 1000), 'gzip', 'here')) {
+      seen = chunk.length;
+      break;
+    }
+    assert.ok(seen > 0);
+  });
+
+  test('hands on the failure of its input, not one of its own', async () => {
+    async function* failing(): AsyncGenerator<Uint8Array> {
+      yield (await made).subarray(0, 1000);
+      throw new Error('the disk is gone');
+    }
+    await assert.rejects(concat(decompress(failing(), 'gzip', 'here')), /the disk is gone/);
+  });
+});
+
+function flipped(bytes: Buffer, at: number): Buffer {
+  const changed = Buffer.from(bytes);
+  changed.writeUInt8(changed.readUInt8(at) ^ 1, at);
+  return changed;
+}

@@ -1,0 +1,693 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { before, describe, test } from 'node:test';
+import {
+  convert,
+  FORMATS,
+  listImages,
+  type ConvertOptions,
+  type Format,
+  type Place,
+  type Report,
+} from '../src/index.js';
+import { ownerName } from '../src/io/owner.js';
+import { imgconv } from './support/cli.js';
+import { digestsOf, projectRoot, syncTree, unpacked } from './support/fixtures.js';
+import {
+  artifactOf,
+  descriptorOf,
+  hex,
+  imageOf,
+  indexOf,
+  layDir,
+  layStore,
+  layTree,
+  OCI,
+  part,
+  put,
+  type Sample,
+} from './support/images.js';
+import {
+  archiveOf,
+  blobFile,
+  CONTAINERD,
+  entriesOf,
+  layFiles,
+  layoutFiles,
+  nestedOf,
+  readIndex,
+  REF,
+  referrerOf,
+  savedFiles,
+} from './support/layouts.js';
+import { namesOf, newPlace, place } from './support/places.js';
+import { contentsOf, filesIn, inodeOf, stagingIn, stateOf } from './support/snapshot.js';
+import { tarOf } from './support/tars.js';
+import { tempFolder } from './support/temp.js';
+
+const KEEP = { compression: 'keep' } as const;
+
+async function convertAll(from: Place, to: Place, options: ConvertOptions = KEEP): Promise<Report> {
+  const report = await convert(from, to, options);
+  for (const { source, status, error } of report.images)
+    assert.ok(status === 'written' || status === 'unchanged', `${source}: ${error?.message ?? status}`);
+  return report;
+}
+
+/** A layout of these files in a folder of this name, or the same as an archive. */
+async function layIn(short: 'oci' | 'ocitar', name: string, files: Record<string, Buffer>): Promise<Place> {
+  const path = join(tempFolder(), short === 'oci' ? name : `${name}.tar`);
+  if (short === 'oci') layFiles(path, files);
+  else writeFileSync(path, await archiveOf(files));
+  return place(short, path);
+}
+
+let image: Sample;
+let other: Sample;
+
+before(async () => {
+  image = await imageOf('one', { family: OCI });
+  other = await imageOf('other');
+});
+
+describe('names of a layout:', () => {
+  const cases: readonly { what: string; annotations: Record<string, string>; name: string }[] = [
+    { what: 'a whole reference', annotations: { [REF]: 'demo/app:1.0' }, name: 'demo/app:1.0' },
+    {
+      what: 'a reference with a host',
+      annotations: { [REF]: 'localhost:5000/demo/app:1.0' },
+      name: 'localhost:5000/demo/app:1.0',
+    },
+    {
+      what: 'a tag alone, in the repository that the layout is called',
+      annotations: { [REF]: '1.0' },
+      name: 'place:1.0',
+    },
+    {
+      what: "containerd's name beside a tag",
+      annotations: { [CONTAINERD]: 'docker.io/library/app:1.0', [REF]: '1.0' },
+      name: 'app:1.0',
+    },
+    {
+      what: "containerd's name alone",
+      annotations: { [CONTAINERD]: 'quay.io/demo/app:1.0' },
+      name: 'quay.io/demo/app:1.0',
+    },
+    {
+      what: 'a tag beside the containerd name of the image that it was made from, as umoci repack leaves it',
+      annotations: { [CONTAINERD]: 'docker.io/library/app:1.0', [REF]: 'repacked' },
+      name: 'app:repacked',
+    },
+    {
+      what: "a whole reference before containerd's name",
+      annotations: { [CONTAINERD]: 'docker.io/demo/app:2.0', [REF]: 'demo/app:1.0' },
+      name: 'demo/app:1.0',
+    },
+  ];
+  for (const short of ['oci', 'ocitar'] as const) {
+    for (const { what, annotations, name } of cases) {
+      test(`${what} (${short})`, async () => {
+        const from = await layIn(short, 'place', layoutFiles([{ image, annotations }]));
+        assert.deepEqual(await namesOf(from), { [name]: image.root.digest });
+        const target = newPlace('oci');
+        await convertAll(from, target);
+        assert.deepEqual(await namesOf(target), { [name]: image.root.digest });
+      });
+    }
+
+    test(`none: refused without -t, and named by it (${short})`, async () => {
+      const from = await layIn(short, 'place', layoutFiles([{ image }]));
+      const target = newPlace('reg');
+      const { images } = await convert(from, target);
+      assert.deepEqual(
+        images.map(({ error }) => error?.code),
+        ['NAME_MISSING'],
+      );
+      assert.match(images[0]?.error?.hint ?? '', /-t NAME:TAG/);
+      assert.deepEqual(filesIn(target.path), []);
+      await convertAll(from, target, { tag: 'demo/named:1' });
+      assert.deepEqual(await namesOf(target), { 'demo/named:1': image.root.digest });
+    });
+
+    test(`none of one among others: the others are converted (${short})`, async () => {
+      const entries = [{ image }, { image: other, annotations: { [REF]: 'demo/other:1' } }];
+      const from = await layIn(short, 'place', layoutFiles(entries));
+      const target = newPlace('reg');
+      const { images } = await convert(from, target, KEEP);
+      assert.deepEqual(
+        images.map(({ error, name }) => [name, error?.code]),
+        [
+          [undefined, 'NAME_MISSING'],
+          ['demo/other:1', undefined],
+        ],
+      );
+      assert.deepEqual(await namesOf(target), { 'demo/other:1': other.root.digest });
+    });
+
+    test(`two of one image (${short})`, async () => {
+      const entries = ['demo/app:1', 'demo/app:latest'].map((name) => ({
+        image,
+        annotations: { [REF]: name },
+      }));
+      const target = newPlace('reg');
+      await convertAll(await layIn(short, 'place', layoutFiles(entries)), target);
+      const { digest } = image.root;
+      assert.deepEqual(await namesOf(target), { 'demo/app:1': digest, 'demo/app:latest': digest });
+    });
+  }
+
+  test('an entry that skopeo took the name from does not stand in the way of the one that it gave it to', async () => {
+    const containerd = { [CONTAINERD]: 'docker.io/demo/app:1' };
+    const entries = [
+      { image: other, annotations: containerd },
+      { image, annotations: { [REF]: 'demo/app:1' } },
+    ];
+    const target = newPlace('reg');
+    const selectors = [{ text: 'demo/app:1', rename: undefined, where: 'test' }];
+    await convertAll(await layIn('oci', 'place', layoutFiles(entries)), target, { ...KEEP, selectors });
+    assert.deepEqual(await namesOf(target), { 'demo/app:1': image.root.digest });
+  });
+
+  test('two images of one name are refused before anything is written', async () => {
+    const entries = [image, other].map((one) => ({ image: one, annotations: { [REF]: 'demo/app:1' } }));
+    const from = await layIn('oci', 'place', layoutFiles(entries));
+    const target = newPlace('reg');
+    await assert.rejects(convert(from, target), { code: 'NAME_CONFLICT' });
+    assert.deepEqual(filesIn(target.path), []);
+  });
+});
+
+describe('a layout', () => {
+  test('keeps Docker schema 2 manifests as they are', async () => {
+    const layout = newPlace('oci');
+    await convertAll(place('dir', syncTree()), layout);
+    const names = digestsOf('sync.tar');
+    assert.deepEqual(await namesOf(layout), names);
+    for (const [name, digest] of Object.entries(names)) {
+      const bytes = readFileSync(join(layout.path, blobFile(digest)));
+      assert.deepEqual(bytes, readFileSync(join(syncTree(), name, 'manifest.json')), name);
+      const entry = readIndex(layout.path).manifests.find((one) => one.annotations?.[REF] === name);
+      assert.equal(entry?.digest, digest);
+      assert.equal(entry.size, bytes.length);
+      const said = JSON.parse(bytes.toString()) as { mediaType?: string };
+      assert.equal(entry.mediaType, said.mediaType);
+    }
+    assert.equal(readFileSync(join(layout.path, 'oci-layout'), 'utf8'), '{"imageLayoutVersion":"1.0.0"}');
+  });
+
+  test('says what engines and other tools go by: both names of an image', async () => {
+    const layout = newPlace('oci');
+    await convertAll(place('dir', layTree(tempFolder(), { 'demo/app:1.0': image })), layout);
+    assert.deepEqual(readIndex(layout.path).manifests, [
+      {
+        ...descriptorOf(image.root),
+        annotations: { [CONTAINERD]: 'docker.io/demo/app:1.0', [REF]: 'demo/app:1.0' },
+      },
+    ]);
+  });
+
+  test('passes over blobs that nothing refers to', async () => {
+    const files = layoutFiles([{ image, annotations: { [REF]: 'demo/app:1' } }]);
+    const junk = part('', Buffer.from('left by another tool'));
+    const from = await layIn('oci', 'place', {
+      ...files,
+      [blobFile(junk.digest)]: junk.bytes,
+      [`blobs/sha256/${'0'.repeat(64)}`]: Buffer.from('not what its name says'),
+      'blobs/sha256/tmp-123': Buffer.from('no digest at all'),
+    });
+    const before = stateOf(from.path);
+    for (const short of ['dir', 'reg', 'oci', 'tar', 'ocitar']) {
+      const target = newPlace(short);
+      await convertAll(from, target);
+      assert.deepEqual(await namesOf(target), { 'demo/app:1': image.root.digest });
+      const bytes = Object.values(contentsOf(target.path)).join('');
+      for (const text of ['left by another tool', 'not what its name says', 'no digest at all'])
+        assert.ok(!bytes.includes(text), `${text} in ${short}`);
+    }
+    assert.deepEqual(stateOf(from.path), before, 'and leaves them where they are');
+  });
+
+  test('hard links blobs from and to dir and reg', async () => {
+    const layout = newPlace('oci');
+    layFiles(layout.path, layoutFiles(entriesOf({ 'demo/app:1': image })));
+    const layer = image.blobs.at(-1)?.digest ?? '';
+    const inLayout = join(layout.path, blobFile(layer));
+    const [tree, store, again] = [newPlace('dir'), newPlace('reg'), newPlace('oci')];
+    await convertAll(layout, tree, { ...KEEP, link: 'hard' });
+    await convertAll(tree, store, { ...KEEP, link: 'hard' });
+    await convertAll(store, again, { ...KEEP, link: 'hard' });
+    assert.equal(inodeOf(join(tree.path, 'demo/app:1', hex(layer))), inodeOf(inLayout));
+    assert.equal(inodeOf(join(again.path, blobFile(layer))), inodeOf(inLayout));
+  });
+
+  const damages: Readonly<Record<string, (folder: string) => void>> = {
+    'a layer with one byte more': (folder) => {
+      const path = join(folder, blobFile(image.blobs.at(-1)?.digest ?? ''));
+      writeFileSync(path, Buffer.concat([readFileSync(path), Buffer.from('x')]));
+    },
+    'a config with another byte': (folder) => {
+      const path = join(folder, blobFile(image.blobs[0]?.digest ?? ''));
+      const bytes = readFileSync(path);
+      bytes[5] = (bytes[5] ?? 0) ^ 1;
+      writeFileSync(path, bytes);
+    },
+    'a manifest with another byte': (folder) => {
+      const path = join(folder, blobFile(image.root.digest));
+      writeFileSync(
+        path,
+        readFileSync(path, 'latin1').replace('"schemaVersion":2', '"schemaVersion":2 '),
+        'latin1',
+      );
+    },
+    'no layer': (folder) => {
+      rmSync(join(folder, blobFile(image.blobs.at(-1)?.digest ?? '')));
+    },
+    'a layer of zero bytes': (folder) => {
+      writeFileSync(join(folder, blobFile(image.blobs.at(-1)?.digest ?? '')), '');
+    },
+  };
+  for (const [what, damage] of Object.entries(damages)) {
+    test(`with ${what} is refused, and the sound image beside it is not`, async () => {
+      const files = layoutFiles(entriesOf({ 'demo/app:1': image, 'demo/other:1': other }));
+      for (const short of ['reg', 'oci', 'dir', 'tar', 'ocitar']) {
+        const from = await layIn('oci', 'place', files);
+        damage(from.path);
+        const target = newPlace(short);
+        const { images } = await convert(from, target, KEEP);
+        const failed = images.filter(({ status }) => status === 'failed');
+        assert.deepEqual(
+          failed.map(({ source }) => source),
+          ['demo/app:1'],
+          short,
+        );
+        assert.deepEqual(await namesOf(target), { 'demo/other:1': other.root.digest }, short);
+        assert.deepEqual(stagingIn(dirname(target.path)), []);
+      }
+    });
+  }
+
+  const refused: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+    'a version that is not known': { 'oci-layout': '{"imageLayoutVersion":"2.0.0"}' },
+    'an index.json that is no JSON': { 'index.json': '{' },
+    'an index.json with layers': { 'index.json': '{"schemaVersion":2,"manifests":[],"layers":[]}' },
+    'a digest that leads out of it': {
+      'index.json':
+        '{"schemaVersion":2,"manifests":[{"mediaType":"a/b","digest":"sha256:../../../etc/passwd","size":1}]}',
+    },
+  };
+  for (const [what, files] of Object.entries(refused)) {
+    test(`with ${what} is refused`, async () => {
+      const from = newPlace('oci');
+      layFiles(from.path, layoutFiles(entriesOf({ 'demo/app:1': image })));
+      for (const [name, text] of Object.entries(files)) put(join(from.path, name), text);
+      const target = newPlace('reg');
+      await assert.rejects(convert(from, target), { name: 'ImgconvError' });
+      assert.deepEqual(filesIn(target.path), []);
+    });
+  }
+});
+
+describe('oci:PATH:REF', () => {
+  let folder: string;
+  let layout: string;
+  /** The path of a layout that has a colon in it. */
+  let colon: string;
+
+  before(() => {
+    folder = tempFolder();
+    const files = layoutFiles([
+      ...entriesOf({ 'demo/app:1.0': image, 'demo/other:2': other }),
+      { image: other, annotations: { [REF]: '3.0' } },
+    ]);
+    layout = layFiles(join(folder, 'place'), files);
+    colon = layFiles(join(folder, 'with:colon', 'a:b'), files);
+  });
+
+  async function copied(source: string, ...rest: string[]): Promise<Record<string, string>> {
+    const target = newPlace('reg');
+    const { status, stderr } = await imgconv(['copy', source, `reg:${target.path}`, ...rest]);
+    assert.equal(status, 0, stderr);
+    return namesOf(target);
+  }
+
+  test('a reference after the path', async () => {
+    assert.deepEqual(await copied(`oci:${layout}:demo/app:1.0`), { 'demo/app:1.0': image.root.digest });
+  });
+
+  test('a tag after the path, of the repository that the layout is called', async () => {
+    assert.deepEqual(await copied(`oci:${layout}:3.0`), { 'place:3.0': other.root.digest });
+  });
+
+  test('a path with colons, with a reference and without', async () => {
+    assert.deepEqual(await copied(`oci:${colon}:demo/other:2`), { 'demo/other:2': other.root.digest });
+    assert.deepEqual(await copied(`oci:${colon}`, 'demo/app:1.0'), { 'demo/app:1.0': image.root.digest });
+  });
+
+  test('a reference that is not there is refused, and nothing is written', async () => {
+    const target = newPlace('reg');
+    const { status, stderr } = await imgconv(['copy', `oci:${layout}:demo/app:9`, `reg:${target.path}`]);
+    assert.equal(status, 1);
+    assert.match(stderr, /demo\/app:9: no such image/);
+    assert.deepEqual(filesIn(target.path), []);
+  });
+
+  test('as a target: the name that the image gets', async () => {
+    const target = join(folder, 'new');
+    const { status, stderr } = await imgconv([
+      'copy',
+      `oci:${layout}:demo/app:1.0`,
+      `oci:${target}:team/app:2`,
+    ]);
+    assert.equal(status, 0, stderr);
+    assert.deepEqual(await namesOf(place('oci', target)), { 'team/app:2': image.root.digest });
+  });
+
+  test('as a target, a tag alone', async () => {
+    const target = join(folder, 'tagged');
+    const { status, stderr } = await imgconv(['copy', `oci:${layout}:demo/app:1.0`, `oci:${target}:v2`]);
+    assert.equal(status, 0, stderr);
+    assert.deepEqual(await namesOf(place('oci', target)), { 'tagged:v2': image.root.digest });
+    assert.equal(readIndex(target).manifests[0]?.annotations?.[REF], 'v2', 'as skopeo would write it');
+  });
+
+  test('as a target that exists and has colons', async () => {
+    const target = layFiles(join(folder, 'old:one'), layoutFiles(entriesOf({ 'demo/other:2': other })));
+    const { status, stderr } = await imgconv([
+      'copy',
+      `oci:${layout}:demo/app:1.0`,
+      `oci:${target}:team/app:2`,
+    ]);
+    assert.equal(status, 0, stderr);
+    assert.deepEqual(await namesOf(place('oci', target)), {
+      'demo/other:2': other.root.digest,
+      'team/app:2': image.root.digest,
+    });
+  });
+
+  test('oci-archive:PATH:REF, from and to', async () => {
+    const archive = join(folder, 'images.tar');
+    const to = await imgconv(['copy', `oci:${layout}:demo/app:1.0`, `oci-archive:${archive}:team/app:2`]);
+    assert.equal(to.status, 0, to.stderr);
+    assert.deepEqual(await copied(`oci-archive:${archive}:team/app:2`), { 'team/app:2': image.root.digest });
+  });
+});
+
+describe('an existing layout', () => {
+  const foreign = {
+    subject: undefined,
+    annotations: { 'org.example.note': 'kept' },
+    'x-unknown': { deep: [1, 2] },
+  };
+
+  function layForeign(name: string, entries: Parameters<typeof layoutFiles>[0]): string {
+    return layFiles(join(tempFolder(), name), layoutFiles(entries, foreign));
+  }
+
+  function treeOf(images: Readonly<Record<string, Sample>>): Place {
+    return place('dir', layTree(tempFolder(), images));
+  }
+
+  test('keeps entries and fields of others', async () => {
+    const layout = layForeign('place', [
+      { image: other, annotations: { [REF]: 'demo/other:1', 'org.example.more': 'x' } },
+      { image: other },
+    ]);
+    const before = readIndex(layout);
+    await convertAll(treeOf({ 'demo/app:1': image }), place('oci', layout));
+    const after = readIndex(layout);
+    assert.deepEqual(after.manifests.slice(0, 2), before.manifests);
+    assert.equal(after.manifests.length, 3);
+    assert.deepEqual({ ...after, manifests: [] }, { ...before, manifests: [] });
+    assert.deepEqual(stagingIn(layout), []);
+  });
+
+  test('keeps blobs of others, referred to or not', async () => {
+    const layout = layForeign('place', [{ image: other, annotations: { [REF]: 'demo/other:1' } }]);
+    put(join(layout, 'blobs/sha256', '1'.repeat(64)), 'unreferenced');
+    const before = stateOf(join(layout, 'blobs'));
+    await convertAll(treeOf({ 'demo/app:1': image }), place('oci', layout));
+    const after = stateOf(join(layout, 'blobs'));
+    for (const [name, state] of Object.entries(before)) assert.equal(after[name], state, name);
+  });
+
+  test('an image of the same name is replaced', async () => {
+    const layout = layForeign('place', entriesOf({ 'demo/app:1': other, 'demo/other:1': other }));
+    await convertAll(treeOf({ 'demo/app:1': image }), place('oci', layout));
+    assert.deepEqual(await namesOf(place('oci', layout)), {
+      'demo/app:1': image.root.digest,
+      'demo/other:1': other.root.digest,
+    });
+  });
+
+  const sameName: Readonly<
+    Record<string, { layout: string; annotations: Record<string, string>; name: string }>
+  > = {
+    'a tag alone in the layout of that name': { layout: 'app', annotations: { [REF]: '1' }, name: 'app:1' },
+    "containerd's name beside a tag, as Docker writes it": {
+      layout: 'place',
+      annotations: { [CONTAINERD]: 'docker.io/demo/app:1', [REF]: '1' },
+      name: 'demo/app:1',
+    },
+    "containerd's name alone": {
+      layout: 'place',
+      annotations: { [CONTAINERD]: 'docker.io/demo/app:1' },
+      name: 'demo/app:1',
+    },
+    'a canonical reference': {
+      layout: 'place',
+      annotations: { [REF]: 'docker.io/library/app:1' },
+      name: 'app:1',
+    },
+  };
+  for (const [what, { layout: name, annotations, name: written }] of Object.entries(sameName)) {
+    test(`an image of the same name is replaced, whichever way it is written: ${what}`, async () => {
+      const layout = layForeign(name, [{ image: other, annotations }]);
+      await convertAll(treeOf({ [written]: image }), place('oci', layout));
+      const listed: (string | undefined)[] = [];
+      for await (const one of listImages(place('oci', layout))) listed.push(one.digest);
+      assert.deepEqual(listed, [image.root.digest]);
+    });
+  }
+
+  test('images of other repositories that have but the same tag stay', async () => {
+    const layout = layForeign('app', [
+      { image: other, annotations: { [CONTAINERD]: 'docker.io/demo/base:1', [REF]: '1' } },
+      { image: other, annotations: { [CONTAINERD]: 'docker.io/demo/dup:1', [REF]: '1' } },
+    ]);
+    await convertAll(treeOf({ 'app:1': image }), place('oci', layout));
+    assert.deepEqual(await namesOf(place('oci', layout)), {
+      'demo/base:1': other.root.digest,
+      'demo/dup:1': other.root.digest,
+      'app:1': image.root.digest,
+    });
+  });
+
+  test("Docker's own, unpacked, takes another image and loses none", async () => {
+    const layout = join(tempFolder(), 'base');
+    layFiles(
+      layout,
+      Object.fromEntries(
+        filesIn(unpacked('docker28.tar')).map((name) => [
+          name,
+          readFileSync(join(unpacked('docker28.tar'), name)),
+        ]),
+      ),
+    );
+    await convertAll(treeOf({ 'base:1': image }), place('oci', layout));
+    const names = Object.keys(await namesOf(place('oci', layout))).sort();
+    assert.deepEqual(names, ['base:1', 'demo/app:1.0', 'demo/app:2.0', 'demo/base:1', 'demo/dup:1']);
+  });
+
+  test('that is damaged is refused, and stays as it was', async () => {
+    const layout = layForeign('place', entriesOf({ 'demo/other:1': other }));
+    writeFileSync(join(layout, 'index.json'), '{"schemaVersion":2,"manifests":');
+    const before = contentsOf(layout);
+    const outcome = await convert(treeOf({ 'demo/app:1': image }), place('oci', layout)).then(
+      ({ images }) => images[0]?.error?.code,
+      (error: unknown) => (error as { code?: string }).code,
+    );
+    assert.equal(outcome, 'MANIFEST_INVALID');
+    assert.equal(contentsOf(layout)['index.json'], before['index.json']);
+    assert.deepEqual(stagingIn(layout), []);
+  });
+
+  test('eight processes that write different images into one layout lose nothing', async () => {
+    const layout = join(tempFolder(), 'shared');
+    const samples = await Promise.all(Array.from({ length: 8 }, (_, i) => imageOf(`image ${i}`)));
+    const outcomes = await Promise.all(
+      samples.map((sample, i) => {
+        const tree = layTree(tempFolder(), { [`demo/app:${i}`]: sample, [`demo/more:${i}`]: sample });
+        return imgconv(['dir2oci', tree, layout]);
+      }),
+    );
+    for (const { status, stderr } of outcomes) assert.equal(status, 0, stderr);
+    const wanted = samples.flatMap(({ root }, i) => [
+      [`demo/app:${i}`, root.digest],
+      [`demo/more:${i}`, root.digest],
+    ]);
+    assert.deepEqual(await namesOf(place('oci', layout)), Object.fromEntries(wanted));
+    assert.deepEqual(stagingIn(layout), []);
+    const target = newPlace('reg');
+    await convertAll(place('oci', layout), target);
+  });
+
+  /** The name of a process that is no more. */
+  function deadOwner(): string {
+    const script = `import { ownerName } from ${JSON.stringify(join(projectRoot, 'dist/src/io/owner.js'))}; process.stdout.write(ownerName());`;
+    return execFileSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
+  }
+
+  test('a lock that a dead process left is taken over', async () => {
+    const layout = layForeign('place', entriesOf({ 'demo/other:1': other }));
+    writeFileSync(join(layout, '.imgconv-lock'), deadOwner());
+    const since = Date.now();
+    await convertAll(treeOf({ 'demo/app:1': image }), place('oci', layout));
+    assert.ok(Date.now() - since < 5000);
+    assert.deepEqual(Object.keys(await namesOf(place('oci', layout))), ['demo/other:1', 'demo/app:1']);
+    assert.deepEqual(stagingIn(layout), []);
+  });
+
+  test('a lock that a living process holds is waited for', async () => {
+    const layout = layForeign('place', entriesOf({ 'demo/other:1': other }));
+    const lock = join(layout, '.imgconv-lock');
+    writeFileSync(lock, ownerName());
+    let done = false;
+    const converting = convertAll(treeOf({ 'demo/app:1': image }), place('oci', layout)).then(() => {
+      done = true;
+    });
+    await delay(300);
+    assert.equal(done, false);
+    assert.deepEqual(Object.keys(await namesOf(place('oci', layout))), ['demo/other:1']);
+    rmSync(lock);
+    await converting;
+    assert.deepEqual(Object.keys(await namesOf(place('oci', layout))), ['demo/other:1', 'demo/app:1']);
+  });
+
+  test('unfinished work of a dead process is cleared, that of a living one is not', async () => {
+    const layout = layForeign('place', entriesOf({ 'demo/other:1': other }));
+    const [dead, living] = [`.imgconv-${deadOwner()}`, `.imgconv-${ownerName()}`];
+    for (const folder of [dead, living]) {
+      mkdirSync(join(layout, folder));
+      writeFileSync(join(layout, folder, '0'), 'half a blob');
+    }
+    await convertAll(treeOf({ 'demo/app:1': image }), place('oci', layout));
+    assert.deepEqual(stagingIn(layout).sort(), [living, join(living, '0')]);
+  });
+});
+
+/** What stands between two formats, by names that differ; each is laid down in every format without imgconv. */
+const SAMPLES: Readonly<Record<string, () => Promise<Record<string, Sample>>>> = {
+  'one image': async () => ({ 'one/app:1': await imageOf('a') }),
+  'shared layers': async () => {
+    const base = await tarOf({ 'etc/base': 'shared' });
+    return {
+      'shared/app:1': await imageOf('a', { base }),
+      'shared/app:2': await imageOf('b', { base, family: OCI }),
+      'shared/other:1': await imageOf('c', { base, family: OCI }),
+    };
+  },
+  'an index of three platforms': async () => ({
+    'demo/multi:1': indexOf([
+      await imageOf('x', { platform: 'linux/amd64' }),
+      await imageOf('y', { platform: 'linux/arm64/v8', family: OCI }),
+      await imageOf('z', { platform: 'linux/arm/v7', family: OCI }),
+    ]),
+  }),
+  'a nested index': async () => {
+    const x = await imageOf('nested', { platform: 'linux/amd64', family: OCI });
+    const inner = indexOf([x, await imageOf('nested', { platform: 'linux/arm64', family: OCI })]);
+    const alone = await imageOf('nested', { platform: 'linux/s390x', family: OCI });
+    return { 'demo/nested:1': nestedOf([inner, alone, indexOf([x])]) };
+  },
+  'a Helm chart': () => Promise.resolve({ 'charts/demo:0.1.0': artifactOf('demo') }),
+  'an image with a referrer': async () => {
+    const subject = await imageOf('signed', { family: OCI });
+    const referrer = referrerOf(subject.root, 'one');
+    const second = referrerOf(referrer.root, 'of the referrer');
+    return {
+      'signed/app:1': subject,
+      [`signed/app@${referrer.root.digest}`]: referrer,
+      [`signed/app@${second.root.digest}`]: second,
+    };
+  },
+  'an empty-layer image': async () => ({
+    'demo/empty:1': await imageOf('e', { base: Buffer.alloc(1024), family: OCI }),
+    'demo/empty:2': await imageOf('e', { base: Buffer.alloc(1024) }),
+  }),
+  'a layer used twice': async () => ({
+    'demo/twice:1': await imageOf('t', { base: await tarOf({ 'etc/text': 't' }) }),
+    'demo/twice:2': await imageOf('t', { base: await tarOf({ 'etc/text': 't' }), family: OCI }),
+  }),
+  'uncompressed layers': async () => ({
+    'demo/plain:1': await imageOf('p', { compress: false }),
+    'demo/plain:2': await imageOf('p', { compress: false, family: OCI }),
+  }),
+};
+
+/** Lays images down in a format. A name with a digest is a revision without a tag. */
+async function lay(short: string, images: Readonly<Record<string, Sample>>): Promise<Place> {
+  const target = newPlace(short);
+  const { path } = target;
+  if (short === 'dir') layTree(path, images);
+  if (short === 'oci') layFiles(path, layoutFiles(entriesOf(images)));
+  if (short === 'ocitar') writeFileSync(path, await archiveOf(layoutFiles(entriesOf(images))));
+  if (short === 'tar') writeFileSync(path, await archiveOf(savedFiles(images)));
+  if (short === 'reg') {
+    for (const [name, sample] of Object.entries(images)) {
+      const [repository = '', digest] = name.split('@');
+      layStore(path, { [digest === undefined ? name : `${repository}:untagged`]: sample });
+      const tags = join(path, 'docker/registry/v2/repositories', repository, '_manifests/tags');
+      rmSync(join(tags, 'untagged'), { recursive: true, force: true });
+    }
+  }
+  return target;
+}
+
+for (const a of FORMATS) {
+  for (const b of FORMATS) {
+    describe(`${a.short} → ${b.short} → ${a.short} keeps every byte of`, () => {
+      const samples = new Map<string, Record<string, Sample>>();
+      const errors = new Map<string, string>();
+      let tree: Place;
+
+      before(async () => {
+        for (const [what, make] of Object.entries(SAMPLES)) samples.set(what, await make());
+        let at = await lay(a.short, Object.assign({}, ...samples.values()) as Record<string, Sample>);
+        for (const format of [b, a, formatDir()]) {
+          const to = newPlace(format);
+          const { images } = await convert(at, to, KEEP);
+          for (const { name, source, error } of images)
+            if (error !== undefined) errors.set(name ?? source, error.message);
+          assert.deepEqual(stagingIn(dirname(to.path)), []);
+          at = to;
+        }
+        tree = at;
+      });
+
+      for (const what of Object.keys(SAMPLES)) {
+        test(what, () => {
+          for (const [name, sample] of Object.entries(samples.get(what) ?? {})) {
+            const folder = join(tempFolder(), 'wanted');
+            layDir(folder, sample);
+            const about = `${name}: ${[...errors.values()].join('; ')}`;
+            assert.deepEqual(contentsOf(join(tree.path, name)), contentsOf(folder), about);
+          }
+        });
+      }
+
+      test('all of them, and makes nothing up', () => {
+        assert.deepEqual([...errors], []);
+        const names = [...samples.values()].flatMap((images) => Object.keys(images));
+        const folders = filesIn(tree.path).filter((name) => name.endsWith('/version'));
+        assert.deepEqual(folders, names.map((name) => `${name}/version`).sort());
+      });
+    });
+  }
+}
+
+function formatDir(): Format {
+  return place('dir', '').format;
+}

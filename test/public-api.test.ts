@@ -1,0 +1,92 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import * as api from '../src/index.js';
+import type {
+  ConvertOptions,
+  Digest,
+  ErrorCode,
+  Format,
+  ImageDetails,
+  ImageReader,
+  ImageReport,
+  ImageWriter,
+  ListedImage,
+  Place,
+  Plan,
+  Platform,
+  Progress,
+  Reference,
+  Report,
+  Selector,
+  SourceImage,
+  Tally,
+  UnreadableImage,
+} from '../src/index.js';
+import { fixture } from './support/fixtures.js';
+
+/** Types leave nothing at run time: that this compiles is what pins them. */
+export type Pinned = [
+  ConvertOptions,
+  Digest,
+  ErrorCode,
+  Format,
+  ImageDetails,
+  ImageReader,
+  ImageReport,
+  ImageWriter,
+  ListedImage,
+  Place,
+  Plan,
+  Platform,
+  Progress,
+  Reference,
+  Report,
+  Selector,
+  SourceImage,
+  Tally,
+  UnreadableImage,
+];
+
+test('the library exports these names and no others', () => {
+  assert.deepEqual(Object.keys(api).sort(), [
+    'FORMATS',
+    'ImgconvError',
+    'convert',
+    'failedImages',
+    'findPlace',
+    'inspectImages',
+    'listImages',
+    'parseDigest',
+    'parseImagesFile',
+    'parsePlace',
+    'parsePlatform',
+    'parseReference',
+    'referenceText',
+  ]);
+});
+
+test('package.json exports the library and itself, types first', () => {
+  const { exports, bin } = JSON.parse(readFileSync(fixture('../package.json'), 'utf8')) as {
+    exports: Record<string, unknown>;
+    bin: unknown;
+  };
+  assert.deepEqual(Object.keys(exports), ['.', './package.json']);
+  assert.deepEqual(Object.keys(exports['.'] as object), ['types', 'default']);
+  assert.deepEqual(bin, { imgconv: 'bin/imgconv.js' });
+});
+
+test('formats have names that no two share', () => {
+  for (const key of ['prefix', 'short', 'title'] as const)
+    assert.equal(new Set(api.FORMATS.map((format) => format[key])).size, api.FORMATS.length);
+});
+
+test('an error has a code, and keeps its cause and hint', () => {
+  const cause = new Error('why');
+  const error = new api.ImgconvError('IO', 'what', { cause, hint: 'do this' });
+  assert.deepEqual(
+    [error.name, error.code, error.message, error.hint, error.cause],
+    ['ImgconvError', 'IO', 'what', 'do this', cause],
+  );
+  assert.ok(error instanceof Error);
+});

@@ -1,0 +1,295 @@
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { describe, test } from 'node:test';
+import { Staging, STAGING_PREFIX } from '../src/io/staging.js';
+import { Transaction } from '../src/io/transaction.js';
+import { put } from './support/images.js';
+import { contentsOf, stagingIn } from './support/snapshot.js';
+import { tempFolder } from './support/temp.js';
+
+const MODULE = new URL('../src/io/staging.js', import.meta.url).href;
+
+/** A process that has unfinished work in `root`: it runs `code` with `staging` at hand. */
+function owner(root: string, code: string): readonly string[] {
+  const script = `import { Staging } from ${JSON.stringify(MODULE)};
+    import { writeFileSync } from 'node:fs';
+    const staging = new Staging(${JSON.stringify(root)});
+    writeFileSync(staging.path(), 'unfinished');
+    ${code}`;
+  return ['--input-type=module', '-e', script];
+}
+
+/** What such a process leaves when it is killed. */
+function killed(root: string, code = ''): void {
+  const { signal } = spawnSync(
+    process.execPath,
+    owner(root, `${code}; process.kill(process.pid, 'SIGKILL');`),
+  );
+  assert.equal(signal, 'SIGKILL');
+}
+
+describe('staging', () => {
+  test('is made when it is needed, inside its root', () => {
+    const root = join(tempFolder(), 'not', 'there');
+    using staging = new Staging(root);
+    assert.equal(existsSync(root), false);
+    const path = staging.path();
+    assert.equal(basename(join(path, '..')).startsWith(STAGING_PREFIX), true);
+    assert.ok(path.startsWith(root));
+    assert.notEqual(staging.path(), path);
+  });
+
+  test('is gone with its content when it is disposed of', () => {
+    const root = tempFolder();
+    {
+      using staging = new Staging(root);
+      writeFileSync(staging.path(), 'x');
+      mkdirSync(staging.path());
+    }
+    assert.deepEqual(readdirSync(root), []);
+  });
+
+  test('of a dead process is cleared by the next one', () => {
+    const root = tempFolder();
+    killed(root);
+    assert.equal(stagingIn(root).length > 0, true);
+    {
+      using staging = new Staging(root);
+      writeFileSync(staging.path(), 'x');
+    }
+    assert.deepEqual(readdirSync(root), []);
+  });
+
+  test('of a live process is left alone', async () => {
+    const root = tempFolder();
+    const child = spawn(
+      process.execPath,
+      owner(root, `console.log('ready'); setInterval(() => undefined, 1000);`),
+    );
+    try {
+      await once(child.stdout, 'data');
+      const before = stagingIn(root);
+      assert.ok(before.length > 0);
+      {
+        using staging = new Staging(root);
+        writeFileSync(staging.path(), 'x');
+      }
+      assert.deepEqual(stagingIn(root), before);
+    } finally {
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+    }
+  });
+
+  test('of this very process is left alone', () => {
+    const root = tempFolder();
+    using one = new Staging(root);
+    const path = one.path();
+    writeFileSync(path, 'x');
+    {
+      using other = new Staging(root);
+      writeFileSync(other.path(), 'y');
+    }
+    assert.equal(readFileSync(path, 'utf8'), 'x');
+  });
+
+  for (const [title, hours, left] of [
+    ['an hour old is left alone', 1, true],
+    ['two days old is cleared', 48, false],
+  ] as const) {
+    test(`of another machine, ${title}`, () => {
+      const root = tempFolder();
+      const folder = join(root, `${STAGING_PREFIX}0badf00d-1-1-abcdef`);
+      mkdirSync(folder);
+      const then = new Date(Date.now() - hours * 3_600_000);
+      utimesSync(folder, then, then);
+      {
+        using staging = new Staging(root);
+        writeFileSync(staging.path(), 'x');
+      }
+      assert.equal(existsSync(folder), left);
+    });
+  }
+
+  test('clears nothing that is not its own', () => {
+    const root = tempFolder();
+    for (const name of ['imgconv-1', '.imgconv', '.other-1-1', 'demo']) put(join(root, name, 'file'), 'mine');
+    const before = contentsOf(root);
+    killed(root);
+    {
+      using staging = new Staging(root);
+      writeFileSync(staging.path(), 'x');
+    }
+    assert.deepEqual(contentsOf(root), before);
+  });
+});
+
+describe('what was moved aside', () => {
+  test('is gone with the staging folder once something is in its place', () => {
+    const root = tempFolder();
+    put(join(root, 'demo/app:1/manifest.json'), 'old');
+    {
+      using staging = new Staging(root);
+      staging.displace(join(root, 'demo/app:1'));
+      put(join(root, 'demo/app:1/manifest.json'), 'new');
+    }
+    assert.deepEqual(contentsOf(root), { 'demo/app:1/manifest.json': 'new' });
+  });
+
+  test('is put back when nothing took its place', () => {
+    const root = tempFolder();
+    put(join(root, 'demo/app:1/manifest.json'), 'old');
+    {
+      using staging = new Staging(root);
+      staging.displace(join(root, 'demo/app:1'));
+      assert.equal(existsSync(join(root, 'demo/app:1')), false);
+    }
+    assert.deepEqual(contentsOf(root), { 'demo/app:1/manifest.json': 'old' });
+  });
+
+  test('is put back by the next process when its own was killed', () => {
+    const root = tempFolder();
+    put(join(root, 'demo/app:1/manifest.json'), 'old');
+    killed(root, `staging.displace(${JSON.stringify(join(root, 'demo/app:1'))})`);
+    assert.equal(existsSync(join(root, 'demo/app:1')), false);
+    {
+      using staging = new Staging(root);
+      writeFileSync(staging.path(), 'x');
+    }
+    assert.deepEqual(contentsOf(root), { 'demo/app:1/manifest.json': 'old' });
+  });
+
+  test('by a killed process does not replace what came after', () => {
+    const root = tempFolder();
+    put(join(root, 'demo/app:1/manifest.json'), 'old');
+    killed(root, `staging.displace(${JSON.stringify(join(root, 'demo/app:1'))})`);
+    put(join(root, 'demo/app:1/manifest.json'), 'new');
+    {
+      using staging = new Staging(root);
+      writeFileSync(staging.path(), 'x');
+    }
+    assert.deepEqual(contentsOf(root), { 'demo/app:1/manifest.json': 'new' });
+  });
+
+  test('is put back nowhere but below the root', () => {
+    const outer = tempFolder();
+    const root = join(outer, 'root');
+    mkdirSync(root);
+    killed(root, `writeFileSync(staging.path() + '.displaced', '../outside')`);
+    const folder = join(root, readdirSync(root)[0] ?? '');
+    put(join(folder, '1'), 'planted');
+    {
+      using staging = new Staging(root);
+      writeFileSync(staging.path(), 'x');
+    }
+    assert.equal(existsSync(join(outer, 'outside')), false);
+    assert.deepEqual(readdirSync(root), []);
+  });
+});
+
+describe('a transaction', () => {
+  test('shows nothing before it is committed, and all after', async () => {
+    const root = tempFolder();
+    {
+      using staging = new Staging(root);
+      const transaction = new Transaction(staging);
+      transaction.write(join(root, 'tag'), 'tag', 'tag');
+      transaction.write(join(root, 'a/b/content'), 'content');
+      const staged = staging.path();
+      mkdirSync(staged);
+      put(join(staged, 'file'), 'in a folder');
+      transaction.moveFolder(staged, join(root, 'folder'), [join(staged, 'file')]);
+      assert.deepEqual(readdirSync(root), [basename(staging.folder)]);
+      await transaction.commit();
+    }
+    assert.deepEqual(contentsOf(root), {
+      'a/b/content': 'content',
+      'folder/file': 'in a folder',
+      tag: 'tag',
+    });
+  });
+
+  // A file where a folder has to be makes a step fail: what had been done by then is seen, and what not.
+  test('makes no tag visible when its content cannot be', async () => {
+    const root = tempFolder();
+    put(join(root, 'blocked'), 'a file');
+    using staging = new Staging(root);
+    const transaction = new Transaction(staging);
+    transaction.write(join(root, 'tag'), 'tag', 'tag');
+    transaction.write(join(root, 'first'), 'content');
+    transaction.write(join(root, 'blocked/second'), 'content');
+    transaction.write(join(root, 'third'), 'content');
+    await assert.rejects(transaction.commit());
+    assert.deepEqual(
+      ['first', 'third', 'tag'].map((name) => existsSync(join(root, name))),
+      [true, false, false],
+    );
+  });
+
+  test('makes all content visible before any tag', async () => {
+    const root = tempFolder();
+    put(join(root, 'blocked'), 'a file');
+    using staging = new Staging(root);
+    const transaction = new Transaction(staging);
+    transaction.write(join(root, 'blocked/tag'), 'tag', 'tag');
+    transaction.write(join(root, 'later tag'), 'tag', 'tag');
+    transaction.write(join(root, 'content'), 'content');
+    await assert.rejects(transaction.commit());
+    assert.deepEqual(
+      ['content', 'later tag'].map((name) => existsSync(join(root, name))),
+      [true, false],
+    );
+  });
+
+  test('keeps the order in which tags were added', async () => {
+    const root = tempFolder();
+    put(join(root, 'blocked'), 'a file');
+    using staging = new Staging(root);
+    const transaction = new Transaction(staging);
+    transaction.write(join(root, 'index'), 'tag', 'tag');
+    transaction.write(join(root, 'blocked/current'), 'tag', 'tag');
+    await assert.rejects(transaction.commit());
+    assert.ok(existsSync(join(root, 'index')));
+  });
+
+  test('does nothing the second time', async () => {
+    const root = tempFolder();
+    using staging = new Staging(root);
+    const transaction = new Transaction(staging);
+    transaction.write(join(root, 'content'), 'once');
+    await transaction.commit();
+    writeFileSync(join(root, 'content'), 'mine');
+    await transaction.commit();
+    assert.equal(readFileSync(join(root, 'content'), 'utf8'), 'mine');
+  });
+
+  test('with very many files is committed too', async () => {
+    const root = tempFolder();
+    {
+      using staging = new Staging(root);
+      const transaction = new Transaction(staging);
+      for (let i = 0; i < 200; i++) transaction.write(join(root, `${i % 7}`, String(i)), String(i));
+      await transaction.commit();
+    }
+    const contents = contentsOf(root);
+    assert.equal(Object.keys(contents).length, 200);
+    for (const [path, content] of Object.entries(contents)) assert.equal(basename(path), content);
+  });
+
+  test('puts a replaced folder back when the new one cannot take its place', async () => {
+    const root = tempFolder();
+    put(join(root, 'demo/app:1/manifest.json'), 'old');
+    {
+      using staging = new Staging(root);
+      const transaction = new Transaction(staging);
+      const staged = staging.path();
+      mkdirSync(staged);
+      transaction.moveFolder(join(staged, 'not-there'), join(root, 'demo/app:1'), []);
+      await assert.rejects(transaction.commit());
+    }
+    assert.deepEqual(contentsOf(root), { 'demo/app:1/manifest.json': 'old' });
+  });
+});
