@@ -3,9 +3,9 @@ import { spawn } from 'node:child_process';
 import { existsSync, openSync, ftruncateSync, closeSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describe, test } from 'node:test';
+import { before, describe, test } from 'node:test';
 import { FORMATS } from '../src/index.js';
-import { imgconv } from './support/cli.js';
+import { imgconv, imgconvEach, type Outcome } from './support/cli.js';
 import { digestsOf, expected, fixture, projectRoot, syncTree, unpacked } from './support/fixtures.js';
 import { hex, imageOf, layTree, storedBlob } from './support/images.js';
 import { namesOf, place } from './support/places.js';
@@ -21,13 +21,14 @@ function store(): string {
   return join(tempFolder(), 'store');
 }
 
-describe('wrong usage exits with 2, says what is wrong and writes nothing', parallel, () => {
-  for (const [title, args, word] of [
+describe('wrong usage exits with 2, says what is wrong and writes nothing', () => {
+  const target = store();
+  const cases = [
     ['no command', [], 'command'],
     ['an unknown command', ['dir2nothing', 'SRC', 'DST'], 'dir2nothing'],
     ['a command that is nearly one', ['dir2rge', 'SRC', 'DST'], 'dir2reg'],
-    ['no operands', ['dir2reg'], 'operands'],
-    ['one operand', ['dir2reg', 'SRC'], 'operands'],
+    ['no operands', ['dir2reg'], 'STORE'],
+    ['one operand', ['dir2reg', 'SRC'], 'STORE'],
     ['an unknown option', ['dir2reg', 'SRC', 'DST', '--nonsense'], 'nonsense'],
     ['an unknown short option', ['dir2reg', 'SRC', 'DST', '-z'], 'z'],
     ['no prefix', ['copy', 'SRC', 'DST'], 'prefix'],
@@ -55,12 +56,18 @@ describe('wrong usage exits with 2, says what is wrong and writes nothing', para
     ['links into a tar', ['dir2tar', 'SRC', 'DST', '--link', 'hard'], 'link'],
     ['one name for many images', ['dir2reg', 'SRC', 'DST', '-t', 'a:1'], 'a:1'],
     ['an images file without images', ['dir2reg', 'SRC', 'DST', '--images-file', '/dev/null'], '/dev/null'],
-  ] as const) {
-    test(title, async () => {
-      const target = store();
-      const { status, stdout, stderr } = await imgconv(
-        args.map((arg) => arg.replace('SRC', syncTree()).replace('DST', target)),
-      );
+  ] as const;
+  let outcomes: readonly Outcome[] = [];
+  before(async () => {
+    outcomes = await imgconvEach(
+      cases.map(([, args]) => args.map((arg) => arg.replace('SRC', syncTree()).replace('DST', target))),
+    );
+  });
+
+  for (const [i, [title, , word]] of cases.entries()) {
+    test(title, () => {
+      const { status, stdout, stderr } = outcomes[i] ?? {};
+      assert.ok(stderr !== undefined);
       assert.equal(status, 2, stderr);
       assert.equal(stdout, '');
       assert.match(stderr, /^imgconv: /);
@@ -70,12 +77,19 @@ describe('wrong usage exits with 2, says what is wrong and writes nothing', para
       assert.equal(existsSync(target), false);
     });
   }
+
+  test('as a process of its own too', async () => {
+    const { status, stderr } = await imgconv(['dir2reg', '--nonsense']);
+    assert.equal(status, 2);
+    assert.match(stderr, /^imgconv: /);
+  });
 });
 
-describe('what fails exits with 1 and says why', parallel, () => {
+describe('what fails exits with 1 and says why', () => {
   const text = join(tempFolder(), 'text');
   writeFileSync(text, 'no image\n');
-  for (const [title, args, word] of [
+  const target = store();
+  const cases = [
     ['a source that is not there', ['dir2reg', '/not/there', 'DST'], '/not/there'],
     ['a source of another format', ['reg2dir', syncTree(), 'DST'], syncTree()],
     ['an archive that is none', ['tar2reg', text, 'DST'], text],
@@ -95,10 +109,16 @@ describe('what fails exits with 1 and says why', parallel, () => {
     ['ls of what has no images', ['ls', join(projectRoot, 'src')], 'src'],
     ['ls of a reference that is not there', ['ls', syncTree(), 'demo/none:1'], 'demo/none:1'],
     ['inspect of a reference that is not there', ['inspect', syncTree(), 'demo/none:1'], 'demo/none:1'],
-  ] as const) {
-    test(title, async () => {
-      const target = store();
-      const { status, stderr } = await imgconv(args.map((arg) => arg.replace('DST', target)));
+  ] as const;
+  let outcomes: readonly Outcome[] = [];
+  before(async () => {
+    outcomes = await imgconvEach(cases.map(([, args]) => args.map((arg) => arg.replace('DST', target))));
+  });
+
+  for (const [i, [title, , word]] of cases.entries()) {
+    test(title, () => {
+      const { status, stderr } = outcomes[i] ?? {};
+      assert.ok(stderr !== undefined);
       assert.equal(status, 1, stderr);
       assert.match(stderr, /^imgconv: /);
       assert.ok(stderr.includes(word), stderr);
@@ -248,7 +268,7 @@ describe('a conversion', parallel, () => {
     assert.match(stderr, /demo\/none:1/);
     const { images, blobs, plan } = JSON.parse(stdout) as {
       images: Record<string, unknown>[];
-      blobs: Record<string, { blobs: number; bytes: number }>;
+      blobs: { linked: { blobs: number; bytes: number } };
       plan: Record<string, unknown>;
     };
     assert.deepEqual(
@@ -273,8 +293,8 @@ describe('a conversion', parallel, () => {
         [{ source: 'demo/none:1', status: 'failed', notes: [] }, ['code', 'message', 'hint']],
       ],
     );
-    assert.equal(blobs['linked']?.blobs, 3);
-    assert.ok((blobs['linked']?.bytes ?? 0) > 2000);
+    assert.equal(blobs.linked.blobs, 3);
+    assert.ok(blobs.linked.bytes > 2000);
     for (const key of ['images', 'link', 'copy', 'compress', 'present', 'bytesNeeded', 'bytesFree'])
       assert.ok(key in plan, key);
   });
@@ -443,7 +463,7 @@ describe('pipes', parallel, () => {
     assert.ok(bytes.equals(readFileSync(file)));
     const entries = JSON.parse(bodyOf(await readTar(bytes), 'manifest.json').toString()) as unknown[];
     assert.equal(entries.length, 4);
-    assert.match(piped.stderr, /4 written|5 images/);
+    assert.match(piped.stderr, /images: \d+ written/);
     assert.deepEqual(filesIn(cwd), []);
   });
 
@@ -460,37 +480,44 @@ describe('pipes', parallel, () => {
   });
 });
 
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  test(`${signal} ends a run with 130 and leaves nothing unfinished`, { timeout: 30_000 }, async () => {
-    const image = await imageOf('x');
-    const tree = layTree(tempFolder(), { 'demo/app:1': image, 'demo/large:1': await imageOf('large') });
-    // A layer that takes a while to hash and no room on the disk; its digest is not even right.
-    const size = 20 * 1024 ** 3;
-    const manifestPath = join(tree, 'demo/large:1/manifest.json');
-    const manifest = JSON.parse(readFileSync(manifestPath, 'utf8')) as {
-      layers: { digest: string; size: number }[];
-    };
-    const [layer] = manifest.layers;
-    assert.ok(layer !== undefined);
-    layer.size = size;
-    writeFileSync(manifestPath, JSON.stringify(manifest));
-    const fd = openSync(join(tree, 'demo/large:1', hex(layer.digest)), 'w');
-    ftruncateSync(fd, size);
-    closeSync(fd);
-    const target = store();
-    const child = spawn(process.execPath, [join(projectRoot, 'bin/imgconv.js'), 'dir2reg', tree, target], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    let stderr = '';
-    child.stderr.on('data', (chunk: Buffer) => {
-      stderr += chunk.toString();
-    });
-    const ended = new Promise<number | null>((resolve) => child.on('close', resolve));
-    await sleep(900);
-    child.kill(signal);
-    assert.equal(await ended, 130, stderr);
-    assert.match(stderr, /^imgconv: interrupted/);
-    assert.deepEqual(stagingIn(join(target, '..')), []);
-    assert.equal(existsSync(storedBlob(target, layer.digest)), false);
-  });
+for (const [signal, expectedStatus] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const) {
+  test(
+    `${signal} ends a run with ${expectedStatus} and leaves nothing unfinished`,
+    { timeout: 30_000 },
+    async () => {
+      const image = await imageOf('x');
+      const tree = layTree(tempFolder(), { 'demo/app:1': image, 'demo/large:1': await imageOf('large') });
+      // A layer that takes a while to hash and no room on the disk; its digest is not even right.
+      const size = 20 * 1024 ** 3;
+      const manifestPath = join(tree, 'demo/large:1/manifest.json');
+      const manifest = JSON.parse(readFileSync(manifestPath, 'utf8')) as {
+        layers: { digest: string; size: number }[];
+      };
+      const [layer] = manifest.layers;
+      assert.ok(layer !== undefined);
+      layer.size = size;
+      writeFileSync(manifestPath, JSON.stringify(manifest));
+      const fd = openSync(join(tree, 'demo/large:1', hex(layer.digest)), 'w');
+      ftruncateSync(fd, size);
+      closeSync(fd);
+      const target = store();
+      const child = spawn(process.execPath, [join(projectRoot, 'bin/imgconv.js'), 'dir2reg', tree, target], {
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
+      let stderr = '';
+      child.stderr.on('data', (chunk: Buffer) => {
+        stderr += chunk.toString();
+      });
+      const ended = new Promise<number | null>((resolve) => child.on('close', resolve));
+      await sleep(900);
+      child.kill(signal);
+      assert.equal(await ended, expectedStatus, stderr);
+      assert.match(stderr, /^imgconv: interrupted/);
+      assert.deepEqual(stagingIn(join(target, '..')), []);
+      assert.equal(existsSync(storedBlob(target, layer.digest)), false);
+    },
+  );
 }

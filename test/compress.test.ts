@@ -77,7 +77,8 @@ describe('gzip', () => {
 
   test('may be left early, and the pool goes on working', async () => {
     await using pool = new Pool(2);
-    for await (const _ of compress(chunksOf(bytesOf(4 * MIB), MIB), 'gzip', pool)) break;
+    for await (const chunk of compress(chunksOf(bytesOf(4 * MIB), MIB), 'gzip', pool))
+      if (chunk.length >= 0) break;
     const made = await concat(compress(chunksOf(bytesOf(2 * MIB), MIB), 'gzip', pool));
     assert.ok(gunzipSync(made).equals(bytesOf(2 * MIB)));
   });

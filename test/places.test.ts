@@ -66,7 +66,12 @@ describe('a place', () => {
   });
 
   for (const [title, make] of [
-    ['an empty folder', (path: string) => { mkdirSync(path); }],
+    [
+      'an empty folder',
+      (path: string) => {
+        mkdirSync(path);
+      },
+    ],
     ['a folder of other things', (path: string) => mkdirSync(join(path, 'a/b'), { recursive: true })],
     [
       'a text',

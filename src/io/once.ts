@@ -10,7 +10,7 @@ export class OncePerDigest<T> {
   readonly #failed = new Map<string, unknown>();
 
   async run(blob: VerifiedBlob, work: () => Promise<T>): Promise<T> {
-    const key = `${blob.path} ${blob.digest}`;
+    const key = `${blob.digest} ${blob.origin}`;
     for (;;) {
       if (this.#failed.has(key)) throw this.#failed.get(key);
       const known = this.#done.get(blob.digest);

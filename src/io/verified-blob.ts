@@ -73,6 +73,11 @@ export class VerifiedBlob {
     return this.#at.path;
   }
 
+  /** Tells these bytes from others, also in one archive. */
+  get origin(): string {
+    return this.#at.kind === 'file' ? `${this.#at.offset} ${this.#at.path}` : this.#at.path;
+  }
+
   /** True when this run made the bytes. */
   get isStaged(): boolean {
     return this.#at.kind === 'file' && this.#at.staged !== undefined;
@@ -214,7 +219,18 @@ export class VerifiedBlob {
 
   /** The layer's tar, decompressed if it is compressed; what `chunks` promises holds for what it is made of. */
   async *uncompressed(): AsyncGenerator<Uint8Array> {
-    yield* decompress(this.chunks(), this.compression(), this.path);
+    let state: 'left' | 'done' | 'failed' = 'left';
+    try {
+      yield* decompress(this.chunks(), this.compression(), this.path);
+      state = 'done';
+    } catch (error) {
+      state = 'failed';
+      throw error;
+    } finally {
+      // The decoder may not have asked for all bytes, or asked for all and told nobody of their digest.
+      if (state === 'left')
+        throw new ImgconvError('DIGEST_MISMATCH', `${this.path}: left before its end was proved`);
+    }
   }
 
   /** How the bytes are compressed, by their first ones. */
