@@ -2,8 +2,8 @@ import { ImgconvError } from '../model/errors.js';
 
 /*
  * One 512-byte header of POSIX ustar (IEEE 1003.1 pax "ustar Interchange Format"), with GNU's base-256 numbers.
- * tar-stream's streams cannot say where in a file a member lies, nor leave its content to be written by others, and
- * its codec is not exported; tests hold this one against it.
+ * tar-stream has to be fed every byte of an archive to come to the next member, writes members one after another, and
+ * does not export its codec; tests hold this one against it.
  */
 export const BLOCK = 512;
 

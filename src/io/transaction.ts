@@ -6,7 +6,9 @@ import { isErrno } from '../model/errors.js';
 import type { Staging } from './staging.js';
 
 /** From so many files on, one sync of the file system costs less than one of each file. */
-const SYNC_FILESYSTEM_FROM = 24;
+const SYNC_FILESYSTEM_FROM = 128;
+/** The file system joins what is asked for at once into one commit of its journal. */
+const SYNCS_AT_ONCE = 8;
 
 /** Tags come after all that they need is on the disk. */
 export type Step = 'content' | 'tag';
@@ -84,14 +86,18 @@ export class Transaction {
     const first = paths[0];
     if (first === undefined) return;
     if (paths.length >= SYNC_FILESYSTEM_FROM && (await syncFileSystem(first))) return;
-    for (const path of paths) {
-      const file = await open(path, 'r');
-      try {
-        await file.sync();
-      } finally {
-        await file.close();
+    const left = [...paths];
+    const work = async () => {
+      for (let path = left.pop(); path !== undefined; path = left.pop()) {
+        const file = await open(path, 'r');
+        try {
+          await file.sync();
+        } finally {
+          await file.close();
+        }
       }
-    }
+    };
+    await Promise.all(Array.from({ length: SYNCS_AT_ONCE }, work));
   }
 }
 
