@@ -585,3 +585,14 @@ test('a folder in the way is an error of that image, or of the run, and stays as
     assert.deepEqual(contentsOf(join(there.path, '..')), { blocked: 'a file' });
   }
 });
+
+describe('compression, when it is not said', () => {
+  for (const to of FORMATS) {
+    const gzip = to.short === 'reg' || to.short === 'dir';
+    test(`from an engine's archive into ${to.short} is ${gzip ? 'gzip' : 'left as it is'}`, async () => {
+      const { images } = await convert(place('tar', fixture('docker28.tar')), newPlace(to));
+      assert.ok(images.length > 0);
+      for (const { digest, sourceDigest } of images) assert.equal(digest !== sourceDigest, gzip);
+    });
+  }
+});

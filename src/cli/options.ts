@@ -55,8 +55,7 @@ export function conversionOptions(y: Argv, to?: Format): Argv {
     .option('all', { type: 'boolean', describe: 'all platforms, the default', conflicts: 'platform' })
     .option('compression', {
       choices: ['keep', 'gzip', 'zstd', 'none'] as const,
-      describe:
-        'what becomes of uncompressed layers (default: gzip from tar into dir, reg and oci, else keep)',
+      describe: 'what becomes of uncompressed layers (default: gzip from tar into dir and reg, else keep)',
     })
     .option('compression-level', { type: 'string', describe: '1 (fast) to 9 (small); zstd: to 19' })
     .option('recompress', {

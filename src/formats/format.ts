@@ -35,6 +35,8 @@ export interface Traits {
   readonly holdsSignatures: boolean;
   /** Its layers come as engines unpack them, so what is read from it is compressed on the way into dir and reg. */
   readonly uncompressedByNature: boolean;
+  /** Layers from an engine's archive are compressed on the way in unless it is asked otherwise, as `docker push` does. */
+  readonly compressesSaved: boolean;
   /** One file that images are appended to, in their order. */
   readonly sequential: boolean;
   /** May hold an index some of whose members are absent. */

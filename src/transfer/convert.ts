@@ -30,7 +30,7 @@ export interface ConvertOptions extends NameOptions {
   readonly missing?: MissingMode | undefined;
   /** Signatures, attestations and other referrers go with their images unless this is false. */
   readonly extras?: boolean | undefined;
-  /** Undefined: gzip from an engine's archive into dir, reg and oci, else keep. */
+  /** Undefined: gzip from an engine's archive into dir and reg, else keep. */
   readonly compression?: CompressionOptions['compression'] | undefined;
   readonly level?: number | undefined;
   readonly recompress?: boolean | undefined;
@@ -134,7 +134,7 @@ function compressionOf(
   { format: to }: Place,
   options: ConvertOptions,
 ): CompressionOptions {
-  const fallback = from.traits.uncompressedByNature && !to.traits.uncompressedByNature ? 'gzip' : 'keep';
+  const fallback = from.traits.uncompressedByNature && to.traits.compressesSaved ? 'gzip' : 'keep';
   const { compression = fallback, level, recompress } = options;
   if (compression === 'gzip' || compression === 'zstd') expectLevel(compression, level);
   return { compression, level, recompress };

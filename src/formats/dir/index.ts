@@ -15,6 +15,7 @@ export const dir: Format = {
     takesPort: true,
     holdsSignatures: true,
     uncompressedByNature: false,
+    compressesSaved: true,
     sequential: false,
     takesSparse: false,
   },

@@ -15,6 +15,7 @@ export const dockerArchive: Format = {
     takesPort: true,
     holdsSignatures: false,
     uncompressedByNature: true,
+    compressesSaved: false,
     sequential: true,
     takesSparse: false,
   },

@@ -36,6 +36,7 @@ export const ociArchive: Format = {
     takesPort: true,
     holdsSignatures: false,
     uncompressedByNature: false,
+    compressesSaved: false,
     sequential: true,
     takesSparse: true,
   },

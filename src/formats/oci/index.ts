@@ -16,6 +16,7 @@ export const oci: Format = {
     takesPort: true,
     holdsSignatures: false,
     uncompressedByNature: false,
+    compressesSaved: false,
     sequential: false,
     takesSparse: true,
   },

@@ -15,6 +15,7 @@ export const registry: Format = {
     takesPort: false,
     holdsSignatures: false,
     uncompressedByNature: false,
+    compressesSaved: true,
     sequential: false,
     takesSparse: true,
   },
