@@ -52,6 +52,14 @@ describe('staging', () => {
     assert.deepEqual(readdirSync(root), []);
   });
 
+  test('of a dead process is cleared by a run that finds all there already', async () => {
+    const root = tempFolder();
+    killed(root);
+    assert.equal(stagingIn(root).length, 1);
+    await new Transaction(new Staging(root)).commit();
+    assert.deepEqual(stagingIn(root), []);
+  });
+
   test('of a dead process is cleared by the next one', () => {
     const root = tempFolder();
     killed(root);

@@ -13,6 +13,7 @@ export class Staging {
   readonly folder: string;
   readonly #root: string;
   #made = false;
+  #swept = false;
   #count = 0;
 
   constructor(root: string) {
@@ -20,10 +21,16 @@ export class Staging {
     this.folder = join(root, `${STAGING_PREFIX}${ownerName()}`);
   }
 
+  /** Clears what dead processes left in the root, once. */
+  sweep(): void {
+    if (!this.#swept) clearDead(this.#root);
+    this.#swept = true;
+  }
+
   /** A new name in the folder, which exists from now on; what dead processes left in the root does not. */
   path(): string {
     if (!this.#made) {
-      clearDead(this.#root);
+      this.sweep();
       mkdirSync(this.folder, { recursive: true });
       this.#made = true;
     }

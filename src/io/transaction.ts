@@ -53,6 +53,8 @@ export class Transaction {
   }
 
   async commit(): Promise<void> {
+    // Also when there is nothing to do: what a killed run left goes with the next one.
+    this.staging.sweep();
     const changed = new Set<string>();
     await this.#flush(this.#unflushed.splice(0));
     for (const step of ['content', 'tag'] as const) {
