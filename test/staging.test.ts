@@ -55,7 +55,7 @@ describe('staging', () => {
   test('of a dead process is cleared by a run that finds all there already', async () => {
     const root = tempFolder();
     killed(root);
-    assert.equal(stagingIn(root).length, 1);
+    assert.ok(stagingIn(root).length > 0);
     await new Transaction(new Staging(root)).commit();
     assert.deepEqual(stagingIn(root), []);
   });
