@@ -14,7 +14,7 @@ show() {
   "$@"
 }
 
-[[ -f $root/dist/src/cli/main.js ]] || { echo 'demo: not built yet: npm ci' >&2; exit 1; }
+[[ -f $root/dist/bundle/main.js ]] || { echo 'demo: not built yet: npm ci' >&2; exit 1; }
 cp -- "$root/fixtures/sync.tar" "$folder"
 cd -- "$folder"
 

@@ -50,7 +50,7 @@ const EACH = `
 
 /** What several command lines give, for a fraction of the time that as many processes take to start. */
 export async function imgconvEach(commands: readonly (readonly string[])[]): Promise<readonly Outcome[]> {
-  const main = new URL('../../src/cli/main.js', import.meta.url).href;
+  const main = new URL('../../bundle/main.js', import.meta.url).href;
   const about = pathToFileURL(join(projectRoot, 'package.json')).href;
   const child = spawn(
     process.execPath,
