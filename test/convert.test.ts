@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import {
@@ -233,6 +233,23 @@ describe('--platform', () => {
     });
   }
 
+  test('of all members keeps an index byte for byte, however it is written', async () => {
+    const index = indexOf([await imageOf('a'), await imageOf('b', { platform: 'linux/arm64' })]);
+    const bytes = Buffer.from(`${JSON.stringify(JSON.parse(index.root.bytes.toString()), null, 3)}\n`);
+    const root = { ...index.root, bytes, digest: digestText(bytes) };
+    const tree = layTree(tempFolder(), { 'demo/index:1': { ...index, root } });
+    const there = newPlace('dir');
+    const { images } = await convert(place('dir', tree), there, {
+      ...KEEP,
+      platforms: platforms('linux/arm64', 'linux/amd64'),
+    });
+    assert.deepEqual(
+      images.map(({ digest, notes }) => [digest, notes]),
+      [[root.digest, []]],
+    );
+    assert.deepEqual(contentsOf(there.path), contentsOf(tree));
+  });
+
   test('passes over images of other platforms, and keeps what has none', async () => {
     const there = newPlace('reg');
     const report = await convert(place('dir', syncTree()), there, {
@@ -325,6 +342,35 @@ describe('a target', () => {
     }
   });
 
+  test('takes in more, whatever a killed process left there, and clears it away', async () => {
+    for (const to of FORMATS.filter(({ traits }) => !traits.sequential)) {
+      const there = newPlace(to);
+      await convert(place('dir', layTree(tempFolder(), { 'a/b:1': await imageOf('one') })), there, KEEP);
+      // By where it writes: a store's folders begin deeper.
+      const root = to.short === 'reg' ? join(there.path, 'docker/registry/v2') : there.path;
+      const then = new Date(Date.now() - 48 * 3_600_000);
+      // A layout's index.json is rewritten under a lock.
+      for (const name of to.short === 'oci' ? ['lock', 'lock-0badf00d-1-1-abcdef'] : []) {
+        const path = join(root, `.imgconv-${name}`);
+        writeFileSync(path, '0badf00d-1-1-abcdef');
+        utimesSync(path, then, then);
+      }
+      mkdirSync(join(root, '.imgconv-0badf00d-1-1-abcdef'));
+      utimesSync(join(root, '.imgconv-0badf00d-1-1-abcdef'), then, then);
+      const report = await convert(
+        place('dir', layTree(tempFolder(), { 'a/c:1': await imageOf('other') })),
+        there,
+        KEEP,
+      );
+      assert.deepEqual(
+        report.images.map(({ error, status }) => error?.message ?? status),
+        ['written'],
+      );
+      assert.deepEqual(Object.keys(await namesOf(there)), ['a/b:1', 'a/c:1']);
+      assert.deepEqual(stagingIn(there.path), []);
+    }
+  });
+
   test('may be the source', async () => {
     for (const format of FORMATS) {
       const there = newPlace(format);
@@ -363,6 +409,28 @@ describe('--fail-fast', () => {
     const without = newPlace('reg');
     await convert(place('dir', tree), without, KEEP);
     assert.deepEqual(Object.keys(await namesOf(without)), ['demo/b:1', 'demo/c:1']);
+  });
+
+  test('stops when a blob is found to be wrong, and says what was skipped', async () => {
+    const names = Array.from({ length: 40 }, (_, i) => `demo/app:${100 + i}`);
+    const images = await Promise.all(names.map(async (name) => [name, await imageOf(name)] as const));
+    const tree = layTree(tempFolder(), Object.fromEntries(images));
+    const layer = images[0]?.[1].blobs.at(-1);
+    assert.ok(layer !== undefined);
+    await damage(tree, [[layer.bytes, 'changed']]);
+    for (const to of FORMATS) {
+      const there = newPlace(to);
+      const report = await convert(place('dir', tree), there, { ...KEEP, failFast: true });
+      assert.deepEqual(report.images.map(({ source }) => source).sort(), names);
+      const skipped = report.images.filter(({ status }) => status === 'skipped').map(({ source }) => source);
+      assert.ok(skipped.length > 20, `${to.short}: ${skipped.length} skipped`);
+      const written = existsSync(there.path) ? Object.keys(await namesOf(there)) : [];
+      assert.deepEqual(
+        written.filter((name) => skipped.includes(name) || name === names[0]),
+        [],
+      );
+      assert.deepEqual(stagingIn(join(there.path, '..')), []);
+    }
   });
 
   test('stops at a reference that is not there', async () => {

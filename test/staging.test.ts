@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { basename, join } from 'node:path';
 import { describe, test } from 'node:test';
 import { Staging, STAGING_PREFIX } from '../src/io/staging.js';
@@ -122,6 +131,44 @@ describe('staging', () => {
     });
   }
 
+  // Lock files have such names too (src/io/lock.ts), and a process may be killed while it has one.
+  for (const name of ['lock', 'lock-0badf00d-1-1-abcdef', '0badf00d-1-1-abcdef']) {
+    test(`is not stopped by an old file called ${STAGING_PREFIX}${name}`, () => {
+      const root = tempFolder();
+      const path = join(root, `${STAGING_PREFIX}${name}`);
+      writeFileSync(path, '0badf00d-1-1-abcdef');
+      const then = new Date(Date.now() - 48 * 3_600_000);
+      utimesSync(path, then, then);
+      using staging = new Staging(root);
+      writeFileSync(staging.path(), 'x');
+    });
+  }
+
+  const isRoot = process.getuid?.() === 0;
+  test(
+    "is not stopped by another user's, which it may not clear",
+    { skip: isRoot ? false : 'only root can be another user' },
+    () => {
+      const root = tempFolder();
+      killed(root);
+      const before = stagingIn(root);
+      // As /tmp is, where an archive may be written.
+      chmodSync(join(root, '..'), 0o755);
+      chmodSync(root, 0o1777);
+      const script = `import { Staging } from ${JSON.stringify(MODULE)};
+      import { writeFileSync } from 'node:fs';
+      process.seteuid(65534);
+      const staging = new Staging(${JSON.stringify(root)});
+      writeFileSync(staging.path(), 'x');
+      staging[Symbol.dispose]();`;
+      const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+        encoding: 'utf8',
+      });
+      assert.equal(status, 0, stderr);
+      assert.deepEqual(stagingIn(root), before);
+    },
+  );
+
   test('clears nothing that is not its own', () => {
     const root = tempFolder();
     for (const name of ['imgconv-1', '.imgconv', '.other-1-1', 'demo']) put(join(root, name, 'file'), 'mine');
@@ -180,6 +227,25 @@ describe('what was moved aside', () => {
       writeFileSync(staging.path(), 'x');
     }
     assert.deepEqual(contentsOf(root), { 'demo/app:1/manifest.json': 'new' });
+  });
+
+  // In a folder that others may write to, such as /tmp, all of this may be planted.
+  test('is put back through no symbolic link', () => {
+    const outer = tempFolder();
+    const root = join(outer, 'root');
+    mkdirSync(join(outer, 'etc'));
+    mkdirSync(root);
+    symlinkSync(join(outer, 'etc'), join(root, 'linked'));
+    const folder = join(root, `${STAGING_PREFIX}0badf00d-1-1-abcdef`);
+    put(join(folder, '0'), 'planted');
+    put(join(folder, '0.displaced'), 'linked/planted');
+    const then = new Date(Date.now() - 48 * 3_600_000);
+    utimesSync(folder, then, then);
+    {
+      using staging = new Staging(root);
+      writeFileSync(staging.path(), 'x');
+    }
+    assert.deepEqual(readdirSync(join(outer, 'etc')), []);
   });
 
   test('is put back nowhere but below the root', () => {

@@ -1,5 +1,14 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join, relative } from 'node:path';
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join, relative, sep } from 'node:path';
 import { isErrno } from '../model/errors.js';
 import { isDeadOwner, ownerName } from './owner.js';
 
@@ -52,12 +61,17 @@ export class Staging {
 function clearDead(root: string): void {
   if (!existsSync(root)) return;
   for (const name of readdirSync(root)) {
-    const folder = join(root, name);
-    if (!name.startsWith(STAGING_PREFIX) || !isDeadOwner(name.slice(STAGING_PREFIX.length), folder)) continue;
+    if (!name.startsWith(STAGING_PREFIX)) continue;
+    const path = join(root, name);
+    // A lock's own name says nothing of its owner (io/lock.ts takes over a dead one's); what waited for it does.
+    const owner = name.slice(STAGING_PREFIX.length).replace(/^lock-/, '');
+    if (owner === 'lock' || !isDeadOwner(owner, path)) continue;
     try {
-      remove(root, folder);
+      if (lstatSync(path).isDirectory()) remove(root, path);
+      else rmSync(path, { force: true });
     } catch (error) {
-      if (!isErrno(error, 'ENOENT')) throw error; // Another process clears the same one.
+      // Another process clears the same one, or it is another user's.
+      if (!isErrno(error, 'ENOENT', 'EACCES', 'EPERM')) throw error;
     }
   }
 }
@@ -66,11 +80,21 @@ function remove(root: string, folder: string): void {
   for (const record of readdirSync(folder)) {
     if (!record.endsWith('.displaced')) continue;
     const path = join(root, readFileSync(join(folder, record), 'utf8'));
-    if (relative(root, path).startsWith('..')) continue;
+    if (!isPlainlyBelow(root, path)) continue;
     const aside = join(folder, record.slice(0, -'.displaced'.length));
     if (!existsSync(aside) || existsSync(path)) continue;
     mkdirSync(dirname(path), { recursive: true });
     renameSync(aside, path);
   }
   rmSync(folder, { recursive: true, force: true });
+}
+
+/** A record may be planted where others can write: it leads neither out of the root nor through a symbolic link. */
+function isPlainlyBelow(root: string, path: string): boolean {
+  const parts = relative(root, path).split(sep);
+  if (parts[0] === '' || parts[0] === '..') return false;
+  return parts.every((_, i) => {
+    const stat = lstatSync(join(root, ...parts.slice(0, i + 1)), { throwIfNoEntry: false });
+    return stat?.isSymbolicLink() !== true;
+  });
 }
