@@ -65,6 +65,14 @@ describe('gzip', () => {
     assert.ok((sizes[0] ?? 0) > (sizes[1] ?? Infinity), sizes.join(' '));
   });
 
+  test('refers back from one piece to the one before', async () => {
+    const noise = createHash('shake256', { outputLength: 16 * 1024 })
+      .update('noise')
+      .digest();
+    const made = await packed(Buffer.concat([Buffer.alloc(MIB - noise.length), noise, noise]), MIB, 2);
+    assert.ok(made.length < noise.length * 1.5, `${made.length} bytes`);
+  });
+
   test('hands on the failure of its input', async () => {
     async function* failing(): AsyncGenerator<Uint8Array> {
       await Promise.resolve();

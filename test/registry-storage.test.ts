@@ -130,6 +130,14 @@ describe('reading', () => {
       'DIGEST_MISMATCH',
     ],
     [
+      'a tag whose manifest has a space more',
+      (store: string, digest: string) => {
+        const path = storedBlob(store, digest);
+        writeFileSync(path, `${readFileSync(path, 'utf8')} `);
+      },
+      'DIGEST_MISMATCH',
+    ],
+    [
       'a tag whose link is empty',
       (store: string) => {
         writeFileSync(linkOf(store), '');
