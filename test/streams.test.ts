@@ -9,7 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { before, describe, test } from 'node:test';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { convert, FORMATS, type Place } from '../src/index.js';
-import type { Bytes } from '../src/io/region.js';
+import type { LocalBytes } from '../src/io/region.js';
 import { indexFile, indexStream, type TarIndex } from '../src/io/tar-index.js';
 import { expected, fixture, unpacked } from './support/fixtures.js';
 import { descriptorOf, digestText, imageOf, layStore, OCI, part, type Sample } from './support/images.js';
@@ -629,7 +629,7 @@ describe('a pipe that ends early or is slow', () => {
 
 /** Keeps all members in memory: what is tested is how a stream is cut into them. */
 const memorySpool = {
-  async add(path: string, chunks: AsyncIterable<Uint8Array>): Promise<Bytes> {
+  async add(path: string, chunks: AsyncIterable<Uint8Array>): Promise<LocalBytes> {
     const parts: Uint8Array[] = [];
     for await (const chunk of chunks) parts.push(new Uint8Array(chunk));
     const bytes = Buffer.concat(parts);

@@ -13,7 +13,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { headOf, type Bytes } from '../src/io/region.js';
+import { headOf, type LocalBytes } from '../src/io/region.js';
 import { indexFile, indexStream, type TarIndex } from '../src/io/tar-index.js';
 import { encodeTarHeader } from '../src/io/tar-header.js';
 import { CHUNK_SIZES, chunksOf, concat } from './support/chunks.js';
@@ -23,7 +23,7 @@ import { tempFolder } from './support/temp.js';
 
 /** Keeps what passes in memory; what the product's own keeps on disk. */
 const spool = {
-  add: async (path: string, chunks: AsyncIterable<Uint8Array>): Promise<Bytes> => {
+  add: async (path: string, chunks: AsyncIterable<Uint8Array>): Promise<LocalBytes> => {
     const bytes = await concat(chunks);
     return { kind: 'memory', path, size: bytes.length, bytes };
   },

@@ -51,6 +51,12 @@ const PLACES: Readonly<Record<string, (bytes: Buffer, size: number) => Bytes>> =
     whole: false,
   }),
   memory: (bytes, size) => ({ kind: 'memory', path: 'memory', size, bytes }),
+  'a file that is fetched': (bytes, size) => ({
+    kind: 'remote',
+    path: 'https://registry.example/blob',
+    size,
+    stage: () => Promise.resolve({ kind: 'file', path: fileOf(bytes), offset: 0, size, whole: true }),
+  }),
 };
 
 /** Every way out of a `VerifiedBlob`; `at` is where a file may be made. */
@@ -131,6 +137,37 @@ for (const [where, lay] of Object.entries(PLACES)) {
     });
   }
 }
+
+test('remote bytes are fetched when they are needed, and once', async () => {
+  let fetched = 0;
+  const at: Bytes = {
+    kind: 'remote',
+    path: 'https://registry.example/blob',
+    size: right.length,
+    stage: () => {
+      fetched++;
+      return Promise.resolve({ kind: 'memory', path: 'memory', size: right.length, bytes: right });
+    },
+  };
+  const blob = VerifiedBlob.at(at, expected, pool);
+  assert.deepEqual([blob.isRemote, blob.isFile, blob.size, fetched], [true, false, right.length, 0]);
+  assert.equal(await blob.place(join(tempFolder(), 'out'), 'auto'), 'fetched');
+  await Promise.all([blob.prove(), concat(blob.chunks()), blob.compression()]);
+  assert.equal(fetched, 1);
+});
+
+test('remote bytes that come in another size are refused', async () => {
+  const shorter = right.subarray(1);
+  const at: Bytes = {
+    kind: 'remote',
+    path: 'https://registry.example/blob',
+    size: right.length,
+    stage: () => Promise.resolve({ kind: 'memory', path: 'memory', size: shorter.length, bytes: shorter }),
+  };
+  const out = join(tempFolder(), 'out');
+  await assert.rejects(VerifiedBlob.at(at, expected, pool).place(out, 'auto'), refusal('DIGEST_MISMATCH'));
+  assert.equal(existsSync(out), false);
+});
 
 for (const way of ['prove', 'place by link', 'place by copy'] as const) {
   test(`${way} refuses a file that grew after its size was looked at`, async () => {

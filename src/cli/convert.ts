@@ -122,6 +122,7 @@ function reportText({ images, tally }: Report): string {
     linked: 'linked',
     reflinked: 'cloned',
     copied: 'copied',
+    fetched: 'fetched',
     compressed: 'compressed',
     decompressed: 'decompressed',
     reused: 'reused compressed',
@@ -139,6 +140,7 @@ function planText(images: readonly ImageReport[], plan: Plan): string {
     [
       ['link', 'to link'],
       ['copy', 'to copy'],
+      ['fetch', 'to fetch'],
       ['compress', 'to compress'],
       ['present', 'already there'],
     ] as const

@@ -19,7 +19,7 @@ export function startProgress(stream: WriteStream, quiet: boolean): RunningProgr
   let bar: { update(value: number): void; stop(): void } | undefined;
   return {
     planned(plan: Plan) {
-      total = plan.link.bytes + plan.copy.bytes + plan.compress.bytes + plan.present.bytes;
+      total = plan.link.bytes + plan.copy.bytes + plan.fetch.bytes + plan.compress.bytes + plan.present.bytes;
       if (!stream.isTTY) return;
       void import('cli-progress').then(({ default: { SingleBar } }) => {
         const format = (bytes: number) => sizeText(bytes);

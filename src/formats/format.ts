@@ -4,6 +4,7 @@ import type { Bytes } from '../io/region.js';
 import type { Spool } from '../io/spool.js';
 import type { Staging } from '../io/staging.js';
 import type { LinkMode, VerifiedBlob } from '../io/verified-blob.js';
+import type { Descriptor } from '../model/descriptor.js';
 import type { Digest } from '../model/digest.js';
 import type { ImgconvError } from '../model/errors.js';
 import type { ManifestNode } from '../model/manifest.js';
@@ -60,12 +61,15 @@ export interface SourceImage {
   /** A revision that no tag names: chosen by its digest, or because it speaks of an image that is chosen. */
   readonly untagged?: boolean;
   /** Where a manifest or another blob of this image is said to lie; undefined when the place lacks it. */
-  locate(digest: Digest, as: 'manifest' | 'blob'): Bytes | undefined;
+  locate(wanted: Located, as: 'manifest' | 'blob'): Bytes | undefined | Promise<Bytes | undefined>;
   /** Its layers have to be what its config's diffIDs say, because its manifest may have been made up by a reader. */
   readonly provesDiffIds: boolean;
   readonly signatures: readonly Signature[];
   readonly warnings: readonly string[];
 }
+
+/** What names the bytes: their descriptor, or the digest alone where that is all there is. */
+export type Located = Pick<Descriptor, 'digest'> & Partial<Descriptor>;
 
 /** An image that is there but cannot be read; the others can. */
 export interface UnreadableImage {
@@ -89,9 +93,21 @@ export function signaturesNote(signatures: readonly Signature[]): string[] {
   ];
 }
 
+export interface ListOptions {
+  /** Also revisions that no tag names, as `repository@digest`. */
+  readonly untagged: boolean;
+  /** What is asked for, as references or globs: images that none of them can mean may be left out. Undefined: all. */
+  readonly wanted?: readonly string[] | undefined;
+}
+
 export interface ImageReader {
-  /** In a fixed order. With `untagged` also revisions that no tag names, as `repository@digest`. */
-  images(options: { untagged: boolean }): AsyncIterable<SourceImage | UnreadableImage>;
+  /** In a fixed order. */
+  images(options: ListOptions): AsyncIterable<SourceImage | UnreadableImage>;
+  /**
+   * What speaks of one of these manifests of `image`, tagged first; what speaks of that in turn has to be asked for.
+   * To be called when all images have been listed, with those that have no tag.
+   */
+  attached(image: SourceImage, digests: ReadonlySet<Digest>): Promise<readonly SourceImage[]>;
   close(): Promise<void>;
 }
 

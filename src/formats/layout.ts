@@ -1,5 +1,5 @@
 import { digestOf, expectDigest } from '../io/hash.js';
-import { headOf, type Bytes } from '../io/region.js';
+import { headOf, type LocalBytes } from '../io/region.js';
 import type { Descriptor } from '../model/descriptor.js';
 import { algorithmOf, type Digest } from '../model/digest.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
@@ -21,7 +21,7 @@ import type { SourceImage, UnreadableImage } from './format.js';
 export interface Files {
   /** For messages. */
   readonly path: string;
-  get(name: string): Bytes | undefined;
+  get(name: string): LocalBytes | undefined;
 }
 
 /** A document of at most `limit` bytes; undefined when it is not there. */
@@ -71,7 +71,7 @@ export function layoutImage(
     name,
     where: `${files.path}: ${name ?? digest}`,
     digest,
-    locate: (wanted) => files.get(blobName(wanted)),
+    locate: ({ digest: wanted }) => files.get(blobName(wanted)),
     provesDiffIds,
     signatures: [],
     warnings: [],

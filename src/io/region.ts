@@ -3,7 +3,8 @@ import type { Digest } from '../model/digest.js';
 import { asImgconvError, ImgconvError, isErrno } from '../model/errors.js';
 
 /** Where bytes lie. `path` also names them in messages. Readers hand these out; only `VerifiedBlob` reads them. */
-export type Bytes = FileBytes | MemoryBytes | DroppedBytes;
+export type Bytes = LocalBytes | RemoteBytes;
+export type LocalBytes = FileBytes | MemoryBytes | DroppedBytes;
 
 /** `size` bytes of a file from `offset`; `whole` when that is all of it, so that the file itself can be linked. */
 export interface FileBytes {
@@ -30,6 +31,16 @@ export interface MemoryBytes {
   readonly path: string;
   readonly size: number;
   readonly bytes: Uint8Array;
+}
+
+/** What another machine has. Nothing of it is fetched before it is needed; what the destination has already never is. */
+export interface RemoteBytes {
+  readonly kind: 'remote';
+  readonly path: string;
+  /** As the descriptor says that names it. */
+  readonly size: number;
+  /** Fetches the bytes, proved, once a run: further calls get the same file. `onBytes` hears of bytes as they arrive. */
+  stage(onBytes?: (count: number) => void): Promise<FileBytes | MemoryBytes>;
 }
 
 /** Tells one state of one file from any other. Link counts change the ctime, so it has no part in it. */
@@ -82,8 +93,13 @@ export function readFully(fd: number, into: Uint8Array, position: number): numbe
   return done;
 }
 
+/** Where the bytes can be read on this machine: remote ones are fetched. */
+export async function localOf(at: Bytes): Promise<LocalBytes> {
+  return at.kind === 'remote' ? at.stage() : at;
+}
+
 /** The first bytes of a blob, at most `count`: to look at, not to keep. */
-export function headOf(at: Bytes, count: number): Uint8Array {
+export function headOf(at: LocalBytes, count: number): Uint8Array {
   if (at.kind === 'memory') return at.bytes.subarray(0, count);
   if (at.kind === 'dropped') return at.head.subarray(0, count);
   const { fd } = openRegular(at.path);

@@ -8,13 +8,13 @@ import { createHasher } from './hash.js';
 import { writeFully } from './jobs.js';
 import { peek } from './peek.js';
 import type { Pool } from './pool.js';
-import { fileIdOf, type Bytes, type FileBytes } from './region.js';
+import { fileIdOf, type LocalBytes, type FileBytes } from './region.js';
 import type { Staging } from './staging.js';
 import { VerifiedBlob } from './verified-blob.js';
 
 /** Takes members of an archive that passes as a stream; says where they can be read later. */
 export interface Spool {
-  add(path: string, chunks: AsyncIterable<Uint8Array>): Promise<Bytes>;
+  add(path: string, chunks: AsyncIterable<Uint8Array>): Promise<LocalBytes>;
 }
 
 /** Writes a stream to a new file, hashing it on the way. */
@@ -66,7 +66,7 @@ export class StagingSpool implements Spool {
     this.#level = level;
   }
 
-  async add(path: string, chunks: AsyncIterable<Uint8Array>): Promise<Bytes> {
+  async add(path: string, chunks: AsyncIterable<Uint8Array>): Promise<LocalBytes> {
     const { head, whole } = await peek(chunks, HEAD);
     if (this.#format === undefined || !looksLikeTar(head))
       return stageFile(whole, this.#staging.path(), this.#pool);
@@ -96,7 +96,7 @@ export class PeekSpool implements Spool {
   /** All documents of an archive together. */
   #room = 64 * 1024 * 1024;
 
-  async add(path: string, chunks: AsyncIterable<Uint8Array>): Promise<Bytes> {
+  async add(path: string, chunks: AsyncIterable<Uint8Array>): Promise<LocalBytes> {
     const { head, whole } = await peek(chunks, HEAD);
     const isDocument = !looksLikeTar(head) && sniffPacking(head.subarray(0, MAGIC_LENGTH)) === 'none';
     const hasher = createHasher('sha256');

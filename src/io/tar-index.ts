@@ -3,7 +3,7 @@ import { posix } from 'node:path';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { decompress, MAGIC_LENGTH, sniffPacking } from './decompress.js';
 import { peek } from './peek.js';
-import type { Bytes } from './region.js';
+import type { LocalBytes } from './region.js';
 import type { Spool } from './spool.js';
 import { TarDecoder, tarName, type TarEntry } from './tar-decode.js';
 import { BLOCK, paddedSize } from './tar-header.js';
@@ -17,14 +17,14 @@ export class TarIndex {
   readonly path: string;
   /** Where the archive ended without its end mark; undefined when it has one. */
   endedAt: number | undefined;
-  readonly #entries = new Map<string, { entry: TarEntry; bytes: Bytes | undefined }>();
+  readonly #entries = new Map<string, { entry: TarEntry; bytes: LocalBytes | undefined }>();
 
   constructor(path: string) {
     this.path = path;
   }
 
   /** A later entry of the same name replaces an earlier one, as extracting would. */
-  add(entry: TarEntry, bytes: Bytes | undefined): void {
+  add(entry: TarEntry, bytes: LocalBytes | undefined): void {
     if (entry.type === 'other')
       throw new ImgconvError(
         'ARCHIVE_INVALID',
@@ -55,7 +55,7 @@ export class TarIndex {
    * The content of a member, through links inside the archive; undefined when there is no such member.
    * @throws ImgconvError ARCHIVE_INVALID for links that loop or leave the archive
    */
-  get(name: string): Bytes | undefined {
+  get(name: string): LocalBytes | undefined {
     let at = tarName(name);
     for (let hops = 0; hops <= MAX_LINKS; hops++) {
       const found = this.#entries.get(at);

@@ -16,11 +16,13 @@ import {
   type Bytes,
   type FileBytes,
   type FileId,
+  type LocalBytes,
+  type RemoteBytes,
 } from './region.js';
 
 /** How a blob that is a file of its own gets into its place: `auto` tries the three in this order. */
 export type LinkMode = 'auto' | 'hard' | 'reflink' | 'copy';
-export type Placement = 'linked' | 'reflinked' | 'copied' | 'moved';
+export type Placement = 'linked' | 'reflinked' | 'copied' | 'moved' | 'fetched';
 
 /** A file system or mount that cannot link or clone here; EMLINK: an inode has all the links it can have. */
 const CANNOT_LINK = ['EXDEV', 'EPERM', 'EMLINK', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EINVAL', 'EACCES'];
@@ -34,6 +36,8 @@ export class VerifiedBlob {
   readonly size: number;
   readonly #at: Bytes;
   readonly #pool: Pool;
+  /** Remote bytes, once they are here. */
+  #local: Promise<LocalBytes> | undefined;
   readonly #diffId: Digest | undefined;
   readonly #onBytes: ((count: number) => void) | undefined;
   #proof: Promise<FileId | undefined> | undefined;
@@ -45,9 +49,27 @@ export class VerifiedBlob {
     this.#pool = pool;
     this.#diffId = options.diffId === expected.digest ? undefined : options.diffId;
     this.#onBytes = options.onBytes;
+    if (at.kind !== 'remote') this.#trust(at);
+  }
+
+  /** What this run hashed as it wrote or met it need not be hashed again. */
+  #trust(at: LocalBytes): void {
     const known = at.kind === 'file' ? at.staged : at.kind === 'dropped' ? at : undefined;
-    if (known?.digest === expected.digest && this.#diffId === undefined)
+    if (known?.digest === this.digest && this.#diffId === undefined)
       this.#proof = Promise.resolve('id' in known ? known.id : undefined);
+  }
+
+  /** Where the bytes can be read on this machine. @throws ImgconvError when they cannot be fetched */
+  async #here(): Promise<LocalBytes> {
+    if (this.#at.kind !== 'remote') return this.#at;
+    return (this.#local ??= this.#fetch(this.#at));
+  }
+
+  async #fetch(at: RemoteBytes): Promise<LocalBytes> {
+    const here = await at.stage(this.#onBytes);
+    expectSize(this, here.size, at.path);
+    this.#trust(here);
+    return here;
   }
 
   /** The blob that `at` is said to hold. Nothing is read yet; only the size is compared. */
@@ -78,6 +100,11 @@ export class VerifiedBlob {
     return this.#at.kind === 'file' ? `${this.#at.offset} ${this.#at.path}` : this.#at.path;
   }
 
+  /** True when the bytes have to be fetched from another machine. */
+  get isRemote(): boolean {
+    return this.#at.kind === 'remote';
+  }
+
   /** True when this run made the bytes. */
   get isStaged(): boolean {
     return this.#at.kind === 'file' && this.#at.staged !== undefined;
@@ -93,19 +120,19 @@ export class VerifiedBlob {
     await this.#prove();
   }
 
-  #prove(): Promise<FileId | undefined> {
+  async #prove(): Promise<FileId | undefined> {
+    await this.#here();
     return (this.#proof ??= this.#scan());
   }
 
   /** Reads, hashes and with `to` writes the bytes; compressed layers of archives are also proved as what they unpack to. */
   async #scan(to?: ScanJob['to']): Promise<FileId | undefined> {
-    const at = this.#at;
-    const proof = await this.#scanBytes(at, to);
+    const proof = await this.#scanBytes(await this.#here(), to);
     if (this.#diffId !== undefined) await this.#proveDiffId(this.#diffId);
     return proof;
   }
 
-  async #scanBytes(at: Bytes, to: ScanJob['to']): Promise<FileId | undefined> {
+  async #scanBytes(at: LocalBytes, to: ScanJob['to']): Promise<FileId | undefined> {
     if (at.kind === 'memory') {
       expectDigest(this, { digest: digestOf(at.bytes, algorithmOf(this.digest)), size: at.size }, at.path);
       if (to === undefined) return undefined;
@@ -143,11 +170,12 @@ export class VerifiedBlob {
    * @throws ImgconvError DIGEST_MISMATCH, SOURCE_CHANGED; IO when `mode` asks for a link that cannot be made
    */
   async place(path: string, mode: LinkMode): Promise<Placement> {
-    const at = this.#at;
-    if (at.kind === 'file' && at.staged !== undefined && (await this.#link(path, 'auto'))) return 'moved';
-    if (at.kind === 'file' && at.whole && mode !== 'copy') {
-      if (mode !== 'reflink' && (await this.#link(path, mode))) return 'linked';
-      if (mode !== 'hard' && (await this.#reflink(path, mode))) return 'reflinked';
+    const at = await this.#here();
+    if (at.kind === 'file' && at.staged !== undefined && (await this.#link(at, path, 'auto')))
+      return this.isRemote ? 'fetched' : 'moved';
+    if (at.kind === 'file' && at.whole && mode !== 'copy' && !this.isRemote) {
+      if (mode !== 'reflink' && (await this.#link(at, path, mode))) return 'linked';
+      if (mode !== 'hard' && (await this.#reflink(at, path, mode))) return 'reflinked';
     }
     try {
       await this.#scan({ path, position: 0, flags: 'wx' });
@@ -155,33 +183,33 @@ export class VerifiedBlob {
       rmSync(path, { force: true });
       throw error;
     }
-    return 'copied';
+    return this.isRemote ? 'fetched' : 'copied';
   }
 
-  async #link(path: string, mode: LinkMode): Promise<boolean> {
+  async #link(at: FileBytes, path: string, mode: LinkMode): Promise<boolean> {
     const proven = await this.#prove();
     try {
-      linkSync(this.path, path);
+      linkSync(at.path, path);
     } catch (error) {
       if (mode === 'auto' && isErrno(error, ...CANNOT_LINK)) return false;
-      throw cannotLink('hard', this.path, error);
+      throw cannotLink('hard', at.path, error);
     }
     if (proven !== undefined && sameFile(proven, fileIdOf(lstatSync(path, { bigint: true })))) return true;
     rmSync(path);
-    throw new ImgconvError('SOURCE_CHANGED', `${this.path}: replaced or written to after it was verified`);
+    throw new ImgconvError('SOURCE_CHANGED', `${at.path}: replaced or written to after it was verified`);
   }
 
-  async #reflink(path: string, mode: LinkMode): Promise<boolean> {
+  async #reflink(at: FileBytes, path: string, mode: LinkMode): Promise<boolean> {
     try {
-      copyFileSync(this.path, path, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE_FORCE);
+      copyFileSync(at.path, path, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE_FORCE);
     } catch (error) {
       rmSync(path, { force: true });
       if (mode === 'auto' && isErrno(error, ...CANNOT_LINK, 'ENOTTY')) return false;
-      throw cannotLink('reflink', this.path, error);
+      throw cannotLink('reflink', at.path, error);
     }
     const { digest, size } = this;
     await VerifiedBlob.at(
-      { ...this.#at, path },
+      { ...at, path },
       { digest, size },
       this.#pool,
       this.#diffId ? { diffId: this.#diffId } : {},
@@ -196,7 +224,7 @@ export class VerifiedBlob {
 
   /** The bytes as a stream that throws at its end, or when left early, unless all of them were right. */
   async *chunks(): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-    const at = this.#at;
+    const at = await this.#here();
     if (at.kind === 'dropped') throw dropped(at.path);
     const hasher = createHasher(algorithmOf(this.digest));
     let done = 0;
@@ -221,7 +249,7 @@ export class VerifiedBlob {
   async *uncompressed(): AsyncGenerator<Uint8Array> {
     let state: 'left' | 'done' | 'failed' = 'left';
     try {
-      yield* decompress(this.chunks(), this.compression(), this.path);
+      yield* decompress(this.chunks(), await this.compression(), this.path);
       state = 'done';
     } catch (error) {
       state = 'failed';
@@ -234,8 +262,8 @@ export class VerifiedBlob {
   }
 
   /** How the bytes are compressed, by their first ones. */
-  compression(): Compression {
-    return sniffCompression(headOf(this.#at, MAGIC_LENGTH));
+  async compression(): Promise<Compression> {
+    return sniffCompression(headOf(await this.#here(), MAGIC_LENGTH));
   }
 
   /** All bytes at once. @throws ImgconvError MANIFEST_INVALID when there are more than `limit` */
@@ -258,14 +286,14 @@ export interface BlobOptions {
 }
 
 /** The digest of bytes that nothing names yet; what passed a spool is known already. */
-export async function digestAt(at: Bytes, pool: Pool): Promise<Digest> {
+export async function digestAt(at: LocalBytes, pool: Pool): Promise<Digest> {
   if (at.kind === 'memory') return digestOf(at.bytes);
   if (at.kind === 'dropped') return at.digest;
   return at.staged?.digest ?? (await pool.scan({ kind: 'scan', from: at, algorithm: 'sha256' })).digest;
 }
 
 /** The diffID of a layer that nothing names yet: the digest of its tar, decompressed if it is compressed. */
-export async function diffIdAt(at: Bytes, pool: Pool): Promise<Digest> {
+export async function diffIdAt(at: LocalBytes, pool: Pool): Promise<Digest> {
   const digest = await digestAt(at, pool);
   if (sniffCompression(headOf(at, MAGIC_LENGTH)) === 'none') return digest;
   const hasher = createHasher('sha256');

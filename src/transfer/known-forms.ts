@@ -34,7 +34,7 @@ export async function knownForms(
         for (const { manifest } of manifestsOf(await readTree(image)).filter(isContainerImage)) {
           if (manifest.kind !== 'image' || seen.has(manifest.config.digest)) continue;
           seen.add(manifest.config.digest);
-          const at = image.locate(manifest.config.digest, 'blob');
+          const at = await image.locate(manifest.config, 'blob');
           if (at === undefined) continue;
           const config = await VerifiedBlob.at(at, manifest.config, pool).read(MAX_CONFIG);
           const { diffIds } = parseConfig(config, at.path);
@@ -43,7 +43,7 @@ export async function knownForms(
             const diffId = diffIds[i];
             if (diffId === undefined || !wanted.has(diffId) || forms.has(diffId)) continue;
             if (layerCompressionOf(descriptor.mediaType) !== options.compression) continue;
-            const layer = image.locate(descriptor.digest, 'blob');
+            const layer = await image.locate(descriptor, 'blob');
             if (layer?.size !== descriptor.size) continue;
             const blob = VerifiedBlob.at(layer, descriptor, pool);
             try {

@@ -9,7 +9,7 @@ import { isObject, MAX_CONFIG, parseJson } from '../model/json.js';
 import { isContainerImage, manifestsOf, type ManifestNode } from '../model/manifest.js';
 import { platformText } from '../model/platform.js';
 import { platformOf, readTree } from './resolve.js';
-import { select, wantsUntagged, type Selector } from './select.js';
+import { listOptions, select, type Selector } from './select.js';
 
 /** One image as `ls` shows it. */
 export interface ListedImage {
@@ -39,7 +39,7 @@ export async function* listImages(
     error,
   });
   try {
-    const images = reader.images({ untagged: wantsUntagged(selectors) });
+    const images = reader.images(listOptions(selectors));
     const { selected, unmatched } =
       selectors.length === 0 ? { selected: images, unmatched: [] } : select(await collect(images), selectors);
     for (const { error, selector } of unmatched) yield unlisted(selector.text, error);
@@ -144,10 +144,7 @@ export async function* inspectImages(
   await using pool = new Pool();
   const reader = await openPlace(place, pool);
   try {
-    const { selected, unmatched } = select(
-      await collect(reader.images({ untagged: wantsUntagged(selectors) })),
-      selectors,
-    );
+    const { selected, unmatched } = select(await collect(reader.images(listOptions(selectors))), selectors);
     if (unmatched[0] !== undefined) throw unmatched[0].error;
     for (const { image } of selected) {
       if ('error' in image) throw image.error;
@@ -166,7 +163,7 @@ async function detailsOf(image: SourceImage, node: ManifestNode, pool: Pool): Pr
   const { descriptor, manifest, bytes } = node;
   const platform = await platformOf(image, node, pool);
   const container = manifest.kind === 'image' && isContainerImage(node);
-  const at = container ? image.locate(manifest.config.digest, 'blob') : undefined;
+  const at = container ? await image.locate(manifest.config, 'blob') : undefined;
   const config =
     at === undefined || manifest.kind !== 'image'
       ? undefined
@@ -179,12 +176,14 @@ async function detailsOf(image: SourceImage, node: ManifestNode, pool: Pool): Pr
     layers:
       manifest.kind !== 'image'
         ? []
-        : manifest.layers.map(({ mediaType, digest, size }) => ({
-            mediaType,
-            digest,
-            size,
-            present: image.locate(digest, 'blob') !== undefined,
-          })),
+        : await Promise.all(
+            manifest.layers.map(async (layer) => ({
+              mediaType: layer.mediaType,
+              digest: layer.digest,
+              size: layer.size,
+              present: (await image.locate(layer, 'blob')) !== undefined,
+            })),
+          ),
     manifest: parseJson(bytes, image.where),
     config: isObject(config) ? config : undefined,
   };

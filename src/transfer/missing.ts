@@ -1,4 +1,4 @@
-import type { SourceImage } from '../formats/format.js';
+import type { Located, SourceImage } from '../formats/format.js';
 import type { Digest } from '../model/digest.js';
 import { ImgconvError } from '../model/errors.js';
 import type { ManifestNode } from '../model/manifest.js';
@@ -16,21 +16,33 @@ export interface Remaining {
   readonly notes: readonly string[];
 }
 
-function isComplete(source: SourceImage, { manifest, children, absent }: ManifestNode): boolean {
-  if (absent.length > 0 || !children.every((child) => isComplete(source, child))) return false;
+async function isComplete(
+  source: SourceImage,
+  { manifest, children, absent }: ManifestNode,
+): Promise<boolean> {
+  if (absent.length > 0) return false;
+  for (const child of children) if (!(await isComplete(source, child))) return false;
   if (manifest.kind === 'index') return true;
-  if (manifest.kind === 'schema1')
-    return manifest.layers.every((digest) => source.locate(digest, 'blob') !== undefined);
-  return [manifest.config, ...manifest.layers].every(
-    ({ digest, mediaType }) => source.locate(digest, 'blob') !== undefined || isForeignLayer(mediaType),
-  );
+  const blobs: readonly Located[] =
+    manifest.kind === 'schema1'
+      ? manifest.layers.map((digest) => ({ digest }))
+      : [manifest.config, ...manifest.layers];
+  for (const blob of blobs) {
+    const isThere = (await source.locate(blob, 'blob')) !== undefined;
+    if (!isThere && !isForeignLayer(blob.mediaType ?? '')) return false;
+  }
+  return true;
 }
 
 /** @throws ImgconvError BLOB_MISSING when pruning leaves nothing */
-export function withoutMissing(source: SourceImage, root: ManifestNode, mode: MissingMode): Remaining {
-  if (mode === 'refuse' || root.manifest.kind !== 'index' || isComplete(source, root))
+export async function withoutMissing(
+  source: SourceImage,
+  root: ManifestNode,
+  mode: MissingMode,
+): Promise<Remaining> {
+  if (mode === 'refuse' || root.manifest.kind !== 'index' || (await isComplete(source, root)))
     return { root, notes: [] };
-  const kept = mode === 'prune' ? prune(source, root) : sparse(source, root);
+  const kept = await (mode === 'prune' ? prune(source, root) : sparse(source, root));
   if (kept === undefined) {
     throw new ImgconvError(
       'BLOB_MISSING',
@@ -49,12 +61,12 @@ export function withoutMissing(source: SourceImage, root: ManifestNode, mode: Mi
   };
 }
 
-function prune(source: SourceImage, node: ManifestNode): ManifestNode | undefined {
-  if (isComplete(source, node)) return node;
+async function prune(source: SourceImage, node: ManifestNode): Promise<ManifestNode | undefined> {
+  if (await isComplete(source, node)) return node;
   if (node.manifest.kind !== 'index') return undefined;
   const kept = new Map<Digest, ManifestNode>();
   for (const child of node.children) {
-    const whole = prune(source, child);
+    const whole = await prune(source, child);
     if (whole !== undefined) kept.set(child.descriptor.digest, whole);
   }
   if (kept.size === 0) return undefined;
@@ -71,12 +83,12 @@ function prune(source: SourceImage, node: ManifestNode): ManifestNode | undefine
   );
 }
 
-function sparse(source: SourceImage, node: ManifestNode): ManifestNode {
+async function sparse(source: SourceImage, node: ManifestNode): Promise<ManifestNode> {
   const children: ManifestNode[] = [];
   const absent = [...node.absent];
   for (const child of node.children) {
-    if (isComplete(source, child)) children.push(child);
-    else if (child.manifest.kind === 'index') children.push(sparse(source, child));
+    if (await isComplete(source, child)) children.push(child);
+    else if (child.manifest.kind === 'index') children.push(await sparse(source, child));
     else absent.push(child.descriptor);
   }
   return { ...node, children, absent };

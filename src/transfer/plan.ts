@@ -36,7 +36,10 @@ export function planOf(
     devices.set(folder, known);
     return known;
   };
-  const actions = new Map<Digest, { action: 'compress' | 'present' | 'link' | 'copy'; size: number }>();
+  const actions = new Map<
+    Digest,
+    { action: 'compress' | 'present' | 'link' | 'copy' | 'fetch'; size: number }
+  >();
   for (const { name, closure } of images) {
     const compressed = new Set(changedLayers(closure.root, compression).map(({ digest }) => digest));
     for (const [digest, blob] of closure.blobs) {
@@ -48,7 +51,7 @@ export function planOf(
         writer.links && (link === 'auto' || link === 'hard') && blob.isFile && sameDevice(blob.path);
       if (compressed.has(digest)) actions.set(digest, { action: 'compress', size });
       else if (writer.holds(name, blob)) actions.set(digest, { action: 'present', size });
-      else actions.set(digest, { action: links ? 'link' : 'copy', size });
+      else actions.set(digest, { action: blob.isRemote ? 'fetch' : links ? 'link' : 'copy', size });
     }
   }
   for (const { action, size } of actions.values()) counter.add(action, size);
@@ -56,9 +59,13 @@ export function planOf(
     images: images.length,
     link: counter.of('link'),
     copy: counter.of('copy'),
+    fetch: counter.of('fetch'),
     compress: counter.of('compress'),
     present: counter.of('present'),
-    bytesNeeded: counter.of('copy').bytes + Math.ceil(counter.of('compress').bytes * GZIP_RATIO),
+    bytesNeeded:
+      counter.of('copy').bytes +
+      counter.of('fetch').bytes +
+      Math.ceil(counter.of('compress').bytes * GZIP_RATIO),
     bytesFree: space.bavail * space.bsize,
   };
 }

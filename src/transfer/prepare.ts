@@ -1,16 +1,17 @@
 import type { ImageReader, SourceImage, Traits, UnreadableImage } from '../formats/format.js';
 import type { Pool } from '../io/pool.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
+import { attachedTo } from '../model/attached.js';
 import { manifestsOf } from '../model/manifest.js';
 import type { Platform } from '../model/platform.js';
 import { referenceText, splitReference, type Reference } from '../model/reference.js';
-import { Attachments, attachedTo, withoutAttestations } from './extras.js';
+import { withoutAttestations } from './extras.js';
 import { withoutMissing, type MissingMode } from './missing.js';
 import { targetName, type NameOptions } from './names.js';
 import { choosePlatforms } from './platforms.js';
 import { changedLayers, type CompressionOptions } from './recompress.js';
 import { findClosure, readTree, type Closure } from './resolve.js';
-import { select, wantsUntagged, type Selected, type Selector } from './select.js';
+import { listOptions, select, type Selected, type Selector } from './select.js';
 
 export interface PrepareOptions extends NameOptions {
   /** The source, for messages. */
@@ -67,8 +68,7 @@ export async function prepare(
   pool: Pool,
 ): Promise<Prepared> {
   const all: (SourceImage | UnreadableImage)[] = [];
-  for await (const image of reader.images({ untagged: options.extras || wantsUntagged(options.selectors) }))
-    all.push(image);
+  for await (const image of reader.images(listOptions(options.selectors, options.extras))) all.push(image);
   const { selected, unmatched } = select(all, options.selectors);
   if (selected.length === 0 && unmatched.length === 0) throw nothing(options.where, all.length);
   const failures: Failure[] = unmatched.map(({ selector, error }) => ({
@@ -78,7 +78,6 @@ export async function prepare(
     error,
   }));
   const named = options.tag === undefined ? undefined : expectOne(selected, options.tag);
-  const attachments = options.extras ? new Attachments(all) : undefined;
   const chosen = new Set(selected.map(({ image }) => image));
   const jobs = new Map<string, Job>();
   const carried = new Set<string>();
@@ -108,9 +107,9 @@ export async function prepare(
         throw conflict(key, other.source, image);
       if (other !== undefined) continue;
       const { closure, notes: made } = await closureOf(image, options, pool);
-      for (const { descriptor } of manifestsOf(closure.root))
-        carried.add(`${reference.repository} ${descriptor.digest}`);
-      const followers = image.name === undefined ? [] : (attachments?.of(image.name, closure.root) ?? []);
+      const digests = new Set(manifestsOf(closure.root).map(({ descriptor }) => descriptor.digest));
+      for (const digest of digests) carried.add(`${reference.repository} ${digest}`);
+      const followers = options.extras ? await reader.attached(image, digests) : [];
       const follow = changedLayers(closure.root, options.compression).length === 0;
       if (follow) {
         for (const follower of followers) {
@@ -171,7 +170,7 @@ async function closureOf(image: SourceImage, options: PrepareOptions, pool: Pool
   const tree = await readTree(image);
   const bare = options.extras ? tree : withoutAttestations(tree);
   const chosen = await choosePlatforms(image, bare, options.platforms, pool);
-  const { root, notes } = withoutMissing(image, chosen.root, options.missing);
+  const { root, notes } = await withoutMissing(image, chosen.root, options.missing);
   const closure = await findClosure(image, root, pool, {
     allowAbsent: options.missing === 'sparse',
     onBytes: options.onBytes,

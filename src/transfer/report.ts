@@ -32,6 +32,7 @@ export interface Plan {
   readonly images: number;
   readonly link: Count;
   readonly copy: Count;
+  readonly fetch: Count;
   readonly compress: Count;
   readonly present: Count;
   /** Compressed layers are counted as half of their size: how small they get is known afterwards. */
@@ -61,6 +62,7 @@ const KINDS = [
   'reflinked',
   'copied',
   'moved',
+  'fetched',
   'present',
   'compressed',
   'decompressed',

@@ -2,7 +2,7 @@ import type { SourceImage } from '../formats/format.js';
 import { expectDigest } from '../io/hash.js';
 import { digestOf } from '../io/hash.js';
 import type { Pool } from '../io/pool.js';
-import { headOf, type Bytes } from '../io/region.js';
+import { headOf, localOf, type Bytes } from '../io/region.js';
 import { VerifiedBlob } from '../io/verified-blob.js';
 import { tryConfig } from '../model/config.js';
 import type { Descriptor } from '../model/descriptor.js';
@@ -33,7 +33,7 @@ export async function readTree(source: SourceImage): Promise<ManifestNode> {
     from: Descriptor | undefined,
     depth: number,
   ): Promise<ManifestNode | undefined> => {
-    const at = source.locate(digest, 'manifest');
+    const at = await source.locate(from ?? { digest }, 'manifest');
     if (at === undefined) return undefined;
     const where = `${at.path}${at.kind === 'file' && !at.whole ? ` (${digest})` : ''}`;
     if (at.size > MAX_MANIFEST || (total += at.size) > MAX_TREE || depth > MAX_NESTING) {
@@ -42,7 +42,7 @@ export async function readTree(source: SourceImage): Promise<ManifestNode> {
         `${where}: manifests of this size or nested this deep are not read`,
       );
     }
-    const bytes = headOf(at, at.size);
+    const bytes = headOf(await localOf(at), at.size);
     const payload = manifestPayload(bytes, where);
     expectDigest(
       { digest, size: from?.size ?? payload.length },
@@ -94,11 +94,11 @@ export async function findClosure(
   for (const node of manifestsOf(root)) {
     for (const { digest, platform } of allowAbsent ? [] : node.absent) miss(platform, `manifest ${digest}`);
     const { digest, platform } = node.descriptor;
-    const own: Bytes = source.locate(digest, 'manifest') ?? memory(node);
+    const own: Bytes = (await source.locate(node.descriptor, 'manifest')) ?? memory(node);
     // What is read again must be what was parsed; transforms and signed schema 1 have bytes of their own.
     if (own.size === node.descriptor.size) found.set(digest, { at: own, size: own.size });
     for (const { descriptor, what } of blobsOf(node)) {
-      const at = source.locate(descriptor.digest, 'blob');
+      const at = await source.locate(descriptor, 'blob');
       if (at !== undefined) found.set(descriptor.digest, { at, size: descriptor.size ?? at.size });
       else if (isForeignLayer(descriptor.mediaType))
         notes.push(`foreign layer ${descriptor.digest} stays where its URLs say`);
@@ -192,7 +192,7 @@ export async function platformOf(
   if (node.descriptor.platform !== undefined) return node.descriptor.platform;
   if (!isContainerImage(node) || node.manifest.kind !== 'image') return undefined;
   const { config } = node.manifest;
-  const at = source.locate(config.digest, 'blob');
+  const at = await source.locate(config, 'blob');
   if (at === undefined) return undefined;
   const bytes = await VerifiedBlob.at(at, config, pool).read(MAX_CONFIG);
   return tryConfig(bytes)?.platform;

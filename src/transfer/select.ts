@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import picomatch from 'picomatch';
-import type { SourceImage, UnreadableImage } from '../formats/format.js';
+import type { ListOptions, SourceImage, UnreadableImage } from '../formats/format.js';
 import { ImgconvError } from '../model/errors.js';
 import { familiarText, splitHost, splitReference } from '../model/reference.js';
 
@@ -94,8 +94,16 @@ function matcherOf({ text }: Selector): Match {
 }
 
 /** True when revisions without a tag have to be listed too. */
-export function wantsUntagged(selectors: readonly Selector[]): boolean {
+function wantsUntagged(selectors: readonly Selector[]): boolean {
   return selectors.some(({ text }) => text.includes('@'));
+}
+
+/** What a reader has to list for these to be chosen from it; `untagged`: also what has no tag, whoever asks. */
+export function listOptions(selectors: readonly Selector[], untagged = false): ListOptions {
+  return {
+    untagged: untagged || wantsUntagged(selectors),
+    wanted: selectors.length === 0 ? undefined : selectors.map(({ text }) => text),
+  };
 }
 
 /** Chooses from a source; without selectors all that has a tag or is listed by its place. Keeps the source's order. */

@@ -9,6 +9,7 @@ import { MAX_MANIFEST } from '../../model/json.js';
 import { manifestPayload, parseManifest } from '../../model/manifest.js';
 import { splitReference } from '../../model/reference.js';
 import type { ImageReader, Signature, SourceImage, UnreadableImage } from '../format.js';
+import { ListingReader } from '../listing.js';
 import { blobPath, checkVersion, MANIFEST, memberPath, signaturePath, VERSION } from './paths.js';
 
 /** A repository path has 255 characters at most, so half as many components. */
@@ -53,7 +54,7 @@ export function openDir(tree: string): Promise<ImageReader> {
       }
     }
   }
-  return Promise.resolve({ images, close: () => Promise.resolve() });
+  return Promise.resolve(new ListingReader(images));
 }
 
 /** The folder's own name, when it is one that a tree would give it. */
@@ -92,7 +93,7 @@ function readImage(folder: string, name: string | undefined): SourceImage {
     name,
     where: folder,
     digest,
-    locate: (wanted, as) => {
+    locate: ({ digest: wanted }, as) => {
       if (wanted === digest && as === 'manifest') return wholeFile(path);
       return wholeFile(as === 'manifest' ? memberPath(folder, wanted) : blobPath(folder, wanted));
     },

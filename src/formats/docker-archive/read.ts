@@ -4,7 +4,7 @@ import * as z from 'zod';
 import { MAGIC_LENGTH, sniffCompression } from '../../io/decompress.js';
 import { digestOf } from '../../io/hash.js';
 import type { Pool } from '../../io/pool.js';
-import { headOf, type Bytes } from '../../io/region.js';
+import { headOf, type LocalBytes } from '../../io/region.js';
 import { indexFile, openTar, packingOf, type TarIndex } from '../../io/tar-index.js';
 import { diffIdAt, digestAt } from '../../io/verified-blob.js';
 import { parseConfig, type ImageConfig } from '../../model/config.js';
@@ -27,6 +27,7 @@ import { familiarText, splitReference } from '../../model/reference.js';
 import type { ImageReader, ReadContext, SourceImage, UnreadableImage } from '../format.js';
 import { layoutImage, layoutImages, readDocument, readLayout, readLayoutManifest } from '../layout.js';
 import { MANIFEST, REPOSITORIES } from '../layout-tar.js';
+import { ListingReader } from '../listing.js';
 import { readLegacy } from './legacy.js';
 import { hexInName } from './paths.js';
 
@@ -47,7 +48,7 @@ type Entry = z.infer<typeof entriesSchema>[number];
 interface Described {
   readonly config: ImageConfig;
   readonly configDigest: Digest;
-  readonly configAt: Bytes;
+  readonly configAt: LocalBytes;
   readonly layers: readonly string[];
 }
 
@@ -65,10 +66,9 @@ export function recognisesArchive(path: string): boolean {
 
 export async function openArchive(file: string, { pool, spool }: ReadContext): Promise<ImageReader> {
   const index = await openTar(file, spool);
-  const close = () => Promise.resolve();
   if (index.has(MANIFEST)) {
     const archive = new Archive(index, pool);
-    return { images: () => archive.images(), close };
+    return new ListingReader(() => archive.images());
   }
   if (index.has(INDEX_FILE)) {
     const entries = readLayout(index);
@@ -76,9 +76,9 @@ export async function openArchive(file: string, { pool, spool }: ReadContext): P
       await Promise.resolve();
       yield* layoutImages(index, entries, ownNameOf(basename(file)), true);
     }
-    return { images, close };
+    return new ListingReader(images);
   }
-  if (index.has(REPOSITORIES)) return { images: () => legacyImages(index, pool), close };
+  if (index.has(REPOSITORIES)) return new ListingReader(() => legacyImages(index, pool));
   throw index.absent(`neither ${MANIFEST} nor ${INDEX_FILE} in it: no image archive`);
 }
 
@@ -203,7 +203,7 @@ class Archive {
 }
 
 function describe(bytes: Uint8Array, layers: readonly string[], where: string): Described {
-  const configAt: Bytes = { kind: 'memory', path: where, size: bytes.length, bytes };
+  const configAt: LocalBytes = { kind: 'memory', path: where, size: bytes.length, bytes };
   return { config: parseConfig(bytes, where), configDigest: digestOf(bytes), configAt, layers };
 }
 
@@ -236,7 +236,7 @@ async function makeImage(
   where: string,
 ): Promise<SourceImage> {
   const { config, configDigest, configAt } = described;
-  const located = new Map<Digest, Bytes>([[configDigest, configAt]]);
+  const located = new Map<Digest, LocalBytes>([[configDigest, configAt]]);
   const found = described.layers.map((layer) => ({ layer, at: index.get(layer) }));
   const missing = found.filter(({ at }) => at === undefined).map(({ layer }) => layer);
   if (missing.length > 0)
@@ -268,7 +268,7 @@ async function makeImage(
     name,
     where,
     digest,
-    locate: (wanted) => located.get(wanted),
+    locate: ({ digest: wanted }) => located.get(wanted),
     provesDiffIds: true,
     signatures: [],
     warnings: [],

@@ -5,6 +5,7 @@ import { INDEX_FILE, ownNameOf } from '../../model/oci-layout.js';
 import type { Format } from '../format.js';
 import { layoutImages, readLayout } from '../layout.js';
 import { LayoutTarWriter } from '../layout-tar.js';
+import { ListingReader } from '../listing.js';
 
 function recognises(path: string): boolean {
   try {
@@ -28,7 +29,7 @@ export const ociArchive: Format = {
       await Promise.resolve();
       yield* layoutImages(files, entries, ownNameOf(basename(path)), false);
     }
-    return { images, close: () => Promise.resolve() };
+    return new ListingReader(images);
   },
   create: (path, context) => Promise.resolve(new LayoutTarWriter(path, context, false)),
   traits: {

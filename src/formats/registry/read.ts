@@ -4,6 +4,7 @@ import { openRegular, wholeFile } from '../../io/region.js';
 import { parseDigest, type Digest } from '../../model/digest.js';
 import { asImgconvError, ImgconvError, isErrno } from '../../model/errors.js';
 import type { ImageReader, SourceImage, UnreadableImage } from '../format.js';
+import { ListingReader } from '../listing.js';
 import {
   blobPath,
   isRoot,
@@ -30,10 +31,7 @@ export function openRegistry(path: string): Promise<ImageReader> {
       },
     );
   }
-  return Promise.resolve({
-    images: ({ untagged }) => images(root, untagged),
-    close: () => Promise.resolve(),
-  });
+  return Promise.resolve(new ListingReader(({ untagged }) => images(root, untagged)));
 }
 
 function namesIn(folder: string): string[] {
@@ -108,7 +106,7 @@ function imageAt(
       name,
       where: path,
       digest,
-      locate: (wanted, as) => {
+      locate: ({ digest: wanted }, as) => {
         // A registry deletes a manifest by its revision link, and then no longer serves what tags still name.
         const deleted =
           as === 'manifest' && wanted === digest && !existsSync(revisionLink(root, repository, digest));

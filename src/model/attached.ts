@@ -1,0 +1,22 @@
+import { algorithmOf, hexOf, isDigest, type Digest } from './digest.js';
+
+/** cosign pkg/oci/remote: signatures, attestations and SBOMs, by the digest of what they speak of. */
+export const COSIGN_SUFFIXES = ['.sig', '.att', '.sbom'] as const;
+
+/**
+ * The digest that a tag speaks of: cosign's `sha256-<hex>.sig`, `.att`, `.sbom` (cosign pkg/oci/remote), and the
+ * referrers tag `sha256-<hex>` (OCI distribution-spec v1.1 "Referrers Tag Schema").
+ */
+export function attachedTo(tag: string | undefined): Digest | undefined {
+  const match = /^(sha256|sha384|sha512)-([0-9a-f]+)(?:\.[a-z]+)?$/.exec(tag ?? '');
+  const digest = match === null ? '' : `${match[1] ?? ''}:${match[2] ?? ''}`;
+  return isDigest(digest) ? digest : undefined;
+}
+
+/**
+ * The tag under which a registry without a referrers API has the index of what speaks of a manifest: of the digest's
+ * hex 64 characters at most (OCI distribution-spec v1.1 "Referrers Tag Schema").
+ */
+export function referrersTag(digest: Digest): string {
+  return `${algorithmOf(digest)}-${hexOf(digest).slice(0, 64)}`;
+}
