@@ -5,9 +5,10 @@ import { convert, type ConvertOptions } from '../transfer/convert.js';
 import { parseRename } from '../transfer/names.js';
 import { failedImages, type ImageReport, type Plan, type Report } from '../transfer/report.js';
 import { readImagesFile, type Selector } from '../transfer/select.js';
-import { errorText, printable } from './exit.js';
+import { errorText, hintOf, printable } from './exit.js';
 import { parseCount, type ConversionArguments } from './options.js';
 import { startProgress } from './progress.js';
+import { expectFitting } from './rules.js';
 import { sizeText } from './size.js';
 
 /** 128 and the signal's number, as shells have it. */
@@ -15,6 +16,7 @@ const SIGTERM_STATUS = 143;
 
 /** One conversion: options, progress on stderr, results on stdout. Gives the exit status. */
 export async function convertCommand(from: Place, to: Place, args: ConversionArguments): Promise<number> {
+  expectFitting(args, from, to);
   const options = optionsOf(args, from.reference, to.reference);
   const quiet = args.quiet === true || args.json === true;
   const progress = startProgress(process.stderr, quiet);
@@ -35,7 +37,7 @@ export async function convertCommand(from: Place, to: Place, args: ConversionArg
     if (args.json === true)
       results.write(`${JSON.stringify({ error: errorJson(asImgconvError(error)) }, null, 2)}\n`);
     if (signal === 'SIGTERM') {
-      process.stderr.write(`imgconv: ${errorText(asImgconvError(error))}`);
+      process.stderr.write(`imgconv: ${errorText(asImgconvError(error), args.debug)}`);
       return SIGTERM_STATUS;
     }
     throw error;
@@ -50,7 +52,7 @@ export async function convertCommand(from: Place, to: Place, args: ConversionArg
   for (const { source, error } of failedImages(report)) {
     if (error === undefined) continue;
     const name = error.message.startsWith(source) ? '' : `${printable(source)}: `;
-    process.stderr.write(`imgconv: ${name}${errorText(error)}`);
+    process.stderr.write(`imgconv: ${name}${errorText(error, args.debug)}`);
   }
   return failedImages(report).length > 0 ? 1 : 0;
 }
@@ -73,13 +75,6 @@ function optionsOf(
   if (files.length > 0 && selectors.length === 0)
     throw new ImgconvError('USAGE', `--images-file ${files.join(', ')}: no references in it`);
   const uncompressed = args.layers === 'uncompressed';
-  if (uncompressed && args.compression !== undefined && args.compression !== 'none')
-    throw new ImgconvError(
-      'USAGE',
-      `--layers uncompressed and --compression ${args.compression} contradict each other`,
-    );
-  if (args.recompress === true && (args.compression === undefined || args.compression === 'keep'))
-    throw new ImgconvError('USAGE', '--recompress: say into what with --compression gzip, zstd or none');
   args.rename?.forEach(parseRename);
   return {
     selectors,
@@ -154,8 +149,8 @@ function planText(images: readonly ImageReport[], plan: Plan): string {
   );
 }
 
-function errorJson({ code, message, hint }: ImgconvError): unknown {
-  return { code, message, hint };
+function errorJson(error: ImgconvError): unknown {
+  return { code: error.code, message: error.message, hint: hintOf(error) };
 }
 
 function reportJson({ images, tally, plan }: Report): unknown {

@@ -21,15 +21,63 @@ export const EXIT: Record<ErrorCode, number> = {
   INTERRUPTED: 130,
 };
 
+/** What to do about an error that does not say so itself. */
+const HINTS: Record<ErrorCode, string> = {
+  USAGE: 'imgconv --help lists commands, and imgconv COMMAND --help its options',
+  NAME_INVALID: 'give it another name with --rename, --tag, or a line "SOURCE TARGET" of an --images-file',
+  NAME_MISSING: 'give it one: -t NAME:TAG',
+  NAME_CONFLICT: 'tell them apart with --rename, --scoped or an --images-file',
+  NOT_FOUND: 'look for a slip in the path or the name; imgconv ls shows what a place holds',
+  FORMAT_UNKNOWN: 'say what it is with a prefix: imgconv --help lists them',
+  FORMAT_UNSUPPORTED: 'the tool that wrote it may write an older version, or another format, too',
+  DIGEST_INVALID: 'the source is damaged, or was not written by the tools for this format: fetch it again',
+  DIGEST_MISMATCH: 'the source is damaged or was cut off: fetch it again',
+  BLOB_MISSING: 'the source is not whole: fetch the image again',
+  MANIFEST_INVALID: 'the source is damaged, or whoever made it broke the specification: fetch it again',
+  ARCHIVE_INVALID: 'the archive is damaged, or no archive of images: fetch it again',
+  PLATFORM_MISSING: 'imgconv ls shows which platforms there are',
+  SOURCE_CHANGED: 'wait until nothing writes to the source, then run this again',
+  NO_SPACE: 'nothing is half done: free some space and run this again',
+  IO: 'nothing is half done: mend what is said above and run this again',
+  INTERRUPTED: 'run the same command again to finish',
+};
+
+/** What to do about it. */
+export function hintOf({ code, hint }: ImgconvError): string {
+  return hint ?? HINTS[code];
+}
+
 /** Control characters in names from images must not reach a terminal. */
 export function printable(text: string): string {
   return text.replace(
-    /[\u0000-\u001f\u007f-\u009f]/g,
+    /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g,
     (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`,
   );
 }
 
-/** The error in two lines: what happened, and what to do about it. */
-export function errorText({ message, hint }: ImgconvError): string {
-  return `${printable(message)}\n${hint === undefined ? '' : `  ${printable(hint)}\n`}`;
+/** Longer messages are cut: what a hostile source says of itself must not fill a terminal. */
+const MAX_LINE = 4000;
+
+function line(text: string): string {
+  return `${printable(text.length > MAX_LINE ? `${text.slice(0, MAX_LINE)}…` : text)}\n`;
+}
+
+/** The error in two lines: what happened and where, and what to do about it; with `debug` also where in the program. */
+export function errorText(error: ImgconvError, debug = false): string {
+  return `${line(error.message)}  ${line(hintOf(error))}${debug ? chainText(error) : ''}`;
+}
+
+/** The error and what caused it, down to the first, each with its code and stack. */
+function chainText(error: ImgconvError): string {
+  let text = `${error.code}: `;
+  const told = new Set<unknown>();
+  for (let one: unknown = error; one !== undefined && !told.has(one);) {
+    const cause = one instanceof Error ? one.cause : undefined;
+    const what =
+      one instanceof Error ? (one.stack ?? one.message) : typeof one === 'string' ? one : JSON.stringify(one);
+    text += `${what.split('\n').map(printable).join('\n')}\n${cause === undefined ? '' : 'caused by: '}`;
+    told.add(one);
+    one = cause;
+  }
+  return text;
 }

@@ -11,7 +11,11 @@ function selectorsOf(refs: readonly string[]): Selector[] {
   return refs.map((text) => ({ text, rename: undefined, where: 'the command line' }));
 }
 
-export async function lsCommand(source: string, refs: readonly string[], json: boolean): Promise<number> {
+export async function lsCommand(
+  source: string,
+  refs: readonly string[],
+  { json = false, debug = false }: { readonly json?: boolean; readonly debug?: boolean },
+): Promise<number> {
   const place = findPlace(source);
   const rows: ListedImage[] = [];
   let failed = false;
@@ -28,7 +32,7 @@ export async function lsCommand(source: string, refs: readonly string[], json: b
     rows.push(image);
     if (image.digest === undefined && image.error !== undefined) {
       failed = true;
-      process.stderr.write(`imgconv: ${errorText(image.error)}`);
+      process.stderr.write(`imgconv: ${errorText(image.error, debug)}`);
     }
     if (rows.length === ROWS) flush();
     if (process.stdout.destroyed) break;

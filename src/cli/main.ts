@@ -10,12 +10,23 @@ export async function main(args: readonly string[], manifest: URL): Promise<numb
     process.stdout.write(`${version}\n`);
     return 0;
   }
-  // A reader that has seen enough, such as `head`, is no failure of ours.
+  let failure: NodeJS.ErrnoException | undefined;
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
+    // A reader that has seen enough, such as `head`, is no failure of ours.
+    if (error.code !== 'EPIPE') failure ??= error;
   });
   const { run } = await import('./commands.js');
-  const status = await run(args, version);
+  let status = await run(args, version);
+  await new Promise(setImmediate); // What went wrong with the last words comes after them.
+  if (failure !== undefined && status === 0) {
+    const [{ errorText, EXIT }, { asImgconvError }] = await Promise.all([
+      import('./exit.js'),
+      import('../model/errors.js'),
+    ]);
+    const error = asImgconvError(failure, 'stdout');
+    process.stderr.write(`imgconv: ${errorText(error, args.includes('--debug'))}`);
+    status = EXIT[error.code];
+  }
   // A signal does not wait for a reader that does not read.
   if (status > 128) process.exit(status);
   return status;

@@ -1,7 +1,7 @@
-import type { Argv } from 'yargs';
 import type { Format } from '../formats/format.js';
 import { ImgconvError } from '../model/errors.js';
 import type { LinkMode } from '../io/verified-blob.js';
+import type { OptionTable } from './usage.js';
 
 export interface ConversionArguments {
   readonly REF?: string[];
@@ -35,63 +35,64 @@ const REPEATABLE = {
   requiresArg: true,
   coerce: (value: string | string[] | undefined) => (value === undefined ? undefined : [value].flat()),
 } as const;
+const VALUE = { type: 'string', requiresArg: true } as const;
+const FLAG = { type: 'boolean' } as const;
 
-/** Options of every conversion; `to` leaves out those that mean nothing for its target. */
-export function conversionOptions(y: Argv, to?: Format): Argv {
-  const options = y
-    .option('images-file', {
+/** Options of every conversion; help leaves out those that mean nothing for `to`, which `expectFitting` refuses. */
+export function conversionOptions(to?: Format): OptionTable {
+  return {
+    'images-file': {
       ...REPEATABLE,
       describe: 'references to convert, one a line; "SOURCE TARGET" renames; - is stdin',
-    })
-    .option('tag', { type: 'string', alias: 't', describe: 'name a single image: NAME:TAG' })
-    .option('strip-prefix', { type: 'string', describe: 'leave out the first components of repositories' })
-    .option('add-prefix', { type: 'string', describe: 'put components before repositories' })
-    .option('rename', { ...REPEATABLE, describe: 'FROM=TO for repositories' })
-    .option('scoped', { type: 'boolean', describe: "keep the registry's host in names" })
-    .option('platform', {
-      ...REPEATABLE,
-      describe: 'os/arch[/variant] to take from indexes',
-    })
-    .option('all', { type: 'boolean', describe: 'all platforms, the default', conflicts: 'platform' })
-    .option('compression', {
-      choices: ['keep', 'gzip', 'zstd', 'none'] as const,
+    },
+    tag: { ...VALUE, alias: 't', describe: 'name a single image: NAME:TAG' },
+    'strip-prefix': { ...VALUE, describe: 'leave out the first components of repositories' },
+    'add-prefix': { ...VALUE, describe: 'put components before repositories' },
+    rename: { ...REPEATABLE, describe: 'FROM=TO for repositories' },
+    scoped: { ...FLAG, describe: "keep the registry's host in names" },
+    platform: { ...REPEATABLE, describe: 'os/arch[/variant] to take from indexes' },
+    all: { ...FLAG, describe: 'all platforms, the default' },
+    compression: {
+      choices: ['keep', 'gzip', 'zstd', 'none'],
+      requiresArg: true,
       describe: 'what becomes of uncompressed layers (default: gzip from tar into dir and reg, else keep)',
-    })
-    .option('compression-level', { type: 'string', describe: '1 (fast) to 9 (small); zstd: to 19' })
-    .option('recompress', {
-      type: 'boolean',
-      describe: 'also layers that are compressed: their digests change',
-    })
-    .option('missing', {
-      choices: ['refuse', 'prune', 'sparse'] as const,
+    },
+    'compression-level': { ...VALUE, describe: '1 (fast) to 9 (small); zstd: to 19' },
+    recompress: { ...FLAG, describe: 'also layers that are compressed: their digests change' },
+    missing: {
+      choices: ['refuse', 'prune', 'sparse'],
+      requiresArg: true,
       describe: 'an index with absent members: an error, a new index of the rest, or kept as it is',
-    })
-    .option('extras', {
-      type: 'boolean',
+    },
+    extras: {
+      ...FLAG,
       default: true,
       describe: 'signatures, attestations and other attached artifacts; --no-extras leaves them out',
-    })
-    .option('dry-run', { type: 'boolean', describe: 'say what would be done' })
-    .option('jobs', { type: 'string', alias: 'j', describe: "threads (default: the machine's cores)" })
-    .option('fail-fast', { type: 'boolean', describe: 'stop at the first image that fails' })
-    .option('quiet', { type: 'boolean', alias: 'q', describe: 'only errors' })
-    .option('json', { type: 'boolean', describe: 'a machine-readable report on stdout' });
-  if (to === undefined || !to.traits.sequential)
-    options.option('link', {
-      choices: ['auto', 'hard', 'reflink', 'copy'] as const,
+    },
+    'dry-run': { ...FLAG, describe: 'say what would be done' },
+    jobs: { ...VALUE, alias: 'j', describe: "threads (default: the machine's cores)" },
+    'fail-fast': { ...FLAG, describe: 'stop at the first image that fails' },
+    quiet: { ...FLAG, alias: 'q', describe: 'only errors' },
+    json: { ...FLAG, describe: 'a machine-readable report on stdout' },
+    link: {
+      choices: ['auto', 'hard', 'reflink', 'copy'],
+      requiresArg: true,
+      hidden: to?.traits.sequential === true,
       describe: 'how files get in place (default: auto: hard link, else reflink, else copy)',
-    });
-  if (to === undefined || to.traits.sequential)
-    options.option('archive-compression', {
-      choices: ['gzip', 'zstd', 'none'] as const,
+    },
+    'archive-compression': {
+      choices: ['gzip', 'zstd', 'none'],
+      requiresArg: true,
+      hidden: to?.traits.sequential === false,
       describe: 'of the archive file (default: by its name, .gz or .zst)',
-    });
-  if (to === undefined || to.traits.uncompressedByNature)
-    options.option('layers', {
-      choices: ['keep', 'uncompressed'] as const,
+    },
+    layers: {
+      choices: ['keep', 'uncompressed'],
+      requiresArg: true,
+      hidden: to?.traits.uncompressedByNature === false,
       describe: 'write plain layer tars',
-    });
-  return options;
+    },
+  };
 }
 
 /** A whole number of an option. @throws ImgconvError USAGE */

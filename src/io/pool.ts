@@ -112,8 +112,9 @@ export class Pool {
       }
       thread.tasks.delete(reply.id);
       if ('error' in reply) {
-        const { code, message, hint } = reply.error;
-        task.reject(new ImgconvError(code as ErrorCode, message, hint === undefined ? {} : { hint }));
+        const { code, message, hint, cause } = reply.error;
+        const options = hint === undefined ? { cause } : { cause, hint };
+        task.reject(new ImgconvError(code as ErrorCode, message, options));
       } else task.resolve(reply.result as never);
       this.#dispatch();
     });

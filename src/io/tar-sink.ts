@@ -160,7 +160,7 @@ export function tarToStdout(packing: 'gzip' | 'zstd' | 'none', pool: Pool): TarS
       new Promise<void>((resolve, reject) => {
         stdout.write(chunk, (error) => {
           const problem = error ?? failure;
-          if (problem) reject(problem);
+          if (problem) reject(asImgconvError(problem, 'stdout'));
           else resolve();
         });
       }),

@@ -13,7 +13,10 @@ export type Request = { readonly id: number; readonly job: ScanJob | PieceJob };
 export type Reply =
   | { readonly id: number; readonly bytes: number }
   | { readonly id: number; readonly result: ScanResult | PieceResult }
-  | { readonly id: number; readonly error: { code: string; message: string; hint: string | undefined } };
+  | {
+      readonly id: number;
+      readonly error: { code: string; message: string; hint: string | undefined; cause: string };
+    };
 
 /** How often a long scan says how far it is. */
 const REPORT_EVERY = 16 * 1024 * 1024;
@@ -38,8 +41,11 @@ async function work({ id, job }: Request): Promise<void> {
     reply({ id, bytes: unsaid });
     reply({ id, result });
   } catch (error) {
-    const { code, message, hint } = asImgconvError(error);
-    reply({ id, error: { code, message, hint } });
+    const { code, message, hint, stack = '', cause } = asImgconvError(error);
+    reply({
+      id,
+      error: { code, message, hint, cause: cause instanceof Error ? (cause.stack ?? stack) : stack },
+    });
   }
 }
 

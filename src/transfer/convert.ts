@@ -137,6 +137,14 @@ function compressionOf(
   const fallback = from.traits.uncompressedByNature && to.traits.compressesSaved ? 'gzip' : 'keep';
   const { compression = fallback, level, recompress } = options;
   if (compression === 'gzip' || compression === 'zstd') expectLevel(compression, level);
+  else if (level !== undefined)
+    throw new ImgconvError(
+      'USAGE',
+      `--compression-level ${level}: with --compression ${compression} nothing is compressed`,
+      {
+        hint: 'did you mean --compression gzip, or zstd? otherwise leave it out',
+      },
+    );
   return { compression, level, recompress };
 }
 

@@ -1,0 +1,125 @@
+import { FORMATS, type Place } from '../formats/table.js';
+import { ImgconvError } from '../model/errors.js';
+import type { ConversionArguments } from './options.js';
+
+/** What is wrong with these options for this conversion, and what to say instead; undefined when they go together. */
+type Rule = (
+  args: ConversionArguments,
+  from: Place,
+  to: Place,
+) => readonly [what: string, hint: string] | undefined;
+
+const STDIO = '-';
+
+function prefixesWhere(fits: (traits: Place['format']['traits']) => boolean): string {
+  return FORMATS.filter(({ traits }) => fits(traits))
+    .map(({ prefix }) => `${prefix}:`)
+    .join(' ');
+}
+
+/** Options that mean nothing between two formats. */
+const OF_PAIRS: readonly Rule[] = [
+  ({ link }, _, { format }) =>
+    link !== undefined && format.traits.sequential
+      ? [
+          `--link ${link}: ${format.prefix}: is one file, into which blobs are copied`,
+          `leave it out; it is for ${prefixesWhere(({ sequential }) => !sequential)}`,
+        ]
+      : undefined,
+  ({ link }, { format }) =>
+    (link === 'hard' || link === 'reflink') && format.traits.sequential
+      ? [
+          `--link ${link}: blobs in ${format.prefix}: are no files of their own and can only be copied`,
+          'did you mean --link copy?',
+        ]
+      : undefined,
+  ({ archiveCompression: how }, _, { format }) =>
+    how !== undefined && !format.traits.sequential
+      ? [
+          `--archive-compression ${how}: ${format.prefix}: is a folder, not an archive`,
+          `did you mean --compression ${how}, which is of layers? an archive is written by ${prefixesWhere(({ sequential }) => sequential)}`,
+        ]
+      : undefined,
+  ({ layers }, _, { format }) =>
+    layers !== undefined && !format.traits.uncompressedByNature
+      ? [
+          `--layers ${layers}: only for ${prefixesWhere(({ uncompressedByNature }) => uncompressedByNature)}`,
+          layers === 'keep'
+            ? 'did you mean --compression keep?'
+            : 'did you mean --compression none --recompress?',
+        ]
+      : undefined,
+  ({ missing }, _, { format }) =>
+    missing === 'sparse' && !format.traits.takesSparse
+      ? [
+          `--missing sparse: ${format.prefix}: cannot hold an incomplete index`,
+          `did you mean --missing prune? sparse is for ${prefixesWhere(({ takesSparse }) => takesSparse)}`,
+        ]
+      : undefined,
+];
+
+/** Options that contradict each other, or one of which leaves the other nothing to do. */
+const OF_OPTIONS: readonly Rule[] = [
+  ({ all, platform }) =>
+    all === true && platform !== undefined
+      ? [`--all and --platform ${platform.join(' ')} contradict each other`, 'leave one of them out']
+      : undefined,
+  ({ dryRun, quiet }) =>
+    dryRun === true && quiet === true
+      ? [
+          '--dry-run and --quiet: the one does nothing but say what would be done, the other says nothing',
+          'leave one of them out; --dry-run --json is for programs',
+        ]
+      : undefined,
+  ({ layers, compression }) => {
+    const meant = layers === 'uncompressed' ? 'none' : layers;
+    return meant !== undefined && compression !== undefined && compression !== meant
+      ? [
+          `--layers ${layers ?? ''} and --compression ${compression} contradict each other`,
+          `leave one of them out; --layers ${layers ?? ''} is --compression ${meant}`,
+        ]
+      : undefined;
+  },
+  ({ recompress, compression = 'keep', layers }) =>
+    recompress === true && compression === 'keep' && layers !== 'uncompressed'
+      ? [
+          '--recompress: say into what, with --compression gzip, zstd or none',
+          'did you mean --compression gzip --recompress?',
+        ]
+      : undefined,
+  ({ tag, rename, stripPrefix, addPrefix }) => {
+    const mapping =
+      rename !== undefined
+        ? 'rename'
+        : stripPrefix !== undefined
+          ? 'strip-prefix'
+          : addPrefix !== undefined
+            ? 'add-prefix'
+            : undefined;
+    return tag !== undefined && mapping !== undefined
+      ? [
+          `--tag ${tag} and --${mapping}: the one is the whole name of the image, which the other would change`,
+          'leave one of them out',
+        ]
+      : undefined;
+  },
+  ({ tag }, _, { path, reference }) =>
+    tag !== undefined && reference !== undefined && tag !== reference
+      ? [`--tag ${tag} and ${path}:${reference}: two names for one image`, 'leave one of them out']
+      : undefined,
+  ({ imagesFile = [] }, { path }) =>
+    [path, ...imagesFile].filter((one) => one === STDIO).length > 1
+      ? [
+          '-: standard input can be read once, and is to be two things',
+          'give one of them as a file: the archive, or the list of --images-file',
+        ]
+      : undefined,
+];
+
+/** @throws ImgconvError USAGE for options that do not apply to this conversion, or not together */
+export function expectFitting(args: ConversionArguments, from: Place, to: Place): void {
+  for (const rule of [...OF_PAIRS, ...OF_OPTIONS]) {
+    const broken = rule(args, from, to);
+    if (broken !== undefined) throw new ImgconvError('USAGE', broken[0], { hint: broken[1] });
+  }
+}
