@@ -4,6 +4,9 @@ import { runInNewContext } from 'node:vm';
 /** What is read, compressed and handed between threads at once. */
 export const BUFFER_SIZE = 1024 * 1024;
 
+/** Deflate's window (RFC 1951): all that a piece can refer back to. */
+export const WINDOW = 32 * 1024;
+
 /** More than the pieces that are under way need not be kept. */
 const MOST = 16;
 const free: ArrayBuffer[] = [];
@@ -23,7 +26,7 @@ export function giveBuffer(buffer: ArrayBufferLike): void {
 }
 
 /** So much may pass before what it left is collected. */
-const COLLECT_EVERY = 8 * 1024 * 1024;
+const COLLECT_EVERY = 4 * 1024 * 1024;
 let passed = 0;
 let collect: ((options: { type: 'minor' }) => void) | undefined;
 
@@ -41,4 +44,15 @@ export function notePassing(bytes: number): void {
     collect = runInNewContext('gc') as (options: { type: 'minor' }) => void;
   }
   collect({ type: 'minor' });
+}
+
+/** Well above `Buffer.poolSize`, so that nothing else lies in the same memory. */
+const OWN = 64 * 1024;
+
+/** Lets go of what a library allocated for bytes that nobody uses any more. */
+export function dropBytes({ buffer }: Uint8Array): void {
+  if (buffer.byteLength <= OWN || !(buffer instanceof ArrayBuffer)) return;
+  // ECMAScript 2024, Node 21 and later: there, a minor collection no longer frees the memory.
+  if ('transfer' in buffer) (buffer as ArrayBuffer & { transfer(length: number): ArrayBuffer }).transfer(0);
+  else notePassing(buffer.byteLength);
 }

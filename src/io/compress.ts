@@ -1,59 +1,62 @@
 import { crc32 } from 'node:zlib';
 import { ImgconvError } from '../model/errors.js';
-import { BUFFER_SIZE, giveBuffer, takeBuffer } from './buffers.js';
+import { BUFFER_SIZE, giveBuffer, WINDOW } from './buffers.js';
 import type { PieceResult } from './jobs.js';
 import type { Pool } from './pool.js';
 
 /** Fixed, so that the output depends on the input alone, never on how it was chunked or on the number of threads. */
 const PIECE = { gzip: BUFFER_SIZE, zstd: 4 * BUFFER_SIZE };
-/** Deflate's window (RFC 1951): all that a piece can refer back to. */
-const WINDOW = 32 * 1024;
 /** gzip: what is not larger than skopeo 1.9's on the corpus of test/bench, at no more CPU; zstd: its own default. */
 const DEFAULT_LEVEL = { gzip: 2, zstd: 3 };
 
 /** RFC 1952: magic, deflate, no flags, no time, no extra flags, unknown system. */
 const HEADER = Uint8Array.of(0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff);
 
+/** A piece in the memory that it is compressed in. */
+interface Piece {
+  readonly memory: SharedArrayBuffer;
+  readonly dictionary: number;
+  readonly length: number;
+  readonly last: boolean;
+}
+
 /**
- * Cuts a stream into pieces of exactly `size` bytes, the last one shorter; an empty stream gives one empty piece. A
- * chunk that is a piece already is passed on as it is: the stream must not keep what it gave.
+ * Cuts a stream into pieces of exactly `size` bytes, each after the end of the one before it; the last is shorter, and
+ * an empty stream gives one empty piece. `take` gives memory for each.
  */
 async function* piecesOf(
   source: AsyncIterable<Uint8Array>,
   size: number,
-): AsyncGenerator<{ piece: Uint8Array<ArrayBuffer>; last: boolean }> {
-  let piece = new Uint8Array(0);
-  let filled = 0;
+  take: () => SharedArrayBuffer,
+): AsyncGenerator<Piece> {
+  let memory = take();
+  let dictionary = 0;
+  let length = 0;
   for await (const chunk of source) {
     for (let at = 0; at < chunk.length;) {
-      if (filled === size) {
-        yield { piece, last: false };
-        filled = 0;
+      if (length === size) {
+        // What follows is prepared first: the piece is overwritten as soon as it is handed on.
+        const next = take();
+        new Uint8Array(next, 0, WINDOW).set(new Uint8Array(memory, size, WINDOW));
+        yield { memory, dictionary, length, last: false };
+        memory = next;
+        dictionary = WINDOW;
+        length = 0;
       }
-      const { buffer } = chunk;
-      if (
-        filled === 0 &&
-        chunk.length === size &&
-        buffer.byteLength === size &&
-        buffer instanceof ArrayBuffer
-      ) {
-        piece = new Uint8Array(buffer);
-        filled = size;
-        break;
-      }
-      if (filled === 0) piece = new Uint8Array(size === BUFFER_SIZE ? takeBuffer() : new ArrayBuffer(size));
-      const part = chunk.subarray(at, at + size - filled);
-      piece.set(part, filled);
-      filled += part.length;
+      const part = chunk.subarray(at, at + size - length);
+      new Uint8Array(memory, WINDOW + length).set(part);
+      length += part.length;
       at += part.length;
     }
+    if (chunk.length === chunk.buffer.byteLength) giveBuffer(chunk.buffer);
   }
-  yield { piece: piece.subarray(0, filled), last: true };
+  yield { memory, dictionary, length, last: true };
 }
 
 /**
  * The stream in compressed form, made in pieces on all threads; the same bytes for the same input and level. gzip is
- * one ordinary member; zstd is a frame a piece, which decoders read one after another (RFC 8878, 3.1).
+ * one ordinary member; zstd is a frame a piece, which decoders read one after another (RFC 8878, 3.1). Chunks lie in
+ * memory that is used again: each is good until the next one is asked for. The source may not use a chunk again that it gave.
  */
 export async function* compress(
   source: AsyncIterable<Uint8Array>,
@@ -61,35 +64,31 @@ export async function* compress(
   pool: Pool,
   level = DEFAULT_LEVEL[format],
 ): AsyncGenerator<Uint8Array> {
-  const waiting: Promise<PieceResult>[] = [];
-  const take = async (oldest: Promise<PieceResult>) => {
-    const { compressed, piece } = await oldest;
-    giveBuffer(piece.buffer);
-    return compressed;
-  };
-  let dictionary = new Uint8Array(0);
+  const free: SharedArrayBuffer[] = [];
+  const take = () => free.pop() ?? new SharedArrayBuffer(WINDOW + PIECE[format]);
+  const waiting: { memory: SharedArrayBuffer; made: Promise<PieceResult> }[] = [];
+  async function* first(): AsyncGenerator<Uint8Array> {
+    const oldest = waiting.shift();
+    if (oldest === undefined) return;
+    const { compressed } = await oldest.made;
+    yield new Uint8Array(oldest.memory, 0, compressed);
+    free.push(oldest.memory);
+  }
   let crc = 0;
   let size = 0;
   if (format === 'gzip') yield HEADER;
   try {
-    for await (const { piece, last } of piecesOf(source, PIECE[format])) {
+    for await (const piece of piecesOf(source, PIECE[format], take)) {
       size += piece.length;
-      const before = dictionary;
-      if (format === 'gzip') {
-        crc = crc32(piece, crc);
-        dictionary = piece.slice(-WINDOW);
-      }
-      const made = pool.compress({ kind: format, piece, dictionary: before, level, last });
+      if (format === 'gzip') crc = crc32(new Uint8Array(piece.memory, WINDOW, piece.length), crc);
+      const made = pool.compress({ kind: format, level, ...piece });
       made.catch(() => undefined); // Its turn to be awaited may never come.
-      waiting.push(made);
-      const oldest = waiting.length > pool.threads ? waiting.shift() : undefined;
-      if (oldest !== undefined) yield await take(oldest);
+      waiting.push({ memory: piece.memory, made });
+      if (waiting.length > pool.threads) yield* first();
     }
-    for (let oldest = waiting.shift(); oldest !== undefined; oldest = waiting.shift()) {
-      yield await take(oldest);
-    }
+    while (waiting.length > 0) yield* first();
   } finally {
-    await Promise.allSettled(waiting);
+    await Promise.allSettled(waiting.map(({ made }) => made));
   }
   if (format === 'zstd') return;
   const trailer = Buffer.alloc(8);

@@ -2,7 +2,7 @@ import { closeSync, fdatasyncSync, fstatSync, openSync, writeSync } from 'node:f
 import zlib from 'node:zlib';
 import type { Algorithm, Digest } from '../model/digest.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
-import { BUFFER_SIZE } from './buffers.js';
+import { BUFFER_SIZE, dropBytes, WINDOW } from './buffers.js';
 import { createHasher } from './hash.js';
 import { fileIdOf, openRegular, readFully, sameFile, type FileBytes, type FileId } from './region.js';
 
@@ -18,22 +18,24 @@ export interface ScanResult {
   readonly id: FileId;
 }
 
-/** One piece of a compressed stream: gzip's is raw deflate primed with the 32 KiB before it (`pigz`'s method). */
+/**
+ * One piece of a compressed stream: gzip's is raw deflate primed with the 32 KiB before it (`pigz`'s method). All of it
+ * lies in memory that threads share and that is used again: V8 would let 64 MB of what passes become garbage in each.
+ */
 export interface PieceJob {
   readonly kind: 'gzip' | 'zstd';
-  readonly piece: Uint8Array<ArrayBuffer>;
-  readonly dictionary: Uint8Array<ArrayBuffer>;
+  /** `WINDOW` bytes of room, whose end is the dictionary, then the piece. The result replaces both, from the start. */
+  readonly memory: SharedArrayBuffer;
+  readonly dictionary: number;
+  readonly length: number;
   readonly level: number;
   readonly last: boolean;
 }
 export interface PieceResult {
-  readonly compressed: Uint8Array<ArrayBuffer>;
-  /** The memory of the piece, to be used again. */
-  readonly piece: Uint8Array<ArrayBuffer>;
+  /** So many bytes of the memory are the compressed piece. */
+  readonly compressed: number;
 }
 
-/** Well above `Buffer.poolSize`. */
-const POOLED = 64 * 1024;
 let buffer: Uint8Array | undefined;
 
 /**
@@ -81,28 +83,28 @@ export function writeFully(fd: number, bytes: Uint8Array, position: number | nul
 }
 
 export async function compressPiece(job: PieceJob): Promise<PieceResult> {
-  const compressed = job.kind === 'gzip' ? deflatePiece(job) : await zstdPiece(job);
-  const { buffer, byteOffset, byteLength } = compressed;
-  // zlib's result has memory of its own, which can be handed over, unless it is small and lies in Node's buffer pool.
-  const own =
-    job.kind === 'gzip' && byteOffset === 0 && buffer.byteLength > POOLED && buffer instanceof ArrayBuffer;
-  const { piece } = job;
-  return { compressed: own ? new Uint8Array(buffer, 0, byteLength) : new Uint8Array(compressed), piece };
+  const { kind, memory, length } = job;
+  const piece = new Uint8Array(memory, WINDOW, length);
+  const compressed = kind === 'gzip' ? deflatePiece(piece, job) : await zstdPiece(piece, job.level);
+  // There is room: zlib adds 5 bytes to 16 KB that it cannot compress (deflateBound), zstd 1/256 (ZSTD_compressBound).
+  new Uint8Array(memory).set(compressed);
+  dropBytes(compressed);
+  return { compressed: compressed.length };
 }
 
 /** All pieces but the last end in an empty stored block (Z_SYNC_FLUSH), so that they can be put one after another. */
-function deflatePiece({ piece, dictionary, level, last }: PieceJob): Uint8Array {
+function deflatePiece(piece: Uint8Array, { memory, dictionary, level, last }: PieceJob): Uint8Array {
   return zlib.deflateRawSync(piece, {
     level,
     memLevel: 9,
-    ...(dictionary.length > 0 && { dictionary }),
+    ...(dictionary > 0 && { dictionary: new Uint8Array(memory, WINDOW - dictionary, dictionary) }),
     finishFlush: last ? zlib.constants.Z_FINISH : zlib.constants.Z_SYNC_FLUSH,
     chunkSize: piece.length + 1024,
   });
 }
 
 /** Node has zstd since 22.15; before that, the reference implementation as WebAssembly does it. */
-async function zstdPiece({ piece, level }: PieceJob): Promise<Uint8Array> {
+async function zstdPiece(piece: Uint8Array, level: number): Promise<Uint8Array> {
   if ('zstdCompressSync' in zlib) {
     const node = zlib as unknown as NodeZstd;
     return node.zstdCompressSync(piece, { params: { [node.constants.ZSTD_c_compressionLevel]: level } });

@@ -63,10 +63,10 @@ export class Pool {
     return this.#run(job, onBytes);
   }
 
-  /** The piece's memory is handed over and gone for the caller. */
+  /** The piece's memory is the job's until it is done. */
   async compress(job: PieceJob): Promise<PieceResult> {
     this.expectRunning();
-    if (job.piece.length <= INLINE) return compressPiece(job);
+    if (job.length <= INLINE) return compressPiece(job);
     return this.#run(job);
   }
 
@@ -93,8 +93,7 @@ export class Pool {
       const task = this.#queue.shift();
       if (task === undefined) return;
       thread.tasks.set(task.request.id, task);
-      const { job } = task.request;
-      thread.worker.postMessage(task.request, job.kind === 'scan' ? [] : [job.piece.buffer]);
+      thread.worker.postMessage(task.request);
     }
   }
 

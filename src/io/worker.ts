@@ -21,15 +21,14 @@ export type Reply =
 /** How often a long scan says how far it is. */
 const REPORT_EVERY = 16 * 1024 * 1024;
 
-function reply(message: Reply, transfer: ArrayBuffer[] = []): void {
-  parentPort?.postMessage(message, transfer);
+function reply(message: Reply): void {
+  parentPort?.postMessage(message);
 }
 
 async function work({ id, job }: Request): Promise<void> {
   try {
     if (job.kind !== 'scan') {
-      const result = await compressPiece(job);
-      reply({ id, result }, [result.compressed.buffer, result.piece.buffer]);
+      reply({ id, result: await compressPiece(job) });
       return;
     }
     let unsaid = 0;

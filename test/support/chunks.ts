@@ -22,6 +22,7 @@ export async function* chunksAround(
 
 export async function concat(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
   const all: Uint8Array[] = [];
-  for await (const chunk of chunks) all.push(chunk);
+  // Copied: a stream may use a chunk's memory again.
+  for await (const chunk of chunks) all.push(Buffer.from(chunk));
   return Buffer.concat(all);
 }
