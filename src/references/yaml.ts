@@ -34,6 +34,11 @@ const MAX_VALUES = 500_000;
 /** Looking for repeated keys is quadratic: it is left out for documents that are longer than people write. */
 const MAX_CHECKED_TOKENS = 100_000;
 
+export interface YamlOptions {
+  /** Every scalar as it is written: `1.0` is not the number 1. */
+  readonly strings?: boolean | undefined;
+}
+
 /**
  * The documents of a YAML or JSON file, one after another. Each is parsed by itself, so that a broken one does not hide
  * the others. Merge keys (`<<`) and aliases are written out.
@@ -42,6 +47,7 @@ export function* parseYaml(
   text: string,
   file: string,
   onError: (error: ImgconvError) => void,
+  options: YamlOptions = {},
 ): Generator<YamlDocument> {
   if (text.length > MAX_FILE) {
     onError(broken(file, undefined, 'too large to be read'));
@@ -49,7 +55,7 @@ export function* parseYaml(
   }
   for (const { body, line } of partsOf(text)) {
     try {
-      yield* parsePart(body, line, file);
+      yield* parsePart(body, line, file, options);
     } catch (error) {
       if (!(error instanceof ImgconvError)) throw error;
       onError(error);
@@ -76,7 +82,12 @@ function* partsOf(text: string): Generator<{ body: string; line: number }> {
   yield { body: text.slice(start), line };
 }
 
-function* parsePart(body: string, firstLine: number, file: string): Generator<YamlDocument> {
+function* parsePart(
+  body: string,
+  firstLine: number,
+  file: string,
+  { strings = false }: YamlOptions,
+): Generator<YamlDocument> {
   const counter = new LineCounter();
   const lineAt = (offset: number) => firstLine + counter.linePos(offset).line;
   const parser = new Parser(counter.addNewLine);
@@ -89,7 +100,11 @@ function* parsePart(body: string, firstLine: number, file: string): Generator<Ya
     if (parser.stack.length > MAX_DEPTH) throw broken(file, lineAt(parser.offset), 'nested too deeply');
   }
   tokens.push(...parser.end());
-  const composer = new Composer({ prettyErrors: false, uniqueKeys: count <= MAX_CHECKED_TOKENS });
+  const composer = new Composer({
+    prettyErrors: false,
+    schema: strings ? 'failsafe' : 'core',
+    uniqueKeys: count <= MAX_CHECKED_TOKENS,
+  });
   for (const document of composer.compose(tokens)) {
     const [error] = document.errors;
     if (error !== undefined) throw broken(file, lineAt(error.pos[0]), error.message);
