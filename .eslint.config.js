@@ -1,8 +1,8 @@
 import { readdirSync } from 'node:fs';
 import tseslint from 'typescript-eslint';
 
-/** model ← io ← formats ← transfer ← cli: each imports from those before it, formats not from each other. */
-const LAYERS = ['model', 'io', 'formats', 'transfer', 'cli'];
+/** model ← io ← formats ← transfer ← references ← cli: each imports from those before it, formats not from each other. */
+const LAYERS = ['model', 'io', 'formats', 'transfer', 'references', 'cli'];
 const layerRules = LAYERS.map((layer, i) => ({
   files: [`src/${layer}/**/*.ts`],
   rules: {

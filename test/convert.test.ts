@@ -264,6 +264,19 @@ describe('--platform', () => {
   });
 });
 
+test('platforms for indexes alone: images that stand by themselves are taken, whatever theirs is', async () => {
+  const there = newPlace('reg');
+  const report = await convert(place('dir', syncTree()), there, {
+    ...KEEP,
+    platforms: [parsePlatform('linux/arm64')],
+    anyPlatformAlone: true,
+  });
+  assert.deepEqual(failedImages(report), []);
+  const names = await namesOf(there);
+  assert.equal(names['demo/app:1.0'], digestsOf('sync.tar')['demo/app:1.0']);
+  assert.equal(names['demo/list:1'], expected.children['demo/list:1']?.['linux/arm64/v8']);
+});
+
 describe('names', () => {
   test('that two images would get are refused before anything is written', async () => {
     for (const to of FORMATS) {

@@ -56,6 +56,19 @@ describe('the name that an image gets', () => {
       'new/x/app:1',
     ],
     [`demo/app@${DIGEST}`, { rename: ['demo=team'] }, `team/app@${DIGEST}`, `team/app@${DIGEST}`],
+    // skopeo sync's
+    ['quay.io/org/team/app:1', { flat: true }, 'app:1', 'app:1'],
+    ['app:1', { flat: true, appendSuffix: '-x' }, 'app:1-x', 'app:1-x'],
+    ['quay.io/org/app:1', { flat: true, rename: ['org=mine/org'] }, 'mine/org/app:1', 'mine/org/app:1'],
+    ['quay.io/org/app:1', { flat: true, addPrefix: 'p' }, 'p/app:1', 'p/app:1'],
+    ['org/app', { appendSuffix: '-x' }, 'org/app:latest-x', 'org/app:latest-x'],
+    [`org/app@${DIGEST}`, { appendSuffix: '-x' }, `org/app@${DIGEST}`, `org/app@${DIGEST}`],
+    [
+      `org/app:${DIGEST.replace(':', '-')}.sig`,
+      { appendSuffix: '-x' },
+      `org/app:${DIGEST.replace(':', '-')}.sig`,
+      `org/app:${DIGEST.replace(':', '-')}.sig`,
+    ],
     // A repository may look like a host.
     [
       'localhost/docker.io/library/alpine:3',

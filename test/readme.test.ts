@@ -140,6 +140,7 @@ test('README.md: shows every command but those that are like others', () => {
     'tar2dir',
     'reg2reg',
     'oci2reg',
+    'images',
   ])
     assert.ok(
       shown.some(({ text }) => text.includes(`imgconv ${command} `)),
@@ -181,7 +182,9 @@ const strict = {
 test('README.md: names every option, and none that is not there', () => {
   const optionsIn = (text: string, pattern: RegExp) =>
     new Set([...text.matchAll(pattern)].map(([, name = '']) => `--${name}`));
-  const help = ['copy', 'ls', 'inspect'].map((command) => run(`imgconv ${command} --help`).output).join('');
+  const help = ['copy', 'ls', 'inspect', 'images']
+    .map((command) => run(`imgconv ${command} --help`).output)
+    .join('');
   const known = optionsIn(help, /--(?:no-)?([a-z][a-z-]+)/g);
   const named = optionsIn(readme, /`--(?:no-)?([a-z][a-z-]+)/g);
   assert.deepEqual([...named].sort(), [...known].sort());

@@ -94,6 +94,16 @@ for (const [familiar, canonical] of [
   });
 }
 
+for (const [text, canonical] of [
+  ['docker.io/busybox:1', 'docker.io/library/busybox:1'],
+  ['index.docker.io/busybox:1', 'docker.io/library/busybox:1'],
+  ['index.docker.io/org/app:1', 'docker.io/org/app:1'],
+] as const) {
+  test(`${text} is ${canonical}`, () => {
+    assert.equal(canonicalText(parseReference(text)), canonical);
+  });
+}
+
 for (const [text, familiar] of [
   ['index.docker.io/library/alpine:1', 'alpine:1'],
   ['docker.io/library/a/b:1', 'library/a/b:1'],

@@ -14,6 +14,7 @@ export type ErrorCode =
   | 'DIGEST_MISMATCH' // bytes that are not the ones their digest or size names
   | 'BLOB_MISSING' // a blob that a manifest names and the source lacks
   | 'MANIFEST_INVALID' // a manifest, index or config that breaks its specification
+  | 'DOCUMENT_INVALID' // a YAML, JSON or text file of the user's that cannot be read as what it should be
   | 'ARCHIVE_INVALID' // a tar that cannot be read, or whose entries contradict each other
   | 'PLATFORM_MISSING' // no image for a platform that was asked for
   | 'SOURCE_CHANGED' // a file that changed while it was read

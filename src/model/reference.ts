@@ -87,10 +87,13 @@ export function familiarText(text: string): string {
   return afterLibrary.includes('/') ? short : afterLibrary;
 }
 
-/** With the host and the `library/` that the familiar form leaves out (distribution/reference `ParseDockerRef`). */
+/**
+ * With the host and the `library/` that the familiar form leaves out, and Docker Hub under its one name
+ * (distribution/reference `ParseDockerRef`, `splitDockerDomain`).
+ */
 export function canonicalText(reference: Reference): string {
-  if (reference.host !== undefined) return referenceText(reference);
-  const { repository } = reference;
+  const { host = 'docker.io', repository } = reference;
+  if (host !== 'docker.io' && host !== 'index.docker.io') return referenceText(reference);
   return referenceText({
     ...reference,
     host: 'docker.io',

@@ -27,6 +27,8 @@ export interface ConvertOptions extends NameOptions {
   readonly link?: LinkMode | undefined;
   /** None means all platforms. */
   readonly platforms?: readonly Platform[] | undefined;
+  /** Images that no index holds are taken whatever their platform is, as skopeo does. */
+  readonly anyPlatformAlone?: boolean | undefined;
   readonly missing?: MissingMode | undefined;
   /** Signatures, attestations and other referrers go with their images unless this is false. */
   readonly extras?: boolean | undefined;
@@ -187,6 +189,7 @@ class Conversion {
       platforms,
       tag: this.#options.tag,
       where: this.#where,
+      anyPlatformAlone: this.#options.anyPlatformAlone ?? false,
       missing: this.#options.missing ?? 'refuse',
       extras: this.#options.extras ?? true,
       compression: this.#compression,

@@ -1,4 +1,5 @@
 import type { Traits } from '../formats/format.js';
+import { attachedTo } from '../model/attached.js';
 import { ImgconvError } from '../model/errors.js';
 import {
   isHostName,
@@ -17,6 +18,10 @@ export interface NameOptions {
   readonly addPrefix?: string | undefined;
   /** Keeps the registry's host in names that would drop it. */
   readonly scoped?: boolean | undefined;
+  /** Of names that no `rename` fits only the last component is kept, as `skopeo sync` has it. */
+  readonly flat?: boolean | undefined;
+  /** Put after tags. Those of attached artifacts name a digest, and stay. */
+  readonly appendSuffix?: string | undefined;
 }
 
 export interface TargetName {
@@ -70,6 +75,10 @@ export function targetName(
   const notes: string[] = [];
   let { host, repository } = splitHost(mapped);
   if (host !== undefined && !isHostName(host)) parseReference(mapped); // Which says what is wrong with it.
+  if (options.flat && !chosen && mapped === name) {
+    host = undefined;
+    repository = repository.slice(repository.lastIndexOf('/') + 1);
+  }
   if (host !== undefined && traits.dropsHost) {
     if (!options.scoped) host = undefined;
     else if (host.includes(':') && !traits.takesPort) {
@@ -87,7 +96,8 @@ export function targetName(
     repository = `${host}/${repository}`;
     host = undefined;
   }
-  const suffix = tag !== undefined ? `:${tag}` : digest !== undefined ? `@${digest}` : ':latest';
+  const more = chosen || attachedTo(tag) !== undefined ? '' : (options.appendSuffix ?? '');
+  const suffix = tag !== undefined ? `:${tag}${more}` : digest !== undefined ? `@${digest}` : `:latest${more}`;
   // Without a host, a first component such as `docker.io` belongs to the repository: a stand-in keeps it there.
   const standIn = traits.dropsHost && host === undefined;
   const reference = parseReference(

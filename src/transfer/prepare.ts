@@ -19,6 +19,8 @@ export interface PrepareOptions extends NameOptions {
   readonly selectors: readonly Selector[];
   readonly tag: string | undefined;
   readonly platforms: readonly Platform[];
+  /** Chooses platforms from indexes alone. */
+  readonly anyPlatformAlone: boolean;
   readonly missing: MissingMode;
   /** Carries signatures, attestations and other referrers with their images. */
   readonly extras: boolean;
@@ -169,7 +171,8 @@ function nameOf({ target, rename }: Wanted, image: SourceImage, options: NameOpt
 async function closureOf(image: SourceImage, options: PrepareOptions, pool: Pool) {
   const tree = await readTree(image);
   const bare = options.extras ? tree : withoutAttestations(tree);
-  const chosen = await choosePlatforms(image, bare, options.platforms, pool);
+  const taken = options.anyPlatformAlone && bare.manifest.kind !== 'index' ? [] : options.platforms;
+  const chosen = await choosePlatforms(image, bare, taken, pool);
   const { root, notes } = await withoutMissing(image, chosen.root, options.missing);
   const closure = await findClosure(image, root, pool, {
     allowAbsent: options.missing === 'sparse',

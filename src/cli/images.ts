@@ -1,0 +1,43 @@
+import { readFileSync } from 'node:fs';
+import { findReferences } from '../references/find.js';
+import type { Findings, Spot } from '../references/findings.js';
+import { errorText, printable } from './exit.js';
+
+/** Which images do these files need? The list on stdout, what could not be known and what failed on stderr. */
+export async function imagesCommand(paths: readonly string[], why: boolean, json: boolean): Promise<number> {
+  const findings = await findReferences(paths, {
+    environment: process.env,
+    stdin: () => readFileSync(0, 'utf8'),
+  });
+  process.stdout.write(json ? jsonText(findings) : listText(findings, why));
+  for (const { reason, ...spot } of findings.unknowns)
+    process.stderr.write(`imgconv: not known: ${printable(`${spotText(spot)}: ${reason}`)}\n`);
+  for (const error of findings.failures) process.stderr.write(`imgconv: ${errorText(error)}`);
+  return findings.failures.length > 0 ? 1 : 0;
+}
+
+function spotText({ file, line, field }: Spot): string {
+  return `${file}${line === undefined ? '' : `:${line}`}${field === '' ? '' : ` ${field}`}`;
+}
+
+/** What `--images-file` takes: the reasons are comments to it. */
+function listText(findings: Findings, why: boolean): string {
+  return findings
+    .images()
+    .flatMap(({ reference, uses }) => [
+      reference,
+      ...(why ? uses.map((use) => `  # ${printable(spotText(use))}`) : []),
+    ])
+    .map((line) => `${line}\n`)
+    .join('');
+}
+
+function jsonText(findings: Findings): string {
+  const spot = ({ file, line, field }: Spot) => ({ file, line, field });
+  const document = {
+    images: findings.images().map(({ reference, uses }) => ({ reference, uses: uses.map(spot) })),
+    unknown: findings.unknowns.map((one) => ({ ...spot(one), reason: one.reason })),
+    errors: findings.failures.map(({ code, message }) => ({ code, message })),
+  };
+  return `${JSON.stringify(document, null, 2)}\n`;
+}

@@ -1,0 +1,107 @@
+import { createReadStream, lstatSync, readdirSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { Readable } from 'node:stream';
+import { decompress } from '../io/decompress.js';
+import type { Bytes } from '../io/region.js';
+import type { Spool } from '../io/spool.js';
+import { indexStream } from '../io/tar-index.js';
+import { ImgconvError } from '../model/errors.js';
+import { readText, textOf } from './text.js';
+
+/** The files of a Helm chart, by their paths in it. */
+export interface ChartFiles {
+  /** The folder or the archive, for messages. */
+  readonly where: string;
+  names(): readonly string[];
+  /** @throws ImgconvError DOCUMENT_INVALID when it is not text */
+  read(name: string): string | undefined;
+  /** An archive in it, such as a subchart. */
+  readPacked(name: string): Promise<ChartFiles | undefined>;
+}
+
+/** What Helm itself reads of an archive at most (helm.sh/helm/v3 `MaxDecompressedChartSize`). */
+const MAX_CHART = 100 * 1024 * 1024;
+
+export function isPackedChart(name: string): boolean {
+  return /\.(?:tgz|tar\.gz)$/.test(name);
+}
+
+export function chartFolder(folder: string): ChartFiles {
+  const names = readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(folder, join(entry.parentPath, entry.name)))
+    .sort();
+  const has = new Set(names);
+  return {
+    where: folder,
+    names: () => names,
+    read: (name) => (has.has(name) ? readText(join(folder, name)) : undefined),
+    readPacked: (name) => openChart(join(folder, name)),
+  };
+}
+
+/** A `.tgz` as `helm package` writes it; undefined when there is no chart in it. */
+export function openChart(file: string): Promise<ChartFiles | undefined> {
+  if (!lstatSync(file).isFile()) return Promise.resolve(undefined);
+  return unpackChart(createReadStream(file), file, 0);
+}
+
+/** Charts pack their subcharts, whose subcharts are packed in them. */
+const MAX_NESTING = 8;
+
+async function unpackChart(
+  source: AsyncIterable<Uint8Array>,
+  where: string,
+  depth: number,
+): Promise<ChartFiles | undefined> {
+  const index = await indexStream(
+    decompress(source, 'gzip', where, 'ARCHIVE_INVALID'),
+    where,
+    new ChartSpool(where),
+  );
+  const root = index
+    .names()
+    .find((name) => /^[^/]+\/Chart\.yaml$/.test(name))
+    ?.slice(0, -'Chart.yaml'.length);
+  if (root === undefined) return undefined;
+  const names = index.names().flatMap((name) => (name.startsWith(root) ? [name.slice(root.length)] : []));
+  const bytesOf = (name: string) => {
+    const at = index.get(root + name);
+    return at?.kind === 'memory' ? at.bytes : undefined;
+  };
+  return {
+    where,
+    names: () => names,
+    read: (name) => {
+      const bytes = bytesOf(name);
+      return bytes === undefined ? undefined : textOf(bytes, `${where}: ${name}`);
+    },
+    readPacked: (name) => {
+      const bytes = bytesOf(name);
+      if (bytes === undefined || depth >= MAX_NESTING) return Promise.resolve(undefined);
+      return unpackChart(Readable.from([bytes]), `${where}: ${name}`, depth + 1);
+    },
+  };
+}
+
+/** Holds the members of a chart's archive in memory, up to what Helm would. */
+class ChartSpool implements Spool {
+  readonly #where: string;
+  #room = MAX_CHART;
+
+  constructor(where: string) {
+    this.#where = where;
+  }
+
+  async add(path: string, chunks: AsyncIterable<Uint8Array>): Promise<Bytes> {
+    const parts: Uint8Array[] = [];
+    for await (const chunk of chunks) {
+      this.#room -= chunk.length;
+      if (this.#room < 0)
+        throw new ImgconvError('ARCHIVE_INVALID', `${this.#where}: unpacks to more than ${MAX_CHART} bytes`);
+      parts.push(new Uint8Array(chunk));
+    }
+    const bytes = Buffer.concat(parts);
+    return { kind: 'memory', path, size: bytes.length, bytes };
+  }
+}

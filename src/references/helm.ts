@@ -1,0 +1,63 @@
+import { execFile } from 'node:child_process';
+import { Findings } from './findings.js';
+import { findInKubernetes, isKubernetes } from './kubernetes.js';
+import { MAX_FILE, parseYaml } from './yaml.js';
+
+/** A chart that calls for what is not there, or goes round in circles, must not hang the run. */
+const TIMEOUT_MS = 60_000;
+
+/**
+ * What a chart needs with its own values, as `helm template` renders it. Undefined when there is no helm; when it is
+ * there and fails, the findings say why.
+ */
+export async function renderChart(
+  path: string,
+  environment: NodeJS.ProcessEnv,
+): Promise<Findings | string | undefined> {
+  const rendered = await template(path, environment);
+  if (rendered === undefined || 'failure' in rendered) return rendered?.failure;
+  const findings = new Findings();
+  const lines = rendered.text.split('\n');
+  for (const document of parseYaml(rendered.text, `${path} (rendered)`, findings.failed)) {
+    if (!isKubernetes(document.value)) continue;
+    const own = new Findings();
+    findInKubernetes(document, path, own);
+    const source = sourceAbove(lines, document.lineOf([]));
+    findings.add(
+      own.map((use) => ({
+        ...use,
+        file: source === undefined ? path : `${path}: ${source}`,
+        line: undefined,
+      })),
+    );
+  }
+  return findings;
+}
+
+/** Helm writes `# Source: chart/templates/x.yaml` at the beginning of each document. */
+function sourceAbove(lines: readonly string[], line: number): string | undefined {
+  for (let i = line - 1; i >= 0 && i > line - 20; i--) {
+    const source = /^# Source: (.+)$/.exec(lines[i] ?? '')?.[1];
+    if (source !== undefined) return source;
+    if (lines[i]?.startsWith('---') === true) return undefined;
+  }
+  return undefined;
+}
+
+function template(
+  path: string,
+  env: NodeJS.ProcessEnv,
+): Promise<{ text: string } | { failure: string } | undefined> {
+  return new Promise((resolve) => {
+    execFile(
+      'helm',
+      ['template', 'release-name', path],
+      { env, timeout: TIMEOUT_MS, maxBuffer: MAX_FILE },
+      (error, stdout, stderr) => {
+        if (error === null) resolve({ text: stdout });
+        else if (error.code === 'ENOENT') resolve(undefined);
+        else resolve({ failure: stderr.trim().split('\n').at(-1) ?? error.message });
+      },
+    );
+  });
+}

@@ -1,0 +1,27 @@
+import { ImgconvError } from '../model/errors.js';
+import { parseReference } from '../model/reference.js';
+import { parseImagesFile } from '../transfer/select.js';
+import { withoutScheme, type Findings } from './findings.js';
+
+/** What files of references are called: `images.txt`, `images-list.txt`, `NginxImageList`, `a-release.list`. */
+export function isListName(name: string): boolean {
+  return /(?:image[-_]?list|images[-_]?list|^images)(?:\.(?:txt|list))?$|\.list$/i.test(name);
+}
+
+/** True when each line that says something begins with a reference. */
+export function isImageList(text: string): boolean {
+  try {
+    const selectors = parseImagesFile(text, '');
+    for (const { text: reference } of selectors) parseReference(withoutScheme(reference));
+    return selectors.length > 0;
+  } catch (error) {
+    if (error instanceof ImgconvError) return false;
+    throw error;
+  }
+}
+
+/** The lines of a file as `--images-file` takes it; what a line renames to is not a source, so it does not count. */
+export function findInImageList(text: string, file: string, findings: Findings): void {
+  for (const { text: reference, where } of parseImagesFile(text, file))
+    findings.found(reference, { file, line: Number(where.slice(file.length + 1)), field: '' });
+}
