@@ -50,9 +50,15 @@ describe('reading', () => {
     for (const [wanted, expected] of [
       [undefined, ['a/b:1', 'a:1', 'a:2', 'library/c:1']],
       [['a'], ['a:1', 'a:2']],
-      [['localhost:5000/a/b:9', 'docker.io/c@sha256:0'], ['a/b:1', 'library/c:1']],
+      [
+        ['localhost:5000/a/b:9', 'docker.io/c@sha256:0'],
+        ['a/b:1', 'library/c:1'],
+      ],
       [['b'], []],
-      [['b', '*:1'], ['a/b:1', 'a:1', 'a:2', 'library/c:1']],
+      [
+        ['b', '*:1'],
+        ['a/b:1', 'a:1', 'a:2', 'library/c:1'],
+      ],
     ] as const) {
       const reader = await openRegistry(store);
       const names: (string | undefined)[] = [];
