@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { openRegistry } from '../src/formats/registry/read.js';
 import { convert, failedImages, listImages, type ListedImage } from '../src/index.js';
 import { digestsOf, unpacked } from './support/fixtures.js';
 import { hex, imageOf, indexOf, layStore, layTree, put, storedBlob } from './support/images.js';
@@ -41,6 +42,29 @@ describe('reading', () => {
       'a/b:2': a.root.digest,
       'a/b/c/d:1': c.root.digest,
     });
+  });
+
+  test('lists only repositories that a wanted name can mean', async () => {
+    const a = await imageOf('a');
+    const store = layStore(tempFolder(), { 'a:1': a, 'a:2': a, 'a/b:1': a, 'library/c:1': a });
+    for (const [wanted, expected] of [
+      [undefined, ['a/b:1', 'a:1', 'a:2', 'library/c:1']],
+      [['a'], ['a:1', 'a:2']],
+      [
+        ['localhost:5000/a/b:9', 'docker.io/c@sha256:0'],
+        ['a/b:1', 'library/c:1'],
+      ],
+      [['b'], []],
+      [
+        ['b', '*:1'],
+        ['a/b:1', 'a:1', 'a:2', 'library/c:1'],
+      ],
+    ] as const) {
+      const reader = await openRegistry(store);
+      const names: (string | undefined)[] = [];
+      for await (const { name } of reader.images({ untagged: false, wanted })) names.push(name);
+      assert.deepEqual(names.sort(), expected);
+    }
   });
 
   test('passes over uploads, and what deleted tags and revisions left', async () => {

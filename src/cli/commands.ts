@@ -103,6 +103,10 @@ const EXAMPLES = [
   ['$0 reg2tar ./store - "demo/*:1.*" | docker load', 'some images of a store into an engine'],
 ] as const;
 
+function asksHelp(args: readonly string[]): boolean {
+  return args.some((arg) => /^(?:--help|-[a-z]*h)/i.test(arg));
+}
+
 /** Parses a command line and runs its command. Settles with the exit status, never rejects. */
 export async function run(args: readonly string[], version: string): Promise<number> {
   let status = 0;
@@ -119,7 +123,8 @@ export async function run(args: readonly string[], version: string): Promise<num
     .version(version)
     .help()
     .alias('h', 'help')
-    .wrap(Math.min(110, process.stdout.columns || 110))
+    // yargs lays help out on every run, shown or not; without a width that costs little.
+    .wrap(asksHelp(args) ? Math.min(110, process.stdout.columns || 110) : null)
     .epilogue(`Prefixes: ${FORMATS.map(({ prefix, title }) => `${prefix}: ${title}`).join('; ')}.`)
     .fail((message: string | null, error: Error | undefined) => {
       if (error !== undefined && error.name !== 'YError') throw error;

@@ -100,3 +100,13 @@ export function canonicalText(reference: Reference): string {
     repository: repository.includes('/') ? repository : `library/${repository}`,
   });
 }
+
+/** What the repositories of two names of one image have in common: hosts and Docker Hub's `library/` left out. */
+export function repositoryKey(text: string): string {
+  return familiarText(splitHost(splitReference(text).name).repository);
+}
+
+/** True for a text that may mean many names. */
+export function isGlob(text: string): boolean {
+  return /[*?[\]{}]/.test(text);
+}

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import picomatch from 'picomatch';
 import type { ListOptions, SourceImage, UnreadableImage } from '../formats/format.js';
 import { ImgconvError } from '../model/errors.js';
-import { familiarText, splitHost, splitReference } from '../model/reference.js';
+import { familiarText, isGlob, repositoryKey, splitHost, splitReference } from '../model/reference.js';
 
 /** What a user asks for: a reference or a glob, and the name it is to get. */
 export interface Selector {
@@ -58,10 +58,6 @@ export function readImagesFile(path: string): Selector[] {
   return parseImagesFile(readFileSync(path === '-' ? 0 : path, 'utf8'), path === '-' ? 'stdin' : path);
 }
 
-function isGlob(text: string): boolean {
-  return /[*?[\]{}]/.test(text);
-}
-
 /** What two names of one image have in common: Docker Hub's `library/` left out, `latest` said. */
 function keyOf(text: string): {
   host: string | undefined;
@@ -70,8 +66,8 @@ function keyOf(text: string): {
   digest: string | undefined;
 } {
   const { name, tag, digest } = splitReference(text);
-  const { host, repository: full } = splitHost(name);
-  const repository = familiarText(full);
+  const { host } = splitHost(name);
+  const repository = repositoryKey(text);
   const suffix = tag !== undefined ? `:${tag}` : digest !== undefined ? `@${digest}` : ':latest';
   return { host, key: `${repository}${suffix}`, repository, digest: tag === undefined ? undefined : digest };
 }

@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { openRegular, wholeFile } from '../../io/region.js';
 import { parseDigest, type Digest } from '../../model/digest.js';
 import { asImgconvError, ImgconvError, isErrno } from '../../model/errors.js';
-import type { ImageReader, SourceImage, UnreadableImage } from '../format.js';
+import { isGlob, repositoryKey } from '../../model/reference.js';
+import type { ImageReader, ListOptions, SourceImage, UnreadableImage } from '../format.js';
 import { ListingReader } from '../listing.js';
 import {
   blobPath,
@@ -31,7 +32,7 @@ export function openRegistry(path: string): Promise<ImageReader> {
       },
     );
   }
-  return Promise.resolve(new ListingReader(({ untagged }) => images(root, untagged)));
+  return Promise.resolve(new ListingReader((options) => images(root, options)));
 }
 
 function namesIn(folder: string): string[] {
@@ -68,8 +69,20 @@ export function readLink(path: string): Digest {
   }
 }
 
-async function* images(root: string, untagged: boolean): AsyncGenerator<SourceImage | UnreadableImage> {
+/** A name without a glob can only mean an image of its own repository; stores leave hosts out. */
+function repositoryFilter(wanted: ListOptions['wanted']): (repository: string) => boolean {
+  if (wanted === undefined || wanted.some(isGlob)) return () => true;
+  const keys = new Set(wanted.map(repositoryKey));
+  return (repository) => keys.has(repositoryKey(repository));
+}
+
+async function* images(
+  root: string,
+  { untagged, wanted }: ListOptions,
+): AsyncGenerator<SourceImage | UnreadableImage> {
+  const isWanted = repositoryFilter(wanted);
   for (const repository of repositories(root)) {
+    if (!isWanted(repository)) continue;
     for (const tag of namesIn(tagsPath(root, repository))) {
       await Promise.resolve();
       const image = imageAt(root, repository, `:${tag}`, tagLink(root, repository, tag));
