@@ -85,14 +85,14 @@ const COMMANDS: readonly Command[] = [
     operands: '<PATH..>',
     describe:
       'which images do these files need? Kubernetes, kustomize, Compose, Helm charts, lists; - is stdin',
-    options: (y) =>
-      y
-        .option('why', { type: 'boolean', describe: 'say which file and field, as comments' })
-        .option('json', { type: 'boolean', describe: 'machine-readable' }),
+    options: {
+      why: { type: 'boolean', describe: 'say which file and field, as comments' },
+      json: { type: 'boolean', describe: 'machine-readable' },
+    },
     run: async (argv) => {
       const { imagesCommand } = await import('./images.js');
-      const { PATH, why, json } = argv as { PATH: string[]; why?: boolean; json?: boolean };
-      return imagesCommand(PATH.map(dashed), why ?? false, json ?? false);
+      const { PATH, ...how } = argv as { PATH: string[]; why?: boolean; json?: boolean; debug?: boolean };
+      return imagesCommand(PATH.map(dashed), how);
     },
   },
 ];

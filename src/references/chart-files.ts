@@ -2,7 +2,7 @@ import { createReadStream, lstatSync, readdirSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { Readable } from 'node:stream';
 import { decompress } from '../io/decompress.js';
-import type { Bytes } from '../io/region.js';
+import type { LocalBytes } from '../io/region.js';
 import type { Spool } from '../io/spool.js';
 import { indexStream } from '../io/tar-index.js';
 import { ImgconvError } from '../model/errors.js';
@@ -93,7 +93,7 @@ class ChartSpool implements Spool {
     this.#where = where;
   }
 
-  async add(path: string, chunks: AsyncIterable<Uint8Array>): Promise<Bytes> {
+  async add(path: string, chunks: AsyncIterable<Uint8Array>): Promise<LocalBytes> {
     const parts: Uint8Array[] = [];
     for await (const chunk of chunks) {
       this.#room -= chunk.length;

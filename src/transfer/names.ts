@@ -97,7 +97,8 @@ export function targetName(
     host = undefined;
   }
   const more = chosen || attachedTo(tag) !== undefined ? '' : (options.appendSuffix ?? '');
-  const suffix = tag !== undefined ? `:${tag}${more}` : digest !== undefined ? `@${digest}` : `:latest${more}`;
+  const suffix =
+    tag !== undefined ? `:${tag}${more}` : digest !== undefined ? `@${digest}` : `:latest${more}`;
   // Without a host, a first component such as `docker.io` belongs to the repository: a stand-in keeps it there.
   const standIn = traits.dropsHost && host === undefined;
   const reference = parseReference(
