@@ -317,7 +317,13 @@ describe('images: lists', () => {
           reason: '"A:1" is not an image reference: a repository is written in lower case',
         },
       ],
-      errors: [{ code: 'NOT_FOUND', message: 'no.yaml: no such file or folder' }],
+      errors: [
+        {
+          code: 'NOT_FOUND',
+          message: 'no.yaml: no such file or folder',
+          hint: 'look for a slip in the path or the name; imgconv ls shows what a place holds',
+        },
+      ],
     });
   });
 });

@@ -91,8 +91,8 @@ const COMMANDS: readonly Command[] = [
     },
     run: async (argv) => {
       const { imagesCommand } = await import('./images.js');
-      const { PATH, why, json } = argv as { PATH: string[]; why?: boolean; json?: boolean };
-      return imagesCommand(PATH.map(dashed), why ?? false, json ?? false);
+      const { PATH, ...how } = argv as { PATH: string[]; why?: boolean; json?: boolean; debug?: boolean };
+      return imagesCommand(PATH.map(dashed), how);
     },
   },
 ];

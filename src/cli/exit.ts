@@ -35,6 +35,7 @@ const HINTS: Record<ErrorCode, string> = {
   DIGEST_MISMATCH: 'the source is damaged or was cut off: fetch it again',
   BLOB_MISSING: 'the source is not whole: fetch the image again',
   MANIFEST_INVALID: 'the source is damaged, or whoever made it broke the specification: fetch it again',
+  DOCUMENT_INVALID: 'mend the file where it is said above; the others were read',
   ARCHIVE_INVALID: 'the archive is damaged, or no archive of images: fetch it again',
   DOCUMENT_INVALID: 'mend the file at the place that is named, or leave it out',
   PLATFORM_MISSING: 'imgconv ls shows which platforms there are',

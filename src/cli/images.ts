@@ -1,10 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { findReferences } from '../references/find.js';
 import type { Findings, Spot } from '../references/findings.js';
-import { errorText, printable } from './exit.js';
+import { errorText, hintOf, printable } from './exit.js';
 
 /** Which images do these files need? The list on stdout, what could not be known and what failed on stderr. */
-export async function imagesCommand(paths: readonly string[], why: boolean, json: boolean): Promise<number> {
+export async function imagesCommand(
+  paths: readonly string[],
+  { why = false, json = false, debug = false }: { why?: boolean; json?: boolean; debug?: boolean },
+): Promise<number> {
   const findings = await findReferences(paths, {
     environment: process.env,
     stdin: () => readFileSync(0, 'utf8'),
@@ -12,7 +15,7 @@ export async function imagesCommand(paths: readonly string[], why: boolean, json
   process.stdout.write(json ? jsonText(findings) : listText(findings, why));
   for (const { reason, ...spot } of findings.unknowns)
     process.stderr.write(`imgconv: not known: ${printable(`${spotText(spot)}: ${reason}`)}\n`);
-  for (const error of findings.failures) process.stderr.write(`imgconv: ${errorText(error)}`);
+  for (const error of findings.failures) process.stderr.write(`imgconv: ${errorText(error, debug)}`);
   return findings.failures.length > 0 ? 1 : 0;
 }
 
@@ -37,7 +40,11 @@ function jsonText(findings: Findings): string {
   const document = {
     images: findings.images().map(({ reference, uses }) => ({ reference, uses: uses.map(spot) })),
     unknown: findings.unknowns.map((one) => ({ ...spot(one), reason: one.reason })),
-    errors: findings.failures.map(({ code, message }) => ({ code, message })),
+    errors: findings.failures.map((error) => ({
+      code: error.code,
+      message: error.message,
+      hint: hintOf(error),
+    })),
   };
   return `${JSON.stringify(document, null, 2)}\n`;
 }
