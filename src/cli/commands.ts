@@ -2,6 +2,7 @@ import yargs from 'yargs';
 import { FORMATS } from '../formats/table.js';
 import { asImgconvError } from '../model/errors.js';
 import { errorText, EXIT } from './exit.js';
+import type { GarbageArguments } from './gc.js';
 import { conversionOptions, type ConversionArguments } from './options.js';
 import { expectKnownWords, expectSaidOnce, GLOBAL_OPTIONS, usageError, type Words } from './usage.js';
 
@@ -78,6 +79,21 @@ const COMMANDS: readonly Command[] = [
       const { inspectCommand } = await import('./ls.js');
       const { SRC, REF } = argv as { SRC: string; REF?: string };
       return inspectCommand(dashed(SRC), REF);
+    },
+  },
+  {
+    name: 'gc',
+    operands: '<STORE>',
+    describe: 'delete what no image needs, in reg: and oci:',
+    options: {
+      'older-than': { type: 'string', describe: 'leave alone what changed since (default: 24h)' },
+      untagged: { type: 'boolean', describe: 'also manifests that no tag reaches' },
+      'dry-run': { type: 'boolean', describe: 'say what would be deleted' },
+      json: { type: 'boolean', describe: 'a machine-readable report on stdout' },
+    },
+    run: async (argv) => {
+      const { gcCommand } = await import('./gc.js');
+      return gcCommand(argv as GarbageArguments);
     },
   },
 ];

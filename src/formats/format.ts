@@ -10,6 +10,7 @@ import type { ImgconvError } from '../model/errors.js';
 import type { ManifestNode } from '../model/manifest.js';
 import type { Platform } from '../model/platform.js';
 import type { Reference } from '../model/reference.js';
+import type { Heap } from './heap.js';
 
 /** A place's shape. What tells formats apart stands here and in their folders; all else is written once, over these. */
 export interface Format {
@@ -24,6 +25,8 @@ export interface Format {
   recognises(path: string): boolean;
   open(path: string, context: ReadContext): Promise<ImageReader>;
   create(path: string, context: WriteContext): Promise<ImageWriter>;
+  /** How garbage is collected; undefined where no blob is shared by images, or none can be deleted. */
+  readonly heap: ((path: string) => Heap) | undefined;
   readonly traits: Traits;
 }
 

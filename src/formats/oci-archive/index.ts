@@ -32,6 +32,7 @@ export const ociArchive: Format = {
     return new ListingReader(images);
   },
   create: (path, context) => Promise.resolve(new LayoutTarWriter(path, context, false)),
+  heap: undefined,
   traits: {
     dropsHost: false,
     takesPort: true,
