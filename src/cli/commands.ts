@@ -3,8 +3,9 @@ import { FORMATS } from '../formats/table.js';
 import { asImgconvError } from '../model/errors.js';
 import { errorText, EXIT } from './exit.js';
 import type { GarbageArguments } from './gc.js';
-import { conversionOptions, type ConversionArguments } from './options.js';
+import { conversionOptions, REPEATABLE, type ConversionArguments } from './options.js';
 import { expectKnownWords, expectSaidOnce, GLOBAL_OPTIONS, usageError, type Words } from './usage.js';
+import type { VerifyArguments } from './verify.js';
 
 interface Command extends Words {
   readonly describe: string;
@@ -79,6 +80,22 @@ const COMMANDS: readonly Command[] = [
       const { inspectCommand } = await import('./ls.js');
       const { SRC, REF } = argv as { SRC: string; REF?: string };
       return inspectCommand(dashed(SRC), REF);
+    },
+  },
+  {
+    name: 'verify',
+    operands: '<SRC>',
+    describe: 'check all that a place holds, and mend what can be mended',
+    options: {
+      deep: { type: 'boolean', describe: 'also unpack layers, and hold them against configs' },
+      repair: { ...REPEATABLE, describe: 'fetch what is missing or damaged from this place' },
+      jobs: { type: 'string', alias: 'j', describe: "threads (default: the machine's cores)" },
+      json: { type: 'boolean', describe: 'a machine-readable report on stdout' },
+    },
+    run: async (argv) => {
+      const { verifyCommand } = await import('./verify.js');
+      const args = argv as VerifyArguments;
+      return verifyCommand({ ...args, SRC: dashed(args.SRC) });
     },
   },
   {

@@ -10,6 +10,7 @@ import type { ImgconvError } from '../model/errors.js';
 import type { ManifestNode } from '../model/manifest.js';
 import type { Platform } from '../model/platform.js';
 import type { Reference } from '../model/reference.js';
+import type { Audit } from './audit.js';
 import type { Heap } from './heap.js';
 
 /** A place's shape. What tells formats apart stands here and in their folders; all else is written once, over these. */
@@ -111,6 +112,7 @@ export interface ImageReader {
    * To be called when all images have been listed, with those that have no tag.
    */
   attached(image: SourceImage, digests: ReadonlySet<Digest>): Promise<readonly SourceImage[]>;
+  readonly audit: Audit;
   close(): Promise<void>;
 }
 

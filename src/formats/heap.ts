@@ -1,4 +1,6 @@
 import { lstatSync } from 'node:fs';
+import { join } from 'node:path';
+import { namesIn } from '../io/folder.js';
 import type { LocalBytes } from '../io/region.js';
 import type { Digest } from '../model/digest.js';
 
@@ -55,4 +57,12 @@ export function storedFile(path: string): StoredFile | undefined {
   if (stat?.isFile() !== true) return undefined;
   const changed = Math.floor(Math.max(stat.mtimeMs, stat.ctimeMs));
   return { path, size: stat.size, changed, links: stat.nlink };
+}
+
+/** A file, or all files of a folder and of those in it; symbolic links are not followed. */
+export function* filesBelow(path: string): Generator<StoredFile> {
+  const file = storedFile(path);
+  if (file !== undefined) yield file;
+  else if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true)
+    for (const name of namesIn(path)) yield* filesBelow(join(path, name));
 }

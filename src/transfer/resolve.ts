@@ -24,8 +24,14 @@ const MAX_NESTING = 8;
 /** All manifests of one image together: they are held in memory. */
 const MAX_TREE = 64 * 1024 * 1024;
 
-/** Reads an image's manifests, each proved against its digest; members that the source lacks are `absent`. */
-export async function readTree(source: SourceImage): Promise<ManifestNode> {
+/**
+ * Reads an image's manifests, each proved against its digest; members that the source lacks are `absent`. So are
+ * members that cannot be read when `onDamage` is there to hear of them.
+ */
+export async function readTree(
+  source: SourceImage,
+  onDamage?: (member: Descriptor, error: unknown) => void,
+): Promise<ManifestNode> {
   let total = 0;
   const known = new Map<Digest, ManifestNode | undefined>();
   const read = async (
@@ -41,12 +47,21 @@ export async function readTree(source: SourceImage): Promise<ManifestNode> {
     const children: ManifestNode[] = [];
     const absent: Descriptor[] = [];
     for (const member of manifest.kind === 'index' ? manifest.manifests : []) {
-      if (!known.has(member.digest)) known.set(member.digest, await read(member.digest, member, depth + 1));
+      if (!known.has(member.digest)) known.set(member.digest, await readMember(member, depth + 1));
       const child = known.get(member.digest);
       if (child === undefined) absent.push(member);
       else children.push({ ...child, descriptor: member });
     }
     return { descriptor, bytes, manifest, children, absent };
+  };
+  const readMember = async (member: Descriptor, depth: number) => {
+    try {
+      return await read(member.digest, member, depth);
+    } catch (error) {
+      if (onDamage === undefined) throw error;
+      onDamage(member, error);
+      return undefined;
+    }
   };
   const root = await read(source.digest, undefined, 0);
   if (root === undefined)
@@ -160,7 +175,7 @@ function memory({ descriptor, bytes }: ManifestNode): Bytes {
 }
 
 /** Configs and layers of one manifest; schema 1 knows no sizes. */
-function blobsOf({
+export function blobsOf({
   manifest,
 }: ManifestNode): { descriptor: Omit<Descriptor, 'size'> & { size?: number }; what: string }[] {
   if (manifest.kind === 'image') {

@@ -6,6 +6,7 @@ import { syncFileSystem } from '../../io/transaction.js';
 import { isErrno } from '../../model/errors.js';
 import { isDigest, type Digest } from '../../model/digest.js';
 import {
+  filesBelow,
   storedFile,
   type Heap,
   type Link,
@@ -110,12 +111,6 @@ function* unfinished(folder: string): Generator<StoredFile> {
     const changed = Math.max(statSync(path).mtimeMs, ...files.map((file) => file.changed));
     yield { path, size, changed, links: 1 };
   }
-}
-
-function* filesBelow(path: string): Generator<StoredFile> {
-  const file = storedFile(path);
-  if (file !== undefined) yield file;
-  for (const name of namesIn(path)) yield* filesBelow(join(path, name));
 }
 
 /** Deletes a file and the folder that was made for it, unless others have put something there. */

@@ -4,6 +4,7 @@ import { wholeFile } from '../../io/region.js';
 import { asImgconvError, ImgconvError } from '../../model/errors.js';
 import type { ImageReader, SourceImage, UnreadableImage } from '../format.js';
 import { ListingReader } from '../listing.js';
+import { registryAudit } from './audit.js';
 import { blobPath, isRoot, revisionLink, revisionsPath, rootOf, tagLink, tagsPath } from './paths.js';
 import { digestsIn, isAbsent, readLink, repositories } from './walk.js';
 
@@ -22,7 +23,7 @@ export function openRegistry(path: string): Promise<ImageReader> {
       },
     );
   }
-  return Promise.resolve(new ListingReader(({ untagged }) => images(root, untagged)));
+  return Promise.resolve(new ListingReader(({ untagged }) => images(root, untagged), registryAudit(root)));
 }
 
 async function* images(root: string, untagged: boolean): AsyncGenerator<SourceImage | UnreadableImage> {
