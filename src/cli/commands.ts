@@ -2,8 +2,10 @@ import yargs from 'yargs';
 import { FORMATS } from '../formats/table.js';
 import { asImgconvError } from '../model/errors.js';
 import { errorText, EXIT } from './exit.js';
-import { conversionOptions, type ConversionArguments } from './options.js';
+import type { GarbageArguments } from './gc.js';
+import { conversionOptions, REPEATABLE, type ConversionArguments } from './options.js';
 import { expectKnownWords, expectSaidOnce, GLOBAL_OPTIONS, usageError, type Words } from './usage.js';
+import type { VerifyArguments } from './verify.js';
 
 interface Command extends Words {
   readonly describe: string;
@@ -93,6 +95,37 @@ const COMMANDS: readonly Command[] = [
       const { imagesCommand } = await import('./images.js');
       const { PATH, ...how } = argv as { PATH: string[]; why?: boolean; json?: boolean; debug?: boolean };
       return imagesCommand(PATH.map(dashed), how);
+    },
+  },
+  {
+    name: 'verify',
+    operands: '<SRC>',
+    describe: 'check all that a place holds, and mend what can be mended',
+    options: {
+      deep: { type: 'boolean', describe: 'also unpack layers, and hold them against configs' },
+      repair: { ...REPEATABLE, describe: 'fetch what is missing or damaged from this place' },
+      jobs: { type: 'string', alias: 'j', describe: "threads (default: the machine's cores)" },
+      json: { type: 'boolean', describe: 'a machine-readable report on stdout' },
+    },
+    run: async (argv) => {
+      const { verifyCommand } = await import('./verify.js');
+      const args = argv as VerifyArguments;
+      return verifyCommand({ ...args, SRC: dashed(args.SRC) });
+    },
+  },
+  {
+    name: 'gc',
+    operands: '<STORE>',
+    describe: 'delete what no image needs, in reg: and oci:',
+    options: {
+      'older-than': { type: 'string', describe: 'leave alone what changed since (default: 24h)' },
+      untagged: { type: 'boolean', describe: 'also manifests that no tag reaches' },
+      'dry-run': { type: 'boolean', describe: 'say what would be deleted' },
+      json: { type: 'boolean', describe: 'a machine-readable report on stdout' },
+    },
+    run: async (argv) => {
+      const { gcCommand } = await import('./gc.js');
+      return gcCommand(argv as GarbageArguments);
     },
   },
 ];

@@ -37,7 +37,6 @@ const HINTS: Record<ErrorCode, string> = {
   MANIFEST_INVALID: 'the source is damaged, or whoever made it broke the specification: fetch it again',
   DOCUMENT_INVALID: 'mend the file where it is said above; the others were read',
   ARCHIVE_INVALID: 'the archive is damaged, or no archive of images: fetch it again',
-  DOCUMENT_INVALID: 'mend the file at the place that is named, or leave it out',
   PLATFORM_MISSING: 'imgconv ls shows which platforms there are',
   SOURCE_CHANGED: 'wait until nothing writes to the source, then run this again',
   NO_SPACE: 'nothing is half done: free some space and run this again',

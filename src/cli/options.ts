@@ -30,7 +30,7 @@ export interface ConversionArguments {
 }
 
 /** `array` with `nargs` would take a lone `-` for another option. */
-const REPEATABLE = {
+export const REPEATABLE = {
   type: 'string',
   requiresArg: true,
   coerce: (value: string | string[] | undefined) => (value === undefined ? undefined : [value].flat()),

@@ -10,6 +10,8 @@ import type { ImgconvError } from '../model/errors.js';
 import type { ManifestNode } from '../model/manifest.js';
 import type { Platform } from '../model/platform.js';
 import type { Reference } from '../model/reference.js';
+import type { Audit } from './audit.js';
+import type { Heap } from './heap.js';
 
 /** A place's shape. What tells formats apart stands here and in their folders; all else is written once, over these. */
 export interface Format {
@@ -24,6 +26,8 @@ export interface Format {
   recognises(path: string): boolean;
   open(path: string, context: ReadContext): Promise<ImageReader>;
   create(path: string, context: WriteContext): Promise<ImageWriter>;
+  /** How garbage is collected; undefined where no blob is shared by images, or none can be deleted. */
+  readonly heap: ((path: string) => Heap) | undefined;
   readonly traits: Traits;
 }
 
@@ -108,6 +112,7 @@ export interface ImageReader {
    * To be called when all images have been listed, with those that have no tag.
    */
   attached(image: SourceImage, digests: ReadonlySet<Digest>): Promise<readonly SourceImage[]>;
+  readonly audit: Audit;
   close(): Promise<void>;
 }
 

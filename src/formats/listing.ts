@@ -4,6 +4,7 @@ import type { Digest } from '../model/digest.js';
 import { MAX_MANIFEST } from '../model/json.js';
 import { parseManifest } from '../model/manifest.js';
 import { splitReference } from '../model/reference.js';
+import type { Audit } from './audit.js';
 import type { ImageReader, ListOptions, SourceImage, UnreadableImage } from './format.js';
 
 /**
@@ -11,12 +12,14 @@ import type { ImageReader, ListOptions, SourceImage, UnreadableImage } from './f
  * among revisions without a tag.
  */
 export class ListingReader implements ImageReader {
+  readonly audit: Audit;
   readonly #list: (options: ListOptions) => AsyncIterable<SourceImage | UnreadableImage>;
   readonly #byRepository = new Map<string, SourceImage[]>();
   readonly #bySubject = new Map<string, Promise<ReadonlyMap<Digest, readonly SourceImage[]>>>();
 
-  constructor(list: (options: ListOptions) => AsyncIterable<SourceImage | UnreadableImage>) {
+  constructor(list: (options: ListOptions) => AsyncIterable<SourceImage | UnreadableImage>, audit: Audit) {
     this.#list = list;
+    this.audit = audit;
   }
 
   async *images(options: ListOptions): AsyncGenerator<SourceImage | UnreadableImage> {

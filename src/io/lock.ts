@@ -35,6 +35,34 @@ export async function withLock<T>(path: string, work: () => Promise<T>): Promise
   }
 }
 
+/** How long a run waits for garbage to be collected; that deletes files and reads the links of a store. */
+const GATE_PATIENCE_MS = 15 * 60_000;
+
+/**
+ * False when nobody holds the lock. Else steps back by `withdraw` and waits until it is free, then true: somebody may
+ * have taken it again.
+ * @throws ImgconvError IO when it is held for a quarter of an hour
+ */
+export async function released(path: string, withdraw: () => void, signal?: AbortSignal): Promise<boolean> {
+  if (!isHeld(path)) return false;
+  withdraw();
+  const since = Date.now();
+  while (isHeld(path)) {
+    if (Date.now() - since > GATE_PATIENCE_MS) {
+      throw new ImgconvError('IO', `${path}: garbage is being collected here, and does not come to an end`, {
+        hint: 'if no imgconv is at work there, delete the file',
+      });
+    }
+    await sleep(5 + Math.random() * 20, undefined, { signal });
+  }
+  return true;
+}
+
+function isHeld(path: string): boolean {
+  const owner = read(path);
+  return owner !== undefined && !isDeadOwner(owner, path);
+}
+
 /** A link is made whole or not at all, with the owner's name already in it. */
 function take(own: string, path: string): boolean {
   try {

@@ -10,10 +10,21 @@ import {
 } from 'node:fs';
 import { dirname, join, relative, sep } from 'node:path';
 import { isErrno } from '../model/errors.js';
+import { released } from './lock.js';
 import { isDeadOwner, ownerName } from './owner.js';
 
 /** Names that begin so are imgconv's own unfinished work; readers pass over them. */
 export const STAGING_PREFIX = '.imgconv-';
+/** In the staging folder of a run that counts on what the place holds. */
+const CLAIM = 'claim';
+/** Locks that lie beside staging folders, and the names that wait for them (io/lock.ts). */
+const LOCK = /^(?:lock|gc)(?:-|$)/;
+
+/** The lock that garbage collection of a place holds while it deletes. */
+export function gatePath(root: string): string {
+  return join(root, `${STAGING_PREFIX}gc`);
+}
+
 /**
  * A folder for unfinished work in the file system of its destination. What a killed process left is cleared by the
  * next one that opens the same root; what it had moved aside is put back.
@@ -38,12 +49,41 @@ export class Staging {
 
   /** A new name in the folder, which exists from now on; what dead processes left in the root does not. */
   path(): string {
-    if (!this.#made) {
-      this.sweep();
-      mkdirSync(this.folder, { recursive: true });
-      this.#made = true;
-    }
+    this.#make();
     return join(this.folder, String(this.#count++));
+  }
+
+  #make(): void {
+    if (this.#made) return;
+    this.sweep();
+    mkdirSync(this.folder, { recursive: true });
+    this.#made = true;
+  }
+
+  /**
+   * To be called before this run takes anything for present: from then on, until it is disposed of, no garbage is
+   * collected in the root, so that what it found there stays. Waits while garbage is collected. The claim is laid
+   * first and the gate looked at then, and `claimsOn` the other way round, so that one of the two sees the other.
+   * @throws ImgconvError IO when the gate stays closed
+   */
+  async claim(signal?: AbortSignal): Promise<void> {
+    try {
+      this.#make();
+      const mark = join(this.folder, CLAIM);
+      do writeFileSync(mark, '');
+      while (
+        await released(
+          gatePath(this.#root),
+          () => {
+            rmSync(mark, { force: true });
+          },
+          signal,
+        )
+      );
+    } catch (error) {
+      // Who cannot write here can only find that all is there already, and relies on nothing.
+      if (!isErrno(error, 'EROFS', 'EACCES', 'EPERM')) throw error;
+    }
   }
 
   /** Moves what is at `path` aside, so that a new one can take its place; a record lets the next run put it back. */
@@ -59,13 +99,7 @@ export class Staging {
 }
 
 function clearDead(root: string): void {
-  if (!existsSync(root)) return;
-  for (const name of readdirSync(root)) {
-    if (!name.startsWith(STAGING_PREFIX)) continue;
-    const path = join(root, name);
-    // A lock's own name says nothing of its owner (io/lock.ts takes over a dead one's); what waited for it does.
-    const owner = name.slice(STAGING_PREFIX.length).replace(/^lock-/, '');
-    if (owner === 'lock' || !isDeadOwner(owner, path)) continue;
+  for (const path of deadWork(root)) {
     try {
       if (lstatSync(path).isDirectory()) remove(root, path);
       else rmSync(path, { force: true });
@@ -74,6 +108,32 @@ function clearDead(root: string): void {
       if (!isErrno(error, 'ENOENT', 'EACCES', 'EPERM')) throw error;
     }
   }
+}
+
+/** Names of this program's own in a root, and whose they are; a lock's own name says nothing of its owner. */
+function ownWork(root: string): { path: string; owner: string }[] {
+  if (!existsSync(root)) return [];
+  return readdirSync(root)
+    .filter((name) => name.startsWith(STAGING_PREFIX))
+    .map((name) => ({
+      path: join(root, name),
+      owner: name.slice(STAGING_PREFIX.length).replace(LOCK, ''),
+    }))
+    .filter(({ owner }) => owner !== '');
+}
+
+/** What dead processes left in a root. */
+export function deadWork(root: string): string[] {
+  return ownWork(root)
+    .filter(({ path, owner }) => isDeadOwner(owner, path))
+    .map(({ path }) => path);
+}
+
+/** Staging folders of live processes that count on what the root holds. */
+export function claimsOn(root: string): string[] {
+  return ownWork(root)
+    .filter(({ path, owner }) => existsSync(join(path, CLAIM)) && !isDeadOwner(owner, path))
+    .map(({ path }) => path);
 }
 
 function remove(root: string, folder: string): void {

@@ -41,8 +41,12 @@ export class TarDecoder {
   #pending: 'pax' | 'global' | 'path' | 'link' | undefined;
   #extra: { path?: string; linkpath?: string; size?: number } = {};
 
-  constructor(where: string) {
+  readonly #sparse: boolean;
+
+  /** `sparse`: entries with holes may be there, for who does not read their content. */
+  constructor(where: string, { sparse = false } = {}) {
     this.#where = where;
+    this.#sparse = sparse;
   }
 
   /** `position` is that of the block in the archive, for messages and `TarEntry.offset`. */
@@ -107,7 +111,8 @@ export class TarDecoder {
           throw this.#invalid(`a PAX size is ${JSON.stringify(value.slice(0, 40))}`);
         this.#extra.size = Number(value);
       }
-      if (key.startsWith('GNU.sparse.')) throw this.#invalid('sparse entries are not supported');
+      if (key.startsWith('GNU.sparse.') && !this.#sparse)
+        throw this.#invalid('sparse entries are not supported');
       at = end;
     }
   }

@@ -104,7 +104,7 @@ export class Transaction {
 }
 
 /** `sync -f` is syncfs(2) of coreutils 8.24 and later; Node has no call for it. False where it cannot be run. */
-function syncFileSystem(path: string): Promise<boolean> {
+export function syncFileSystem(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const child = spawn('sync', ['-f', path], { stdio: 'ignore' });
     child.on('error', () => {

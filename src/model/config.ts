@@ -9,12 +9,15 @@ export interface ImageConfig {
   readonly platform: Platform | undefined;
   /** Digests of the uncompressed layers, lowest first. */
   readonly diffIds: readonly Digest[];
+  /** How many steps of its history made a layer; undefined without a history, which is optional. */
+  readonly layerSteps: number | undefined;
 }
 
 const configSchema = z.object({
   os: optional(z.string()),
   architecture: optional(z.string()),
   variant: optional(z.string()),
+  history: optional(z.array(z.object({ empty_layer: optional(z.boolean()) }))).catch(undefined),
   rootfs: z.object({
     type: optional(z.literal('layers', { error: 'only rootfs of type "layers" is known' })),
     diff_ids: optional(z.array(digestSchema)),
@@ -32,9 +35,14 @@ export function tryConfig(bytes: Uint8Array): ImageConfig | undefined {
 
 /** @throws ImgconvError MANIFEST_INVALID when the config is not an object with a rootfs, as `docker load` asks for. */
 export function parseConfig(bytes: Uint8Array, where: string): ImageConfig {
-  const { os, architecture, variant, rootfs } = parseWith(configSchema, parseJson(bytes, where), where);
+  const { os, architecture, variant, history, rootfs } = parseWith(
+    configSchema,
+    parseJson(bytes, where),
+    where,
+  );
   return {
     platform: os && architecture ? { os, architecture, variant: variant || undefined } : undefined,
     diffIds: rootfs.diff_ids ?? [],
+    layerSteps: history?.length ? history.filter((step) => step.empty_layer !== true).length : undefined,
   };
 }

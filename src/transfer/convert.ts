@@ -219,6 +219,7 @@ class Conversion {
     writer: ImageWriter,
     forms: ReadonlyMap<Digest, VerifiedBlob>,
   ): Promise<void> {
+    if (jobs.length > 0 && this.#to.path !== STDOUT) await writer.staging.claim(this.#options.signal);
     const roots = jobs.map(({ closure }) => closure.root);
     const there = await knownForms(this.#to, roots, this.#compression, this.#pool);
     const recompressor = new Recompressor(

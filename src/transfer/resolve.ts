@@ -2,7 +2,7 @@ import type { SourceImage } from '../formats/format.js';
 import { expectDigest } from '../io/hash.js';
 import { digestOf } from '../io/hash.js';
 import type { Pool } from '../io/pool.js';
-import { headOf, localOf, type Bytes } from '../io/region.js';
+import { headOf, localOf, type Bytes, type LocalBytes } from '../io/region.js';
 import { VerifiedBlob } from '../io/verified-blob.js';
 import { tryConfig } from '../model/config.js';
 import type { Descriptor } from '../model/descriptor.js';
@@ -24,8 +24,14 @@ const MAX_NESTING = 8;
 /** All manifests of one image together: they are held in memory. */
 const MAX_TREE = 64 * 1024 * 1024;
 
-/** Reads an image's manifests, each proved against its digest; members that the source lacks are `absent`. */
-export async function readTree(source: SourceImage): Promise<ManifestNode> {
+/**
+ * Reads an image's manifests, each proved against its digest; members that the source lacks are `absent`. So are
+ * members that cannot be read when `onDamage` is there to hear of them.
+ */
+export async function readTree(
+  source: SourceImage,
+  onDamage?: (member: Descriptor, error: unknown) => void,
+): Promise<ManifestNode> {
   let total = 0;
   const known = new Map<Digest, ManifestNode | undefined>();
   const read = async (
@@ -35,36 +41,66 @@ export async function readTree(source: SourceImage): Promise<ManifestNode> {
   ): Promise<ManifestNode | undefined> => {
     const at = await source.locate(from ?? { digest }, 'manifest');
     if (at === undefined) return undefined;
-    const where = `${at.path}${at.kind === 'file' && !at.whole ? ` (${digest})` : ''}`;
-    if (at.size > MAX_MANIFEST || (total += at.size) > MAX_TREE || depth > MAX_NESTING) {
-      throw new ImgconvError(
-        'MANIFEST_INVALID',
-        `${where}: manifests of this size or nested this deep are not read`,
-      );
-    }
-    const bytes = headOf(await localOf(at), at.size);
-    const payload = manifestPayload(bytes, where);
-    expectDigest(
-      { digest, size: from?.size ?? payload.length },
-      { digest: digestOf(payload, algorithmOf(digest)), size: payload.length },
-      where,
-    );
-    const manifest = parseManifest(bytes, where, from?.mediaType);
-    const descriptor: Descriptor = from ?? { mediaType: manifest.mediaType, digest, size: payload.length };
+    if (at.size > MAX_MANIFEST || (total += at.size) > MAX_TREE || depth > MAX_NESTING)
+      throw notRead(at.path);
+    const { bytes, manifest, descriptor } = readManifest(await localOf(at), digest, from, at.path);
     const children: ManifestNode[] = [];
     const absent: Descriptor[] = [];
     for (const member of manifest.kind === 'index' ? manifest.manifests : []) {
-      if (!known.has(member.digest)) known.set(member.digest, await read(member.digest, member, depth + 1));
+      if (!known.has(member.digest)) known.set(member.digest, await readMember(member, depth + 1));
       const child = known.get(member.digest);
       if (child === undefined) absent.push(member);
       else children.push({ ...child, descriptor: member });
     }
     return { descriptor, bytes, manifest, children, absent };
   };
+  const readMember = async (member: Descriptor, depth: number) => {
+    try {
+      return await read(member.digest, member, depth);
+    } catch (error) {
+      if (onDamage === undefined) throw error;
+      onDamage(member, error);
+      return undefined;
+    }
+  };
   const root = await read(source.digest, undefined, 0);
   if (root === undefined)
     throw new ImgconvError('BLOB_MISSING', `${source.where}: its manifest ${source.digest} is not there`);
   return root;
+}
+
+/**
+ * One manifest, proved against its digest and, where a descriptor led to it, against that.
+ * @throws ImgconvError DIGEST_MISMATCH, MANIFEST_INVALID, FORMAT_UNSUPPORTED
+ */
+export function readManifest(
+  at: LocalBytes,
+  digest: Digest,
+  from?: Descriptor,
+  path = at.path,
+): Pick<ManifestNode, 'bytes' | 'manifest' | 'descriptor'> {
+  const where = `${path}${at.kind === 'file' && !at.whole ? ` (${digest})` : ''}`;
+  if (at.size > MAX_MANIFEST) throw notRead(where);
+  const bytes = headOf(at, at.size);
+  const payload = manifestPayload(bytes, where);
+  expectDigest(
+    { digest, size: from?.size ?? payload.length },
+    { digest: digestOf(payload, algorithmOf(digest)), size: payload.length },
+    where,
+  );
+  const manifest = parseManifest(bytes, where, from?.mediaType);
+  return {
+    bytes,
+    manifest,
+    descriptor: from ?? { mediaType: manifest.mediaType, digest, size: payload.length },
+  };
+}
+
+function notRead(where: string): ImgconvError {
+  return new ImgconvError(
+    'MANIFEST_INVALID',
+    `${where}: manifests of this size or nested this deep are not read`,
+  );
 }
 
 /** An image whose whole closure was found; every blob is still to be proved as it is read. */
@@ -139,7 +175,7 @@ function memory({ descriptor, bytes }: ManifestNode): Bytes {
 }
 
 /** Configs and layers of one manifest; schema 1 knows no sizes. */
-function blobsOf({
+export function blobsOf({
   manifest,
 }: ManifestNode): { descriptor: Omit<Descriptor, 'size'> & { size?: number }; what: string }[] {
   if (manifest.kind === 'image') {

@@ -10,6 +10,7 @@ export const dir: Format = {
   recognises: recognisesDir,
   open: openDir,
   create: createDir,
+  heap: undefined,
   traits: {
     dropsHost: true,
     takesPort: true,

@@ -10,6 +10,7 @@ import { manifestPayload, parseManifest } from '../../model/manifest.js';
 import { splitReference } from '../../model/reference.js';
 import type { ImageReader, Signature, SourceImage, UnreadableImage } from '../format.js';
 import { ListingReader } from '../listing.js';
+import { dirAudit } from './audit.js';
 import { blobPath, checkVersion, MANIFEST, memberPath, signaturePath, VERSION } from './paths.js';
 
 /** A repository path has 255 characters at most, so half as many components. */
@@ -54,7 +55,7 @@ export function openDir(tree: string): Promise<ImageReader> {
       }
     }
   }
-  return Promise.resolve(new ListingReader(images));
+  return Promise.resolve(new ListingReader(images, dirAudit(tree)));
 }
 
 /** The folder's own name, when it is one that a tree would give it. */

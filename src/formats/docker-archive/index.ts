@@ -10,6 +10,7 @@ export const dockerArchive: Format = {
   recognises: recognisesArchive,
   open: openArchive,
   create: (path, context) => Promise.resolve(new LayoutTarWriter(path, context, true)),
+  heap: undefined,
   traits: {
     dropsHost: false,
     takesPort: true,

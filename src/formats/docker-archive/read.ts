@@ -28,6 +28,7 @@ import type { ImageReader, ReadContext, SourceImage, UnreadableImage } from '../
 import { layoutImage, layoutImages, readDocument, readLayout, readLayoutManifest } from '../layout.js';
 import { MANIFEST, REPOSITORIES } from '../layout-tar.js';
 import { ListingReader } from '../listing.js';
+import { engineArchiveAudit } from './audit.js';
 import { readLegacy } from './legacy.js';
 import { hexInName } from './paths.js';
 
@@ -68,7 +69,7 @@ export async function openArchive(file: string, { pool, spool }: ReadContext): P
   const index = await openTar(file, spool);
   if (index.has(MANIFEST)) {
     const archive = new Archive(index, pool);
-    return new ListingReader(() => archive.images());
+    return new ListingReader(() => archive.images(), engineArchiveAudit(index, archive.named));
   }
   if (index.has(INDEX_FILE)) {
     const entries = readLayout(index);
@@ -76,9 +77,10 @@ export async function openArchive(file: string, { pool, spool }: ReadContext): P
       await Promise.resolve();
       yield* layoutImages(index, entries, ownNameOf(basename(file)), true);
     }
-    return new ListingReader(images);
+    return new ListingReader(images, engineArchiveAudit(index, []));
   }
-  if (index.has(REPOSITORIES)) return new ListingReader(() => legacyImages(index, pool));
+  if (index.has(REPOSITORIES))
+    return new ListingReader(() => legacyImages(index, pool), engineArchiveAudit(index, undefined));
   throw index.absent(`neither ${MANIFEST} nor ${INDEX_FILE} in it: no image archive`);
 }
 
@@ -95,6 +97,11 @@ class Archive {
     const manifest = readDocument(index, MANIFEST, MAX_CONFIG) ?? new Uint8Array();
     this.#entries = parseWith(entriesSchema, parseJson(manifest, where), where);
     this.#layout = index.has(INDEX_FILE) ? readLayout(index) : [];
+  }
+
+  /** Members that manifest.json names. */
+  get named(): string[] {
+    return this.#entries.flatMap(({ Config, Layers }) => [Config, ...(Layers ?? [])]);
   }
 
   async *images(): AsyncGenerator<SourceImage | UnreadableImage> {

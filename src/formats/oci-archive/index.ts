@@ -2,6 +2,7 @@ import { statSync } from 'node:fs';
 import { basename } from 'node:path';
 import { indexFile, openTar, packingOf } from '../../io/tar-index.js';
 import { INDEX_FILE, ownNameOf } from '../../model/oci-layout.js';
+import { archiveAudit } from '../archive-audit.js';
 import type { Format } from '../format.js';
 import { layoutImages, readLayout } from '../layout.js';
 import { LayoutTarWriter } from '../layout-tar.js';
@@ -29,9 +30,13 @@ export const ociArchive: Format = {
       await Promise.resolve();
       yield* layoutImages(files, entries, ownNameOf(basename(path)), false);
     }
-    return new ListingReader(images);
+    return new ListingReader(
+      images,
+      archiveAudit(files, () => undefined),
+    );
   },
   create: (path, context) => Promise.resolve(new LayoutTarWriter(path, context, false)),
+  heap: undefined,
   traits: {
     dropsHost: false,
     takesPort: true,

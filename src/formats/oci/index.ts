@@ -1,4 +1,5 @@
 import type { Format } from '../format.js';
+import { layoutHeap } from './heap.js';
 import { recognisesLayout } from './paths.js';
 import { openLayout } from './read.js';
 import { createLayout } from './write.js';
@@ -11,6 +12,7 @@ export const oci: Format = {
   recognises: recognisesLayout,
   open: openLayout,
   create: createLayout,
+  heap: layoutHeap,
   traits: {
     dropsHost: false,
     takesPort: true,

@@ -26,6 +26,10 @@ export function blobPath(layout: string, digest: Digest): string {
   return join(layout, blobName(digest));
 }
 
+export function blobsPath(layout: string): string {
+  return join(layout, 'blobs');
+}
+
 export function lockPath(layout: string): string {
   return join(layout, '.imgconv-lock');
 }

@@ -2,6 +2,7 @@ import { basename, resolve } from 'node:path';
 import type { ImageReader } from '../format.js';
 import { layoutImages, readLayout } from '../layout.js';
 import { ListingReader } from '../listing.js';
+import { layoutAudit } from './audit.js';
 import { filesOf } from './paths.js';
 
 export function openLayout(path: string): Promise<ImageReader> {
@@ -11,5 +12,5 @@ export function openLayout(path: string): Promise<ImageReader> {
     await Promise.resolve();
     yield* layoutImages(files, entries, basename(resolve(path)), false);
   }
-  return Promise.resolve(new ListingReader(images));
+  return Promise.resolve(new ListingReader(images, layoutAudit(path)));
 }

@@ -1,4 +1,5 @@
 import type { Format } from '../format.js';
+import { registryHeap } from './heap.js';
 import { openRegistry, recognisesRegistry } from './read.js';
 import { createRegistry } from './write.js';
 
@@ -10,6 +11,7 @@ export const registry: Format = {
   recognises: recognisesRegistry,
   open: openRegistry,
   create: createRegistry,
+  heap: registryHeap,
   traits: {
     dropsHost: true,
     takesPort: false,

@@ -36,7 +36,7 @@ function byDigest(folder: string, digest: Digest): string {
 
 export function blobPath(root: string, digest: Digest): string {
   const hex = hexOf(digest);
-  return join(root, 'blobs', algorithmOf(digest), hex.slice(0, 2), hex, 'data');
+  return join(blobsPath(root), algorithmOf(digest), hex.slice(0, 2), hex, 'data');
 }
 
 export function repositoriesPath(root: string): string {
@@ -55,16 +55,32 @@ export function revisionsPath(root: string, repository: string): string {
   return join(manifestsPath(root, repository), 'revisions');
 }
 
+export function layersPath(root: string, repository: string): string {
+  return join(repositoriesPath(root), repository, '_layers');
+}
+
 export function layerLink(root: string, repository: string, digest: Digest): string {
-  return join(byDigest(join(repositoriesPath(root), repository, '_layers'), digest), 'link');
+  return join(byDigest(layersPath(root, repository), digest), 'link');
+}
+
+export function uploadsPath(root: string, repository: string): string {
+  return join(repositoriesPath(root), repository, '_uploads');
+}
+
+export function blobsPath(root: string): string {
+  return join(root, 'blobs');
 }
 
 export function revisionLink(root: string, repository: string, digest: Digest): string {
   return join(byDigest(revisionsPath(root, repository), digest), 'link');
 }
 
+export function tagIndexPath(root: string, repository: string, tag: string): string {
+  return join(tagsPath(root, repository), tag, 'index');
+}
+
 export function tagIndexLink(root: string, repository: string, tag: string, digest: Digest): string {
-  return join(byDigest(join(tagsPath(root, repository), tag, 'index'), digest), 'link');
+  return join(byDigest(tagIndexPath(root, repository, tag), digest), 'link');
 }
 
 export function tagLink(root: string, repository: string, tag: string): string {

@@ -1,21 +1,13 @@
-import { closeSync, existsSync, readdirSync, readSync, statSync } from 'node:fs';
-import { join } from 'node:path';
-import { openRegular, wholeFile } from '../../io/region.js';
-import { parseDigest, type Digest } from '../../model/digest.js';
-import { asImgconvError, ImgconvError, isErrno } from '../../model/errors.js';
+import { existsSync, statSync } from 'node:fs';
+import { namesIn } from '../../io/folder.js';
+import { wholeFile } from '../../io/region.js';
+import { asImgconvError, ImgconvError } from '../../model/errors.js';
 import { isGlob, repositoryKey } from '../../model/reference.js';
 import type { ImageReader, ListOptions, SourceImage, UnreadableImage } from '../format.js';
 import { ListingReader } from '../listing.js';
-import {
-  blobPath,
-  isRoot,
-  repositoriesPath,
-  revisionLink,
-  revisionsPath,
-  rootOf,
-  tagLink,
-  tagsPath,
-} from './paths.js';
+import { registryAudit } from './audit.js';
+import { blobPath, isRoot, revisionLink, revisionsPath, rootOf, tagLink, tagsPath } from './paths.js';
+import { digestsIn, isAbsent, readLink, repositories } from './walk.js';
 
 export function recognisesRegistry(path: string): boolean {
   return statSync(path).isDirectory() && isRoot(rootOf(path));
@@ -32,41 +24,7 @@ export function openRegistry(path: string): Promise<ImageReader> {
       },
     );
   }
-  return Promise.resolve(new ListingReader((options) => images(root, options)));
-}
-
-function namesIn(folder: string): string[] {
-  try {
-    return readdirSync(folder).sort();
-  } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return [];
-    throw error;
-  }
-}
-
-/** Repositories may be nested in one another: `a` and `a/b`. Names with an underscore first are the registry's own. */
-function* repositories(root: string, below = ''): Generator<string> {
-  for (const entry of readdirSync(join(repositoriesPath(root), below), { withFileTypes: true }).sort(
-    (a, b) => (a.name < b.name ? -1 : 1),
-  )) {
-    if (!entry.isDirectory() || entry.name.startsWith('_')) continue;
-    const repository = below === '' ? entry.name : `${below}/${entry.name}`;
-    if (existsSync(tagsPath(root, repository)) || existsSync(revisionsPath(root, repository)))
-      yield repository;
-    yield* repositories(root, repository);
-  }
-}
-
-const link = Buffer.alloc(256);
-
-/** @throws ImgconvError when the link is missing or holds no digest */
-export function readLink(path: string): Digest {
-  const { fd } = openRegular(path);
-  try {
-    return parseDigest(link.toString('latin1', 0, readSync(fd, link, 0, link.length, 0)).trimEnd(), path);
-  } finally {
-    closeSync(fd);
-  }
+  return Promise.resolve(new ListingReader((options) => images(root, options), registryAudit(root)));
 }
 
 /** A name without a glob can only mean an image of its own repository; stores leave hosts out. */
@@ -94,14 +52,9 @@ async function* images(
 }
 
 function* revisions(root: string, repository: string): Generator<SourceImage | UnreadableImage> {
-  const folder = revisionsPath(root, repository);
-  for (const algorithm of namesIn(folder)) {
-    for (const hex of namesIn(join(folder, algorithm))) {
-      const where = join(folder, algorithm, hex);
-      const digest = parseDigest(`${algorithm}:${hex}`, where);
-      const image = imageAt(root, repository, `@${digest}`, revisionLink(root, repository, digest));
-      if (image !== undefined) yield { ...image, untagged: true };
-    }
+  for (const digest of digestsIn(revisionsPath(root, repository))) {
+    const image = imageAt(root, repository, `@${digest}`, revisionLink(root, repository, digest));
+    if (image !== undefined) yield { ...image, untagged: true };
   }
 }
 
@@ -130,7 +83,7 @@ function imageAt(
       warnings: [],
     };
   } catch (error) {
-    if (isErrno(error instanceof ImgconvError ? error.cause : error, 'ENOENT')) return undefined;
+    if (isAbsent(error)) return undefined;
     return { name, where: path, error: asImgconvError(error, path) };
   }
 }

@@ -1,0 +1,59 @@
+import { findPlace } from '../formats/table.js';
+import { ImgconvError } from '../model/errors.js';
+import { collectGarbage, type GarbageReport } from '../transfer/gc.js';
+import type { Count } from '../transfer/report.js';
+import { sizeText } from './size.js';
+
+export interface GarbageArguments {
+  readonly STORE: string;
+  readonly olderThan?: string;
+  readonly untagged?: boolean;
+  readonly dryRun?: boolean;
+  readonly json?: boolean;
+}
+
+const UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
+
+/** `90m`, `24h`, `7d`; `0` is no time at all. In milliseconds. @throws ImgconvError USAGE */
+export function parseDuration(option: string, text: string): number {
+  const [, number = '', unit = ''] = /^([0-9]{1,6})([smhd])$/.exec(text === '0' ? '0s' : text) ?? [];
+  const seconds = UNITS[unit];
+  if (seconds !== undefined) return Number(number) * seconds * 1000;
+  throw new ImgconvError('USAGE', `--${option} ${text}: not a time such as 90m, 24h or 7d`);
+}
+
+export async function gcCommand(args: GarbageArguments): Promise<number> {
+  const report = await collectGarbage(findPlace(args.STORE), {
+    olderThan: args.olderThan === undefined ? undefined : parseDuration('older-than', args.olderThan),
+    untagged: args.untagged,
+    dryRun: args.dryRun,
+  });
+  process.stdout.write(args.json === true ? `${JSON.stringify(report, null, 2)}\n` : garbageText(report));
+  return 0;
+}
+
+function garbageText(report: GarbageReport): string {
+  const counted = (count: number, one: string, many = `${one}s`) =>
+    count === 0 ? [] : [`${count} ${count === 1 ? one : many}`];
+  const sized = ({ blobs, bytes }: Count, one: string) =>
+    counted(blobs, one).map((text) => `${text} (${sizeText(bytes)})`);
+  const parts = [
+    ...sized(report.blobs, 'blob'),
+    ...counted(report.revisions, 'revision'),
+    ...counted(report.layerLinks, 'layer link'),
+    ...counted(report.tagIndexLinks, 'entry of a tag', 'entries of tags'),
+    ...sized(report.uploads, 'abandoned upload'),
+    ...counted(report.unfinished, 'unfinished work of a dead imgconv', 'unfinished works of dead imgconv'),
+  ];
+  const notes = [
+    ...sized(report.linkedElsewhere, 'blob').map(
+      (text) => `${text} of these have other names on the disk: deleting them frees nothing`,
+    ),
+    ...sized(report.young, 'blob').map((text) => `${text} that nothing names changed lately, and stay`),
+  ];
+  const done = report.deleted ? 'deleted' : 'would delete';
+  const freed = `${sizeText(report.bytesFreed)} ${report.deleted ? 'freed' : 'would be freed; nothing was deleted'}`;
+  return [`${done}: ${parts.join(', ') || 'nothing'}`, ...notes.map((note) => `  note: ${note}`), freed]
+    .map((line) => `${line}\n`)
+    .join('');
+}

@@ -1,0 +1,88 @@
+import { findPlace } from '../formats/table.js';
+import { verify, type VerifyReport } from '../transfer/verify.js';
+import type { Finding } from '../transfer/findings.js';
+import { printable } from './exit.js';
+import { parseCount } from './options.js';
+import { sizeText } from './size.js';
+
+export interface VerifyArguments {
+  readonly SRC: string;
+  readonly deep?: boolean;
+  readonly repair?: string[];
+  readonly json?: boolean;
+  readonly jobs?: string;
+}
+
+/** So many images are named with a finding; `--json` names all. */
+const NAMED = 5;
+
+/** 0 when every image is whole, else 1. */
+export async function verifyCommand(args: VerifyArguments): Promise<number> {
+  const interrupt = new AbortController();
+  const stop = () => {
+    interrupt.abort();
+    process.stdin.destroy(); // It may be what is waited for.
+  };
+  process.once('SIGINT', stop).once('SIGTERM', stop);
+  try {
+    const report = await verify(findPlace(args.SRC), {
+      deep: args.deep,
+      repair: args.repair?.map(findPlace),
+      jobs: parseCount('jobs', args.jobs, 256),
+      signal: interrupt.signal,
+    });
+    process.stdout.write(
+      args.json === true ? `${JSON.stringify(reportJson(report), null, 2)}\n` : reportText(report),
+    );
+    return report.findings.some(({ severity }) => severity === 'broken') ? 1 : 0;
+  } finally {
+    process.off('SIGINT', stop).off('SIGTERM', stop);
+  }
+}
+
+function findingText({ severity, where, what, bytes, images }: Finding): string {
+  const size = bytes === undefined ? '' : ` (${sizeText(bytes)})`;
+  const more = images.length > NAMED ? ` and ${images.length - NAMED} more` : '';
+  const named = images.slice(0, NAMED).map(printable).join(', ');
+  const touches = images.length === 0 ? '' : `          in ${named}${more}\n`;
+  return `${severity.padEnd(9)} ${printable(`${where}: ${what}`)}${size}\n${touches}`;
+}
+
+function reportText({ images, brokenImages, blobs, findings, repaired }: VerifyReport): string {
+  const lines = [
+    ...repaired.map(({ path, from, setAside }) => {
+      const source = from === undefined ? '' : ` from ${printable(from)}`;
+      const aside = setAside === undefined ? '' : `          the damaged one is now ${printable(setAside)}\n`;
+      return `repaired  ${printable(path)}${source}\n${aside}`;
+    }),
+    ...findings.map(findingText),
+  ];
+  const count = (severity: Finding['severity']) =>
+    findings.filter((finding) => finding.severity === severity).length;
+  const lost = findings.reduce((sum, { bytes = 0 }) => sum + bytes, 0);
+  const rest = [
+    ...(count('space') > 0 ? [`${count('space')} of lost space (${sizeText(lost)})`] : []),
+    ...(count('cosmetic') > 0 ? [`${count('cosmetic')} cosmetic`] : []),
+  ];
+  return (
+    lines.join('') +
+    `${images} image${images === 1 ? '' : 's'}: ${images - brokenImages} whole, ${brokenImages} broken; ` +
+    `${blobs.blobs} blob${blobs.blobs === 1 ? '' : 's'} read (${sizeText(blobs.bytes)})` +
+    `${rest.length > 0 ? `; findings: ${rest.join(', ')}` : ''}\n`
+  );
+}
+
+function reportJson({ findings, ...report }: VerifyReport): unknown {
+  return {
+    ...report,
+    findings: findings.map(({ severity, kind, where, what, images, bytes, write, fetch }) => ({
+      severity,
+      kind,
+      where,
+      what,
+      images,
+      bytes,
+      repairable: write !== undefined || fetch !== undefined,
+    })),
+  };
+}

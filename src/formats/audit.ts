@@ -1,0 +1,101 @@
+import type { Digest } from '../model/digest.js';
+import type { ManifestNode } from '../model/manifest.js';
+import type { SourceImage } from './format.js';
+import type { StoredBlob } from './heap.js';
+
+/** An image cannot be had as it should be; room is taken up by what nobody needs; neither, but not as it should be. */
+export type Severity = 'broken' | 'space' | 'cosmetic';
+
+export type FaultKind =
+  | 'blob-damaged' // bytes that are not those that their digest or size names
+  | 'blob-missing' // named by a manifest, and not there
+  | 'manifest-damaged'
+  | 'manifest-missing'
+  | 'image-unreadable' // an image or a whole place of which nothing can be told
+  | 'config-mismatch' // a config and a manifest that do not have as many layers, or a layer that is not the config's
+  | 'history-mismatch' // a history that does not tell of as many layers as there are
+  | 'layer-invalid' // a layer that does not unpack to a tar
+  | 'link-missing' // a registry does not serve what its repository has no link to
+  | 'link-wrong' // a link that holds another digest than its path
+  | 'link-dangling' // a link to what is not there and no image needs
+  | 'file-missing'
+  | 'name-invalid' // a name that no client could ask for
+  | 'notice' // what converting would note of the image
+  | 'unreachable' // a blob that no image needs
+  | 'upload' // an unfinished push
+  | 'unfinished' // what an imgconv that died left behind
+  | 'set-aside' // a damaged file that a repair put aside
+  | 'stray'; // a file that is no part of the format
+
+/** A file that is to be as it is said here; `needs` is a file without which it would lead nowhere. */
+export interface SmallFile {
+  readonly path: string;
+  readonly content: string;
+  readonly needs?: string | undefined;
+}
+
+/** A blob that is to be fetched from elsewhere. */
+export interface WantedBlob {
+  readonly path: string;
+  readonly digest: Digest;
+  /** Undefined where nothing says it. */
+  readonly size: number | undefined;
+  readonly as: 'manifest' | 'blob';
+}
+
+export interface Fault {
+  readonly severity: Severity;
+  readonly kind: FaultKind;
+  /** The file, member or link. */
+  readonly where: string;
+  /** What is wrong with it, without `where`. */
+  readonly what: string;
+  /** Names of the images that it touches. */
+  readonly images?: readonly string[];
+  /** That are lost, in bytes. */
+  readonly bytes?: number | undefined;
+  /** How it can be mended; neither when it cannot. */
+  readonly write?: SmallFile | undefined;
+  readonly fetch?: WantedBlob | undefined;
+}
+
+/** What a format alone knows of its soundness: everything that is no manifest, config or layer of an image. */
+export interface Audit {
+  /** How bad a name is that breaks the grammar of references: some places can be asked in other ways. */
+  readonly badName: Severity;
+  /** Undefined where no single file can be mended. */
+  readonly mending: Mending | undefined;
+  /** Of an image whose manifests could be read; those that are missing or damaged are not in the tree. */
+  ofImage(image: SourceImage, root: ManifestNode): Iterable<Fault>;
+  /** Of the place, when all images have been looked at. */
+  ofPlace(): Iterable<Fault>;
+  /** The common store of blobs, to find those that no image needs. */
+  blobs(): Iterable<StoredBlob>;
+}
+
+export interface Mending {
+  /** Where writers have their staging folders. */
+  readonly root: string;
+  /** Where a blob of this image is to lie. */
+  placeOf(image: Pick<SourceImage, 'where' | 'digest'>, digest: Digest, as: WantedBlob['as']): string;
+}
+
+/** The folder in a place where repairs put damaged files. */
+export const SET_ASIDE = '.damaged';
+
+/** For places that hold nothing but what their images name. */
+export const NOTHING_OF_ITS_OWN: Audit = {
+  badName: 'cosmetic',
+  mending: undefined,
+  ofImage: () => [],
+  ofPlace: () => [],
+  blobs: () => [],
+};
+
+export function stray(where: string): Fault {
+  return { severity: 'cosmetic', kind: 'stray', where, what: 'no part of the format' };
+}
+
+export function unreachable(where: string, bytes: number): Fault {
+  return { severity: 'space', kind: 'unreachable', where, what: 'no image needs it', bytes };
+}

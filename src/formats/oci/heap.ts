@@ -1,0 +1,81 @@
+import { readFileSync, unlinkSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
+import * as z from 'zod';
+import { namesIn } from '../../io/folder.js';
+import { withLock } from '../../io/lock.js';
+import { wholeFile } from '../../io/region.js';
+import { Staging } from '../../io/staging.js';
+import { Transaction } from '../../io/transaction.js';
+import { isDigest } from '../../model/digest.js';
+import { parseJson, parseWith } from '../../model/json.js';
+import { splitReference } from '../../model/reference.js';
+import { layoutName } from '../../model/oci-layout.js';
+import { storedFile, type Heap, type Link, type Repository, type StoredBlob } from '../heap.js';
+import { readLayout } from '../layout.js';
+import { blobPath, blobsPath, filesOf, indexFile, lockPath } from './paths.js';
+
+/** All entries of index.json are one repository: what has no tag there is a revision. */
+export function layoutHeap(layout: string): Heap {
+  return {
+    root: layout,
+    *repositories() {
+      yield entriesOf(layout);
+    },
+    locate: (digest) => wholeFile(blobPath(layout, digest)),
+    blobs: () => storedBlobs(layout),
+    uploads: () => [],
+    unlink: (_, links) => dropEntries(layout, links),
+    deleteBlob: ({ path }) => {
+      unlinkSync(path);
+    },
+  };
+}
+
+function entriesOf(layout: string): Repository {
+  const path = indexFile(layout);
+  const changed = storedFile(path)?.changed ?? 0;
+  const entries = readLayout(filesOf(layout)).map(({ digest, annotations }) => ({
+    digest,
+    tag: splitReference(layoutName({ annotations }, basename(resolve(layout))) ?? '').tag,
+  }));
+  return {
+    name: '',
+    *tags() {
+      for (const { tag, digest } of entries) if (tag !== undefined) yield { tag, digest, path };
+    },
+    *links() {
+      for (const { tag, digest } of entries)
+        if (tag === undefined) yield { kind: 'revision', digest, path, changed };
+    },
+  };
+}
+
+export function* storedBlobs(layout: string): Generator<StoredBlob> {
+  for (const algorithm of namesIn(blobsPath(layout))) {
+    for (const hex of namesIn(join(blobsPath(layout), algorithm))) {
+      const digest = `${algorithm}:${hex}`;
+      if (!isDigest(digest)) continue;
+      const file = storedFile(blobPath(layout, digest));
+      if (file !== undefined) yield { ...file, digest };
+    }
+  }
+}
+
+/** What is not understood stays as it was. */
+const indexSchema = z.looseObject({ manifests: z.array(z.looseObject({ digest: z.string() })) });
+
+async function dropEntries(layout: string, links: readonly Link[]): Promise<void> {
+  if (links.length === 0) return;
+  const dropped = new Set<string>(links.map(({ digest }) => digest));
+  using staging = new Staging(layout);
+  const transaction = new Transaction(staging);
+  await withLock(lockPath(layout), async () => {
+    const path = indexFile(layout);
+    const index = parseWith(indexSchema, parseJson(readFileSync(path), path), path);
+    const named = entriesOf(layout);
+    const tagged = new Set<string>([...named.tags()].map(({ digest }) => digest));
+    const manifests = index.manifests.filter(({ digest }) => tagged.has(digest) || !dropped.has(digest));
+    transaction.write(path, JSON.stringify({ ...index, manifests }));
+    await transaction.commit();
+  });
+}

@@ -1,0 +1,161 @@
+import type { Heap, Link, StoredBlob, StoredFile } from '../formats/heap.js';
+import type { Place } from '../formats/table.js';
+import { storedFile } from '../formats/heap.js';
+import { rmSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { withLock } from '../io/lock.js';
+import { claimsOn, deadWork, gatePath, Staging } from '../io/staging.js';
+import { ImgconvError } from '../model/errors.js';
+import { Marker, type Unreached } from './mark.js';
+import type { Count } from './report.js';
+
+export interface GarbageOptions {
+  /** What changed since is left alone; in milliseconds, a day if not said. */
+  readonly olderThan?: number | undefined;
+  /** Also revisions that no tag reaches. */
+  readonly untagged?: boolean | undefined;
+  readonly dryRun?: boolean | undefined;
+  /** How long to wait for other imgconv that write there, in milliseconds; a minute if not said. */
+  readonly patience?: number | undefined;
+}
+
+export interface GarbageReport {
+  /** False after a dry run: then the counts are of what would be deleted. */
+  readonly deleted: boolean;
+  readonly blobs: Count;
+  /** Of the blobs, those that have other names on the disk, so that deleting them frees nothing. */
+  readonly linkedElsewhere: Count;
+  readonly revisions: number;
+  readonly layerLinks: number;
+  readonly tagIndexLinks: number;
+  readonly uploads: Count;
+  /** Unfinished work of imgconv processes that died. */
+  readonly unfinished: number;
+  /** Blobs that nothing reaches and that are too young to be deleted. */
+  readonly young: Count;
+  /** What deleting frees, in bytes. */
+  readonly bytesFreed: number;
+}
+
+export const DAY_MS = 24 * 60 * 60 * 1000;
+const PATIENCE_MS = 60_000;
+
+interface Garbage {
+  readonly unreached: readonly Unreached[];
+  readonly blobs: readonly StoredBlob[];
+  readonly uploads: readonly StoredFile[];
+  readonly young: Count;
+}
+
+/**
+ * Deletes what nothing reaches. It is looked for twice: while others write, and again while they wait. Only what was
+ * found both times is deleted, links before the blobs that they name. Other imgconv wait, and are waited for.
+ * @throws ImgconvError when a manifest cannot be read, USAGE where there is nothing to collect, IO beside a writer;
+ * nothing is deleted then
+ */
+export async function collectGarbage(place: Place, options: GarbageOptions = {}): Promise<GarbageReport> {
+  const heap = heapOf(place);
+  const { olderThan = DAY_MS, untagged = false, dryRun = false, patience = PATIENCE_MS } = options;
+  const since = Date.now() - olderThan;
+  const marker = new Marker(heap, { untagged, since });
+  const first = find(heap, marker, since);
+  const unfinished = deadWork(heap.root).length;
+  if (dryRun) return reportOf(first, unfinished, false);
+  new Staging(heap.root).sweep();
+  if (first.unreached.length + first.blobs.length + first.uploads.length === 0)
+    return reportOf(first, unfinished, true);
+  return withLock(gatePath(heap.root), async () => {
+    await expectNoWriter(heap.root, patience);
+    return reportOf(await remove(heap, both(first, find(heap, marker, since)), since), unfinished, true);
+  });
+}
+
+function heapOf({ format, path }: Place): Heap {
+  if (format.heap !== undefined) return format.heap(path);
+  throw new ImgconvError('USAGE', `${path}: ${format.prefix}: has no garbage: its images share no blobs`, {
+    hint: 'garbage is collected in reg: and oci:',
+  });
+}
+
+function find(heap: Heap, marker: Marker, since: number): Garbage {
+  const { reached, unreached } = marker.mark();
+  const blobs: StoredBlob[] = [];
+  const young = { blobs: 0, bytes: 0 };
+  for (const blob of heap.blobs()) {
+    if (reached.has(blob.digest)) continue;
+    if (blob.changed <= since) blobs.push(blob);
+    else {
+      young.blobs++;
+      young.bytes += blob.size;
+    }
+  }
+  const uploads = [...heap.uploads()].filter(({ changed }) => changed <= since);
+  return { unreached, blobs, uploads, young };
+}
+
+/** What is garbage both times; counts are those of the second. */
+function both(first: Garbage, second: Garbage): Garbage {
+  const links = new Set(first.unreached.flatMap((one) => one.links.map(({ path, digest }) => path + digest)));
+  const blobs = new Set(first.blobs.map(({ digest }) => digest));
+  const uploads = new Set(first.uploads.map(({ path }) => path));
+  return {
+    ...second,
+    unreached: second.unreached.map((one) => ({
+      ...one,
+      links: one.links.filter(({ path, digest }) => links.has(path + digest)),
+    })),
+    blobs: second.blobs.filter(({ digest }) => blobs.has(digest)),
+    uploads: second.uploads.filter(({ path }) => uploads.has(path)),
+  };
+}
+
+/** The gate is closed: no imgconv begins to write. Those that have begun are waited for. */
+async function expectNoWriter(root: string, patience: number): Promise<void> {
+  const begun = Date.now();
+  for (let claims = claimsOn(root); claims.length > 0; claims = claimsOn(root)) {
+    if (Date.now() - begun >= patience)
+      throw new ImgconvError('IO', `${root}: another imgconv is writing there: ${claims.join(', ')}`, {
+        hint: 'nothing was deleted; try again when it has ended, or delete that folder if no imgconv is at work there',
+      });
+    await sleep(20);
+  }
+}
+
+/** Deletes, and gives what was deleted. */
+async function remove(heap: Heap, garbage: Garbage, since: number): Promise<Garbage> {
+  for (const { repository, links } of garbage.unreached)
+    if (links.length > 0) await heap.unlink(repository, links);
+  const blobs: StoredBlob[] = [];
+  for (const blob of garbage.blobs) {
+    // A registry or another tool may have come upon it in between.
+    const now = storedFile(blob.path);
+    if (now === undefined || now.changed > since) continue;
+    heap.deleteBlob(blob);
+    blobs.push({ ...blob, ...now });
+  }
+  for (const { path } of garbage.uploads) rmSync(path, { recursive: true, force: true });
+  return { ...garbage, blobs };
+}
+
+function countOf(files: readonly StoredFile[]): Count {
+  return { blobs: files.length, bytes: files.reduce((sum, { size }) => sum + size, 0) };
+}
+
+function reportOf(garbage: Garbage, unfinished: number, deleted: boolean): GarbageReport {
+  const { blobs, unreached, uploads, young } = garbage;
+  const count = (kind: Link['kind']) =>
+    unreached.reduce((sum, { links }) => sum + links.filter((link) => link.kind === kind).length, 0);
+  const linkedElsewhere = countOf(blobs.filter(({ links }) => links > 1));
+  return {
+    deleted,
+    blobs: countOf(blobs),
+    linkedElsewhere,
+    revisions: count('revision'),
+    layerLinks: count('layer'),
+    tagIndexLinks: count('tag index'),
+    uploads: countOf(uploads),
+    unfinished,
+    young,
+    bytesFreed: countOf(blobs).bytes - linkedElsewhere.bytes + countOf(uploads).bytes,
+  };
+}

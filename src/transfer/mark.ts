@@ -1,0 +1,142 @@
+import type { Heap, Link, Repository } from '../formats/heap.js';
+import { attachedTo } from '../model/attached.js';
+import type { Digest } from '../model/digest.js';
+import { ImgconvError } from '../model/errors.js';
+import { readManifest } from './resolve.js';
+
+/** What one manifest names. */
+interface Edges {
+  /** Members of an index. */
+  readonly children: readonly Digest[];
+  /** Config and layers. */
+  readonly blobs: readonly Digest[];
+  readonly subject: Digest | undefined;
+}
+
+export interface MarkOptions {
+  /** Revisions that nothing with a tag reaches are not roots, unless they are young. */
+  readonly untagged: boolean;
+  /** What changed after this moment is young: somebody may be about to name it. In milliseconds. */
+  readonly since: number;
+}
+
+/** What a repository has and nothing reaches. */
+export interface Unreached {
+  readonly repository: Repository;
+  readonly links: readonly Link[];
+}
+
+/**
+ * Finds what is reached: from tags, and from revisions, a manifest's members, config and layers, and its subject; from
+ * a manifest what speaks of it, by subject or by tag. Manifests are read once, however often it is marked.
+ */
+export class Marker {
+  readonly #heap: Heap;
+  readonly #options: MarkOptions;
+  readonly #known = new Map<Digest, Edges>();
+  /** One string for each digest: manifests name the same ones over and over. */
+  readonly #digests = new Map<Digest, Digest>();
+
+  constructor(heap: Heap, options: MarkOptions) {
+    this.#heap = heap;
+    this.#options = options;
+  }
+
+  /**
+   * All digests that are reached in any repository, and the links of those that are not.
+   * @throws ImgconvError when a manifest with a tag or a revision cannot be read: what it names is unknown then
+   */
+  mark(): { reached: ReadonlySet<Digest>; unreached: Unreached[] } {
+    const reached = new Set<Digest>();
+    const unreached: Unreached[] = [];
+    for (const repository of this.#heap.repositories()) {
+      const links = [...repository.links()];
+      const own = this.#reach(repository, links);
+      for (const digest of own) reached.add(digest);
+      const left = links.filter(({ digest, changed }) => !own.has(digest) && changed <= this.#options.since);
+      if (left.length > 0) unreached.push({ repository, links: left });
+    }
+    return { reached, unreached: unreached.flatMap((one) => this.#deletable(one, reached)) };
+  }
+
+  /** A link to a layer stays while any repository needs the layer, as in Distribution: it may be asked for once more. */
+  #deletable({ repository, links }: Unreached, reached: ReadonlySet<Digest>): Unreached[] {
+    const revisions = new Set(links.filter(({ kind }) => kind === 'revision').map(({ digest }) => digest));
+    const left = links.filter(({ kind, digest }) =>
+      kind === 'layer' ? !reached.has(digest) : kind === 'revision' || revisions.has(digest),
+    );
+    return left.length === 0 ? [] : [{ repository, links: left }];
+  }
+
+  #reach(repository: Repository, links: readonly Link[]): Set<Digest> {
+    const { untagged, since } = this.#options;
+    const reached = new Set<Digest>();
+    const queue: Digest[] = [];
+    const speaking = new Map<Digest, Digest[]>();
+    const speaks = (digest: Digest, of: Digest) => {
+      const others = speaking.get(of);
+      if (others === undefined) speaking.set(of, [digest]);
+      else others.push(digest);
+      if (reached.has(of)) queue.push(digest);
+    };
+    for (const { tag, digest, path } of repository.tags()) {
+      this.#expect(digest, path);
+      queue.push(digest);
+      const subject = attachedTo(tag);
+      if (subject !== undefined) queue.push(subject);
+    }
+    for (const { kind, digest, path, changed } of links) {
+      if (kind === 'revision') {
+        const { subject } = this.#expect(digest, path);
+        if (subject !== undefined) speaks(digest, subject);
+        if (!untagged || changed > since) queue.push(digest);
+      }
+      // A layer that was pushed just now waits for its manifest, and the blob may be older.
+      if (kind === 'layer' && changed > since) reached.add(this.#one(digest));
+    }
+    for (let digest = queue.pop(); digest !== undefined; digest = queue.pop()) {
+      const manifest = this.#read(digest);
+      if (manifest === undefined || reached.has(digest)) continue;
+      reached.add(this.#one(digest));
+      for (const blob of manifest.blobs) reached.add(blob);
+      queue.push(...manifest.children, ...(speaking.get(digest) ?? []));
+      if (manifest.subject !== undefined) queue.push(manifest.subject);
+    }
+    return reached;
+  }
+
+  #one(digest: Digest): Digest {
+    const known = this.#digests.get(digest);
+    if (known === undefined) this.#digests.set(digest, digest);
+    return known ?? digest;
+  }
+
+  #expect(digest: Digest, path: string): Edges {
+    const edges = this.#read(digest);
+    if (edges !== undefined) return edges;
+    throw new ImgconvError('BLOB_MISSING', `${path}: the manifest that it names, ${digest}, is not there`);
+  }
+
+  /** Undefined when it is not there. */
+  #read(digest: Digest): Edges | undefined {
+    const known = this.#known.get(digest);
+    if (known !== undefined) return known;
+    const at = this.#heap.locate(digest);
+    if (at === undefined) return undefined;
+    const { manifest } = readManifest(at, digest);
+    const all = (digests: readonly Digest[]) => [...new Set(digests)].map((one) => this.#one(one));
+    const many = (descriptors: readonly { digest: Digest }[]) => all(descriptors.map((one) => one.digest));
+    const edges: Edges = {
+      children: manifest.kind === 'index' ? many(manifest.manifests) : [],
+      blobs:
+        manifest.kind === 'image'
+          ? many([manifest.config, ...manifest.layers])
+          : manifest.kind === 'schema1'
+            ? all(manifest.layers)
+            : [],
+      subject: manifest.kind === 'schema1' ? undefined : manifest.subject?.digest,
+    };
+    this.#known.set(this.#one(digest), edges);
+    return edges;
+  }
+}

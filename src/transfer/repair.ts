@@ -1,0 +1,126 @@
+import { existsSync, lstatSync, mkdirSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
+import { SET_ASIDE, type Mending, type WantedBlob } from '../formats/audit.js';
+import type { SourceImage } from '../formats/format.js';
+import type { Place } from '../formats/table.js';
+import { isIntact } from '../io/blob-shelf.js';
+import type { Pool } from '../io/pool.js';
+import { StagingSpool } from '../io/spool.js';
+import { Staging } from '../io/staging.js';
+import { Transaction } from '../io/transaction.js';
+import { VerifiedBlob } from '../io/verified-blob.js';
+import { asImgconvError, ImgconvError } from '../model/errors.js';
+import type { Findings } from './findings.js';
+
+/** A file that was put in its place. */
+export interface Repaired {
+  readonly path: string;
+  /** Where the bytes came from; undefined for links and other files that the place itself tells of. */
+  readonly from: string | undefined;
+  /** Where the damaged file is now, if there was one. */
+  readonly setAside: string | undefined;
+}
+
+/**
+ * Puts in place what is missing or damaged: blobs from other places, each proved by its digest, and then the links to
+ * them. Damaged files are moved aside.
+ * @throws ImgconvError USAGE where no file of a place can be replaced
+ */
+export async function repair(
+  place: Place,
+  mending: Mending | undefined,
+  findings: Findings,
+  sources: readonly Place[],
+  pool: Pool,
+): Promise<Repaired[]> {
+  if (mending === undefined) throw notInPlace(place);
+  using staging = new Staging(mending.root);
+  await staging.claim();
+  const transaction = new Transaction(staging);
+  const repaired = await fetchAll(mending, findings.fetches(), sources, transaction, pool);
+  await transaction.commit();
+  for (const { path, content, needs } of findings.writes()) {
+    if (needs !== undefined && !existsSync(needs)) continue;
+    transaction.write(path, content);
+    repaired.push({ path, from: undefined, setAside: undefined });
+  }
+  await transaction.commit();
+  return repaired;
+}
+
+function notInPlace({ format, path }: Place): ImgconvError {
+  return new ImgconvError('USAGE', `--repair: ${path}: a ${format.prefix}: cannot be repaired in place`, {
+    hint: `write a new one from where the images are whole: imgconv copy …: ${format.prefix}:NEW`,
+  });
+}
+
+async function fetchAll(
+  mending: Mending,
+  fetches: readonly WantedBlob[],
+  sources: readonly Place[],
+  transaction: Transaction,
+  pool: Pool,
+): Promise<Repaired[]> {
+  const repaired: Repaired[] = [];
+  const wanted = new Map<string, WantedBlob>();
+  for (const one of fetches) {
+    const size = one.size ?? lstatSync(one.path, { throwIfNoEntry: false })?.size ?? -1;
+    if (!(await isIntact(one.path, { digest: one.digest, size }, pool).catch(() => false)))
+      wanted.set(one.path, one);
+  }
+  for (const { format, path } of sources) {
+    if (wanted.size === 0) break;
+    const spool = new StagingSpool(transaction.staging, pool);
+    const reader = await format.open(path, { pool, spool });
+    try {
+      for await (const image of reader.images({ untagged: true })) {
+        if ('error' in image) continue;
+        for (const want of wanted.values()) {
+          const from = await fetchFrom(image, want, transaction, pool);
+          if (from === undefined) continue;
+          wanted.delete(want.path);
+          repaired.push({ path: want.path, from, setAside: setAside(mending.root, want) });
+        }
+        if (wanted.size === 0) break;
+      }
+    } finally {
+      await reader.close();
+    }
+  }
+  return repaired;
+}
+
+/** Stages the blob, if this image has it and it is right; gives where it was. */
+async function fetchFrom(
+  image: SourceImage,
+  { path, digest, size, as }: WantedBlob,
+  transaction: Transaction,
+  pool: Pool,
+): Promise<string | undefined> {
+  try {
+    const at = await image.locate(size === undefined ? { digest } : { digest, size }, as);
+    if (at === undefined || at.path === path) return undefined;
+    const staged = transaction.staging.path();
+    await VerifiedBlob.at(at, { digest, size: size ?? at.size }, pool).place(staged, 'auto');
+    transaction.move(staged, path);
+    return at.path;
+  } catch (error) {
+    const { code } = asImgconvError(error);
+    // It is damaged there too, or was replaced while it was read: another image or place may have it.
+    if (code === 'DIGEST_MISMATCH' || code === 'SOURCE_CHANGED' || code === 'ARCHIVE_INVALID')
+      return undefined;
+    throw error;
+  }
+}
+
+/** Moves what is damaged out of the way, now that there is something to put in its place. */
+function setAside(root: string, { path, digest }: WantedBlob): string | undefined {
+  if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return undefined;
+  const folder = join(root, SET_ASIDE);
+  mkdirSync(folder, { recursive: true });
+  const name = join(folder, digest.replace(':', '-'));
+  let aside = name;
+  for (let number = 1; existsSync(aside); number++) aside = `${name}.${number}`;
+  renameSync(path, aside);
+  return aside;
+}

@@ -1,0 +1,437 @@
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Audit, Fault, WantedBlob } from '../formats/audit.js';
+import { SET_ASIDE } from '../formats/audit.js';
+import type { ImageReader, Located, SourceImage, UnreadableImage } from '../formats/format.js';
+import { filesBelow } from '../formats/heap.js';
+import type { Place } from '../formats/table.js';
+import { Pool } from '../io/pool.js';
+import { PeekSpool, StagingSpool } from '../io/spool.js';
+import { deadWork, Staging } from '../io/staging.js';
+import { VerifiedBlob } from '../io/verified-blob.js';
+import { tryConfig } from '../model/config.js';
+import { isDigest, type Digest } from '../model/digest.js';
+import { asImgconvError, ImgconvError } from '../model/errors.js';
+import { MAX_CONFIG } from '../model/json.js';
+import { isContainerImage, manifestsOf, type ManifestNode } from '../model/manifest.js';
+import { isForeignLayer, layerCompressionOf } from '../model/media-type.js';
+import { platformText } from '../model/platform.js';
+import { parseReference, splitReference } from '../model/reference.js';
+import { Findings, type Finding } from './findings.js';
+import { Proofs } from './proof.js';
+import { repair, type Repaired } from './repair.js';
+import type { Count } from './report.js';
+import { blobsOf, readTree } from './resolve.js';
+
+export interface VerifyOptions {
+  /** Also unpacks layers. */
+  readonly deep?: boolean | undefined;
+  /** Where missing and damaged blobs are fetched from; undefined: nothing is written. */
+  readonly repair?: readonly Place[] | undefined;
+  readonly jobs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onBytes?: ((count: number) => void) | undefined;
+}
+
+export interface VerifyReport {
+  /** Names of images that were looked at; revisions without a tag count too. */
+  readonly images: number;
+  readonly brokenImages: number;
+  /** What was read: blobs that several images name once. */
+  readonly blobs: Count;
+  /** What is wrong, after repairs. Sorted: what is broken first. */
+  readonly findings: readonly Finding[];
+  readonly repaired: readonly Repaired[];
+}
+
+/** Images under way at once, so that threads have work while manifests are read. */
+const IMAGES_AT_ONCE = 8;
+/** Each round may bring to light what the next one needs: an index its members, a member its layers. */
+const MAX_ROUNDS = 12;
+const STDIN = '-';
+
+/**
+ * Checks a place at rest. Nothing is written, unless repairs are asked for.
+ * @throws ImgconvError when there is no such place, USAGE when it cannot be repaired, INTERRUPTED
+ */
+export async function verify(place: Place, options: VerifyOptions = {}): Promise<VerifyReport> {
+  await using pool = new Pool(options.jobs);
+  const abort = () => {
+    pool.abort(new ImgconvError('INTERRUPTED', 'interrupted: nothing more was checked'));
+  };
+  options.signal?.addEventListener('abort', abort);
+  using staging = new Staging(tmpdir());
+  try {
+    return await new Verification(place, options, pool, staging).run();
+  } finally {
+    options.signal?.removeEventListener('abort', abort);
+  }
+}
+
+class Verification {
+  readonly #place: Place;
+  readonly #options: VerifyOptions;
+  readonly #pool: Pool;
+  readonly #staging: Staging;
+  readonly #proofs: Proofs;
+  /** A stream can be opened but once. */
+  #stream: ImageReader | undefined;
+
+  constructor(place: Place, options: VerifyOptions, pool: Pool, staging: Staging) {
+    this.#place = place;
+    this.#options = options;
+    this.#pool = pool;
+    this.#staging = staging;
+    this.#proofs = new Proofs(pool, options.onBytes);
+  }
+
+  async run(): Promise<VerifyReport> {
+    const repaired: Repaired[] = [];
+    let round = await this.#round();
+    for (let rounds = 1; this.#options.repair !== undefined && rounds < MAX_ROUNDS; rounds++) {
+      const mended = await repair(
+        this.#place,
+        round.mending,
+        round.findings,
+        this.#options.repair,
+        this.#pool,
+      );
+      if (mended.length === 0) break;
+      repaired.push(...mended);
+      round = await this.#round();
+    }
+    const findings = round.findings.sorted();
+    const broken = new Set(
+      findings.filter(({ severity }) => severity === 'broken').flatMap(({ images }) => images),
+    );
+    return {
+      images: round.images,
+      brokenImages: broken.size,
+      blobs: this.#proofs.count,
+      findings,
+      repaired,
+    };
+  }
+
+  /** Looks at all; what is broken is looked at once more, since somebody may have been at work there. */
+  async #round() {
+    const first = await this.#look(undefined);
+    if (!first.findings.isBroken) return first;
+    const again = await this.#look(first.findings.suspects());
+    return { ...first, findings: first.findings.confirmedBy(again.findings) };
+  }
+
+  async #look(only: ReadonlySet<string> | undefined) {
+    const begun = Date.now();
+    const findings = new Findings();
+    const { path } = this.#place;
+    let reader: ImageReader;
+    try {
+      reader = await this.#open();
+    } catch (error) {
+      const known = asImgconvError(error, path);
+      if (['USAGE', 'NOT_FOUND', 'FORMAT_UNKNOWN', 'INTERRUPTED'].includes(known.code)) throw known;
+      findings.add({ severity: 'broken', kind: 'image-unreadable', where: path, what: known.message });
+      return { images: 0, findings, mending: undefined };
+    }
+    try {
+      const look = new Look(reader.audit, this.#proofs, findings, this.#pool, this.#options.deep ?? false);
+      const images = await look.ofImages(reader, only);
+      look.ofPlace(path, begun, only === undefined);
+      return { images, findings, mending: reader.audit.mending };
+    } finally {
+      if (this.#stream === undefined) await reader.close();
+    }
+  }
+
+  async #open(): Promise<ImageReader> {
+    if (this.#stream !== undefined) return this.#stream;
+    const spool = this.#options.deep === true ? new StagingSpool(this.#staging, this.#pool) : new PeekSpool();
+    const reader = await this.#place.format.open(this.#place.path, { pool: this.#pool, spool });
+    if (this.#place.path === STDIN) this.#stream = reader;
+    return reader;
+  }
+}
+
+/** One look at a place. */
+class Look {
+  readonly #audit: Audit;
+  readonly #proofs: Proofs;
+  readonly #findings: Findings;
+  readonly #pool: Pool;
+  readonly #deep: boolean;
+  readonly #reached = new Set<Digest>();
+
+  constructor(audit: Audit, proofs: Proofs, findings: Findings, pool: Pool, deep: boolean) {
+    this.#audit = audit;
+    this.#proofs = proofs;
+    this.#findings = findings;
+    this.#pool = pool;
+    this.#deep = deep;
+  }
+
+  /** Counts the images; `only` those of these names are looked at, when it is there. */
+  async ofImages(reader: ImageReader, only: ReadonlySet<string> | undefined): Promise<number> {
+    let count = 0;
+    const images = reader.images({ untagged: true })[Symbol.asyncIterator]();
+    const work = async () => {
+      for (let next = await images.next(); next.done !== true; next = await images.next()) {
+        const image = next.value;
+        this.#pool.expectRunning();
+        if (only !== undefined && !only.has(nameOf(image))) continue;
+        count++;
+        await this.#ofImage(image);
+        // Small images are proved without a wait: signals and timers have their turn.
+        await new Promise(setImmediate);
+      }
+    };
+    await Promise.all(Array.from({ length: IMAGES_AT_ONCE }, work));
+    return count;
+  }
+
+  async #ofImage(image: SourceImage | UnreadableImage): Promise<void> {
+    const found = (fault: Fault) => {
+      this.#findings.add({ ...fault, images: fault.images ?? [nameOf(image)] });
+    };
+    const { name, where } = image;
+    const wrong = name === undefined ? undefined : wrongName(name);
+    if (wrong !== undefined)
+      found({ severity: this.#audit.badName, kind: 'name-invalid', where, what: wrong });
+    if ('error' in image) {
+      found({ ...this.#unreadable(image, image.error) });
+      return;
+    }
+    for (const what of image.warnings) found({ severity: 'cosmetic', kind: 'notice', where, what });
+    const damaged = new Map<Digest, ImgconvError>();
+    let root: ManifestNode;
+    try {
+      root = await readTree(image, ({ digest }, error) => {
+        damaged.set(digest, asImgconvError(error, where));
+      });
+    } catch (error) {
+      const known = asImgconvError(error, where);
+      if (known.code === 'INTERRUPTED') throw known;
+      await this.#withoutRoot(image, known, found);
+      return;
+    }
+    for (const node of manifestsOf(root)) {
+      this.#reached.add(node.descriptor.digest);
+      for (const member of node.absent) this.#absent(image, member, damaged.get(member.digest), found);
+      await this.#ofManifest(image, node, found);
+    }
+    for (const fault of this.#audit.ofImage(image, root)) found(fault);
+  }
+
+  /** A folder that is called by a digest still tells what it should hold. */
+  #unreadable({ name, where }: UnreadableImage, error: ImgconvError): Fault {
+    const { digest } = splitReference(name ?? '');
+    const fetch =
+      digest !== undefined && isDigest(digest)
+        ? this.#want({ where, digest }, { digest }, 'manifest')
+        : undefined;
+    return { severity: 'broken', kind: 'image-unreadable', where, what: withoutPlace(error, where), fetch };
+  }
+
+  async #withoutRoot(image: SourceImage, error: ImgconvError, found: (fault: Fault) => void): Promise<void> {
+    const { digest, where } = image;
+    const fetch = this.#want(image, { digest }, 'manifest');
+    const at = await image.locate({ digest }, 'manifest');
+    if (at !== undefined) {
+      // It keeps what it names: a repair may bring it back.
+      this.#reached.add(digest);
+      const kind = error.code === 'DIGEST_MISMATCH' ? 'manifest-damaged' : 'image-unreadable';
+      found({ severity: 'broken', kind, where: at.path, what: withoutPlace(error, at.path), fetch });
+    } else {
+      const what = `its manifest ${digest} is not there`;
+      found({ severity: 'broken', kind: 'manifest-missing', where, what, fetch });
+    }
+  }
+
+  #want(image: Pick<SourceImage, 'where' | 'digest'>, { digest, size }: Located, as: WantedBlob['as']) {
+    const path = this.#audit.mending?.placeOf(image, digest, as);
+    return path === undefined ? undefined : { path, digest, size, as };
+  }
+
+  #absent(
+    image: SourceImage,
+    member: ManifestNode['descriptor'],
+    error: ImgconvError | undefined,
+    found: (fault: Fault) => void,
+  ): void {
+    const { digest, platform } = member;
+    this.#reached.add(digest);
+    const fetch = this.#want(image, member, 'manifest');
+    const which = `manifest ${digest}${platform === undefined ? '' : ` of ${platformText(platform)}`}`;
+    if (error === undefined)
+      found({
+        severity: 'broken',
+        kind: 'manifest-missing',
+        where: fetch?.path ?? image.where,
+        what: `${which}: not there`,
+        fetch,
+      });
+    else
+      found({
+        severity: 'broken',
+        kind: 'manifest-damaged',
+        where: fetch?.path ?? image.where,
+        what: withoutPlace(error, fetch?.path ?? ''),
+        fetch,
+      });
+  }
+
+  async #ofManifest(image: SourceImage, node: ManifestNode, found: (fault: Fault) => void): Promise<void> {
+    const sound = new Set<Digest>();
+    const blobs = new Map(blobsOf(node).map((one) => [one.descriptor.digest, one]));
+    await Promise.all(
+      [...blobs.values()].map(async ({ descriptor, what }) => {
+        const { digest, size, mediaType } = descriptor;
+        this.#reached.add(digest);
+        const at = await locate(image, descriptor);
+        if (at instanceof ImgconvError || at === undefined) {
+          if (at === undefined && isForeignLayer(mediaType)) return;
+          const fetch = this.#want(image, descriptor, 'blob');
+          const where = fetch?.path ?? image.where;
+          const why = at === undefined ? `${what} ${digest}: not there` : withoutPlace(at, where);
+          found({ severity: 'broken', kind: 'blob-missing', where, what: why, fetch });
+          return;
+        }
+        const error = await this.#proofs.ofBlob(at, digest, size);
+        if (error === undefined) sound.add(digest);
+        else
+          found({
+            severity: 'broken',
+            kind: 'blob-damaged',
+            where: at.path,
+            what: withoutPlace(error, at.path),
+            fetch: this.#want(image, descriptor, 'blob'),
+          });
+      }),
+    );
+    if (isContainerImage(node)) await this.#ofConfig(image, node, sound, found);
+  }
+
+  async #ofConfig(
+    image: SourceImage,
+    node: ManifestNode,
+    sound: ReadonlySet<Digest>,
+    found: (fault: Fault) => void,
+  ): Promise<void> {
+    if (node.manifest.kind !== 'image' || !sound.has(node.manifest.config.digest)) return;
+    const { config, layers } = node.manifest;
+    const at = await image.locate(config, 'blob');
+    // Larger ones were proved and are not held in memory.
+    if (at === undefined || at.size > MAX_CONFIG || at.kind === 'dropped') return;
+    const parsed = tryConfig(await VerifiedBlob.at(at, config, this.#pool).read(MAX_CONFIG));
+    if (parsed === undefined) return;
+    const where = at.path;
+    const { diffIds, layerSteps } = parsed;
+    if (diffIds.length !== layers.length) {
+      const what = `the config has ${diffIds.length} diffIDs, its manifest ${node.descriptor.digest} ${layers.length} layers`;
+      found({ severity: 'broken', kind: 'config-mismatch', where, what });
+      return;
+    }
+    if (!this.#deep) return;
+    if (layerSteps !== undefined && layerSteps !== layers.length) {
+      const what = `its history tells of ${layerSteps} layers, and there are ${layers.length}`;
+      found({ severity: 'cosmetic', kind: 'history-mismatch', where, what });
+    }
+    for (const [i, layer] of layers.entries()) {
+      const diffId = diffIds[i];
+      if (
+        diffId === undefined ||
+        !sound.has(layer.digest) ||
+        layerCompressionOf(layer.mediaType) === undefined
+      )
+        continue;
+      const bytes = await image.locate(layer, 'blob');
+      if (bytes === undefined) continue;
+      const error = await this.#proofs.ofLayer(bytes, layer.digest, layer.size, diffId);
+      if (error === undefined) continue;
+      const isOther = error.code === 'DIGEST_MISMATCH' && error.message.includes(diffId);
+      found({
+        severity: 'broken',
+        kind: isOther ? 'config-mismatch' : 'layer-invalid',
+        where: bytes.path,
+        what: isOther
+          ? `unpacks to something else than the config's diffID: ${withoutPlace(error, bytes.path)}`
+          : withoutPlace(error, bytes.path),
+      });
+    }
+  }
+
+  /** All that belongs to no image. `whole`: all images were looked at, so that what they need is known. */
+  ofPlace(path: string, begun: number, whole: boolean): void {
+    try {
+      for (const fault of this.#audit.ofPlace()) this.#findings.add({ images: [], ...fault });
+    } catch (error) {
+      const what = withoutPlace(asImgconvError(error, path), path);
+      this.#findings.add({ severity: 'broken', kind: 'image-unreadable', where: path, what, images: [] });
+    }
+    if (whole) {
+      for (const { digest, path: where, size, changed } of this.#audit.blobs()) {
+        // What was written since may be of an image that was tagged since.
+        if (this.#reached.has(digest) || changed >= begun) continue;
+        this.#findings.add({
+          severity: 'space',
+          kind: 'unreachable',
+          where,
+          what: 'no image needs it',
+          bytes: size,
+        });
+      }
+    }
+    const root = this.#audit.mending?.root;
+    if (root === undefined) return;
+    for (const where of deadWork(root)) {
+      const bytes = sizeBelow(where);
+      this.#findings.add({
+        severity: 'space',
+        kind: 'unfinished',
+        where,
+        what: 'left by an imgconv that died',
+        bytes,
+      });
+    }
+    for (const { path: where, size: bytes } of filesBelow(join(root, SET_ASIDE)))
+      this.#findings.add({
+        severity: 'space',
+        kind: 'set-aside',
+        where,
+        what: 'a damaged file, put here by a repair',
+        bytes,
+      });
+  }
+}
+
+function sizeBelow(path: string): number {
+  return [...filesBelow(path)].reduce((sum, { size }) => sum + size, 0);
+}
+
+function nameOf({ name, where }: SourceImage | UnreadableImage): string {
+  return name ?? where;
+}
+
+/** What is wrong with a name, if something is. */
+function wrongName(name: string): string | undefined {
+  try {
+    parseReference(name);
+    return undefined;
+  } catch (error) {
+    return asImgconvError(error).message;
+  }
+}
+
+/** Where a blob lies; or why that cannot be told: a link in its place, or a member of an archive that leads nowhere. */
+async function locate(image: SourceImage, wanted: Located) {
+  try {
+    return await image.locate(wanted, 'blob');
+  } catch (error) {
+    return asImgconvError(error, image.where);
+  }
+}
+
+/** A message begins with the place that a finding shows already. */
+function withoutPlace({ message }: ImgconvError, where: string): string {
+  return where !== '' && message.startsWith(`${where}: `) ? message.slice(where.length + 2) : message;
+}
