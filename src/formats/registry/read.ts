@@ -1,6 +1,6 @@
-import { closeSync, existsSync, readdirSync, readSync, statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { openRegular, wholeFile } from '../../io/region.js';
+import { closeFile, isThere, openRegular, readFully, wholeFile } from '../../io/region.js';
 import { parseDigest, type Digest } from '../../model/digest.js';
 import { asImgconvError, ImgconvError, isErrno } from '../../model/errors.js';
 import { isGlob, repositoryKey } from '../../model/reference.js';
@@ -51,8 +51,7 @@ function* repositories(root: string, below = ''): Generator<string> {
   )) {
     if (!entry.isDirectory() || entry.name.startsWith('_')) continue;
     const repository = below === '' ? entry.name : `${below}/${entry.name}`;
-    if (existsSync(tagsPath(root, repository)) || existsSync(revisionsPath(root, repository)))
-      yield repository;
+    if (isThere(tagsPath(root, repository)) || isThere(revisionsPath(root, repository))) yield repository;
     yield* repositories(root, repository);
   }
 }
@@ -63,9 +62,9 @@ const link = Buffer.alloc(256);
 export function readLink(path: string): Digest {
   const { fd } = openRegular(path);
   try {
-    return parseDigest(link.toString('latin1', 0, readSync(fd, link, 0, link.length, 0)).trimEnd(), path);
+    return parseDigest(link.toString('latin1', 0, readFully(fd, link, 0, path)).trimEnd(), path);
   } finally {
-    closeSync(fd);
+    closeFile(fd, path);
   }
 }
 
@@ -122,7 +121,7 @@ function imageAt(
       locate: ({ digest: wanted }, as) => {
         // A registry deletes a manifest by its revision link, and then no longer serves what tags still name.
         const deleted =
-          as === 'manifest' && wanted === digest && !existsSync(revisionLink(root, repository, digest));
+          as === 'manifest' && wanted === digest && !isThere(revisionLink(root, repository, digest));
         return deleted ? undefined : wholeFile(blobPath(root, wanted));
       },
       provesDiffIds: false,
