@@ -1,16 +1,17 @@
 import {
-  existsSync,
   lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
   renameSync,
+  rmdirSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, join, relative, sep } from 'node:path';
+import { dirname, join, relative, resolve, sep } from 'node:path';
 import { isErrno } from '../model/errors.js';
 import { isDeadOwner, ownerName } from './owner.js';
+import { isThere } from './region.js';
 
 /** Names that begin so are imgconv's own unfinished work; readers pass over them. */
 export const STAGING_PREFIX = '.imgconv-';
@@ -24,6 +25,8 @@ export class Staging {
   #made = false;
   #swept = false;
   #count = 0;
+  /** Folders that this run made and that nothing is known to be in yet, from the top. */
+  #folders: string[] = [];
 
   constructor(root: string) {
     this.#root = root;
@@ -40,7 +43,9 @@ export class Staging {
   path(): string {
     if (!this.#made) {
       this.sweep();
-      mkdirSync(this.folder, { recursive: true });
+      const first = mkdirSync(this.folder, { recursive: true });
+      if (first !== undefined && first !== this.folder)
+        this.#folders.push(...foldersBetween(resolve(first), resolve(this.#root)));
       this.#made = true;
     }
     return join(this.folder, String(this.#count++));
@@ -53,13 +58,38 @@ export class Staging {
     renameSync(path, aside);
   }
 
+  /** To be told of folders that the run makes: if it fails, those that stayed empty go again. */
+  madeFolder(path: string): void {
+    this.#folders.push(path);
+  }
+
+  /** What was made so far has its content. */
+  keepFolders(): void {
+    this.#folders = [];
+  }
+
   [Symbol.dispose](): void {
     if (this.#made) remove(this.#root, this.folder);
+    for (const folder of this.#folders.splice(0).reverse()) removeEmpty(folder);
+  }
+}
+
+/** `first`, the folders on the way down to `last`, and that; none when `first` is below it. */
+function foldersBetween(first: string, last: string): string[] {
+  return first.length > last.length ? [] : [...foldersBetween(first, dirname(last)), last];
+}
+
+/** One that is in use, by whomever, or that cannot be removed, harms nobody. */
+function removeEmpty(folder: string): void {
+  try {
+    rmdirSync(folder);
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error)) throw error;
   }
 }
 
 function clearDead(root: string): void {
-  if (!existsSync(root)) return;
+  if (!isThere(root)) return;
   for (const name of readdirSync(root)) {
     if (!name.startsWith(STAGING_PREFIX)) continue;
     const path = join(root, name);
@@ -77,12 +107,13 @@ function clearDead(root: string): void {
 }
 
 function remove(root: string, folder: string): void {
-  for (const record of readdirSync(folder)) {
-    if (!record.endsWith('.displaced')) continue;
+  const records = readdirSync(folder).filter((name) => name.endsWith('.displaced'));
+  // What was moved aside last comes first: it had taken the place of what was before.
+  for (const record of records.sort((a, b) => parseInt(b, 10) - parseInt(a, 10))) {
     const path = join(root, readFileSync(join(folder, record), 'utf8'));
     if (!isPlainlyBelow(root, path)) continue;
     const aside = join(folder, record.slice(0, -'.displaced'.length));
-    if (!existsSync(aside) || existsSync(path)) continue;
+    if (!isThere(aside) || isThere(path)) continue;
     mkdirSync(dirname(path), { recursive: true });
     renameSync(aside, path);
   }
