@@ -1,4 +1,4 @@
-import { fdatasyncSync, fstatSync, openSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, fdatasyncSync, fstatSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import zlib from 'node:zlib';
 import type { Algorithm, Digest } from '../model/digest.js';
 import { asImgconvError, ImgconvError, naming } from '../model/errors.js';
@@ -80,7 +80,7 @@ export function scan(job: ScanJob, onBytes?: (count: number) => void): ScanResul
   } catch (error) {
     throw asImgconvError(error, from.path);
   } finally {
-    closeFile(fd, from.path);
+    closeSync(fd);
     if (out !== undefined && to !== undefined) closeFile(out, to.path);
   }
 }

@@ -15,8 +15,13 @@ import { blobPath, checkVersion, MANIFEST, memberPath, signaturePath, VERSION } 
 /** A repository path has 255 characters at most, so half as many components. */
 const MAX_DEPTH = 130;
 
+/** Also when it cannot be looked at: reading it will say why, and of this image alone. */
 function hasManifest(folder: string): boolean {
-  return isThere(join(folder, MANIFEST));
+  try {
+    return isThere(join(folder, MANIFEST));
+  } catch {
+    return true;
+  }
 }
 
 /** True when the folder is an image's, or one is found by going down first folder after first folder. */
