@@ -3,18 +3,23 @@ import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
   chmodSync,
+  closeSync,
   existsSync,
   mkdirSync,
+  openSync,
   readFileSync,
   readdirSync,
+  rmSync,
   symlinkSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { basename, join } from 'node:path';
 import { describe, test } from 'node:test';
+import { writeFully } from '../src/io/jobs.js';
 import { Staging, STAGING_PREFIX } from '../src/io/staging.js';
 import { Transaction } from '../src/io/transaction.js';
+import { refusal } from './support/errors.js';
 import { put } from './support/images.js';
 import { contentsOf, stagingIn } from './support/snapshot.js';
 import { tempFolder } from './support/temp.js';
@@ -366,4 +371,96 @@ describe('a transaction', () => {
     }
     assert.deepEqual(contentsOf(root), { 'demo/app:1/manifest.json': 'old' });
   });
+});
+
+describe('a failed run', () => {
+  test('leaves none of the folders that it made, unless something is in them', async () => {
+    const root = join(tempFolder(), 'new', 'root');
+    {
+      using staging = new Staging(root);
+      const transaction = new Transaction(staging);
+      transaction.move(join(root, 'not staged'), join(root, 'second/deep/content'));
+      await assert.rejects(transaction.commit());
+    }
+    assert.equal(existsSync(root), false);
+  });
+
+  test('leaves what it had made visible, and what others have put into its folders', () => {
+    const root = join(tempFolder(), 'root');
+    {
+      using staging = new Staging(root);
+      for (const name of ['empty', 'used']) {
+        mkdirSync(staging.folder, { recursive: true });
+        mkdirSync(join(root, name));
+        staging.madeFolder(join(root, name));
+      }
+      writeFileSync(join(root, 'used/file'), 'of another');
+    }
+    assert.deepEqual(
+      readdirSync(root).filter((name) => !name.startsWith(STAGING_PREFIX)),
+      ['used'],
+    );
+  });
+});
+
+describe('writers beside one another', () => {
+  test('make a folder anew that another one cleared away', async () => {
+    const root = tempFolder();
+    using staging = new Staging(root);
+    const transaction = new Transaction(staging);
+    transaction.write(join(root, 'shared/a'), 'a');
+    await transaction.commit();
+    rmSync(join(root, 'shared'), { recursive: true });
+    transaction.write(join(root, 'shared/b'), 'b');
+    await transaction.commit();
+    assert.equal(readFileSync(join(root, 'shared/b'), 'utf8'), 'b');
+  });
+
+  test('put the folder back that was moved aside last', () => {
+    const root = tempFolder();
+    {
+      using staging = new Staging(root);
+      for (let i = 0; i < 12; i++) {
+        put(join(root, 'demo/app:1/manifest.json'), String(i));
+        staging.displace(join(root, 'demo/app:1'));
+      }
+    }
+    assert.deepEqual(contentsOf(root), { 'demo/app:1/manifest.json': '11' });
+  });
+
+  test('replace a folder one after another when they all took it for missing', async () => {
+    const root = tempFolder();
+    const staged = (text: string, staging: Staging) => {
+      const folder = staging.path();
+      put(join(folder, 'file'), text);
+      return folder;
+    };
+    {
+      using one = new Staging(root);
+      using other = new Staging(root);
+      const [a, b] = [new Transaction(one), new Transaction(other)];
+      const [x, y] = [staged('x', one), staged('y', other)];
+      a.moveFolder(x, join(root, 'image'), [join(x, 'file')]);
+      b.moveFolder(y, join(root, 'image'), [join(y, 'file')]);
+      await Promise.all([a.commit(), b.commit()]);
+    }
+    assert.match(readFileSync(join(root, 'image/file'), 'utf8'), /^[xy]$/);
+    assert.deepEqual(stagingIn(root), []);
+  });
+});
+
+test('an error in writing names the file', () => {
+  const path = join(tempFolder(), 'file');
+  writeFileSync(path, '');
+  const fd = openSync(path, 'r');
+  try {
+    assert.throws(
+      () => {
+        writeFully(fd, Buffer.from('x'), 0, path);
+      },
+      refusal('IO', path),
+    );
+  } finally {
+    closeSync(fd);
+  }
 });

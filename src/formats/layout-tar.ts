@@ -188,8 +188,8 @@ export class LayoutTarWriter implements ImageWriter {
       await add(REPOSITORIES, Object.fromEntries(tags));
     }
     await tar.end();
-    tar.close();
     this.#tar = undefined;
+    tar.close();
     if (this.#file === STDOUT) return true;
     if (await sameContent(this.#staged, this.#file, this.#context.pool)) return false;
     const transaction = new Transaction(this.staging);

@@ -1,10 +1,18 @@
-import { closeSync, fdatasyncSync, fstatSync, openSync, writeSync } from 'node:fs';
+import { closeSync, fdatasyncSync, fstatSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import zlib from 'node:zlib';
 import type { Algorithm, Digest } from '../model/digest.js';
-import { asImgconvError, ImgconvError } from '../model/errors.js';
+import { asImgconvError, ImgconvError, naming } from '../model/errors.js';
 import { BUFFER_SIZE, dropBytes, WINDOW } from './buffers.js';
 import { createHasher } from './hash.js';
-import { fileIdOf, openRegular, readFully, sameFile, type FileBytes, type FileId } from './region.js';
+import {
+  closeFile,
+  fileIdOf,
+  openRegular,
+  readFully,
+  sameFile,
+  type FileBytes,
+  type FileId,
+} from './region.js';
 
 /** Reads a region once, hashing it and, with `to`, writing it from `position` of a file. */
 export interface ScanJob {
@@ -53,22 +61,27 @@ export function scan(job: ScanJob, onBytes?: (count: number) => void): ScanResul
       from.size < BUFFER_SIZE ? new Uint8Array(from.size) : (buffer ??= new Uint8Array(BUFFER_SIZE));
     for (let done = 0; done < from.size;) {
       const want = room.subarray(0, Math.min(room.length, from.size - done));
-      const chunk = want.subarray(0, readFully(fd, want, from.offset + done));
+      const chunk = want.subarray(0, readFully(fd, want, from.offset + done, from.path));
       if (chunk.length < want.length) throw changed(from.path);
       hasher.update(chunk);
-      if (out !== undefined && to !== undefined) writeFully(out, chunk, to.position + done);
+      if (out !== undefined && to !== undefined) writeFully(out, chunk, to.position + done, to.path);
       done += chunk.length;
       onBytes?.(chunk.length);
     }
     if (!sameFile(id, fileIdOf(fstatSync(fd, { bigint: true })))) throw changed(from.path);
     if (from.whole && id.size !== BigInt(from.size)) throw changed(from.path);
-    if (out !== undefined && to?.flags === 'wx' && from.size >= BUFFER_SIZE) fdatasyncSync(out);
+    if (out !== undefined && to?.flags === 'wx' && from.size >= BUFFER_SIZE) {
+      const file = out;
+      naming(to.path, () => {
+        fdatasyncSync(file);
+      });
+    }
     return { digest: hasher.digest(), id };
   } catch (error) {
-    throw asImgconvError(error, out === undefined ? from.path : (to?.path ?? from.path));
+    throw asImgconvError(error, from.path);
   } finally {
     closeSync(fd);
-    if (out !== undefined) closeSync(out);
+    if (out !== undefined && to !== undefined) closeFile(out, to.path);
   }
 }
 
@@ -76,10 +89,19 @@ function changed(path: string): ImgconvError {
   return new ImgconvError('SOURCE_CHANGED', `${path}: changed or shrank while it was read`);
 }
 
-export function writeFully(fd: number, bytes: Uint8Array, position: number | null): void {
-  for (let done = 0; done < bytes.length;) {
-    done += writeSync(fd, bytes, done, bytes.length - done, position === null ? null : position + done);
-  }
+/** `path` is that of the open file. @throws ImgconvError IO, NO_SPACE */
+export function writeFully(fd: number, bytes: Uint8Array, position: number | null, path: string): void {
+  naming(path, () => {
+    for (let done = 0; done < bytes.length;)
+      done += writeSync(fd, bytes, done, bytes.length - done, position === null ? null : position + done);
+  });
+}
+
+/** A new file of these bytes. @throws ImgconvError IO, NO_SPACE */
+export function writeNew(path: string, bytes: Uint8Array | string): void {
+  naming(path, () => {
+    writeFileSync(path, bytes, { flag: 'wx' });
+  });
 }
 
 export async function compressPiece(job: PieceJob): Promise<PieceResult> {

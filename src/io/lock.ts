@@ -14,8 +14,8 @@ const PATIENCE_MS = 60_000;
 export async function withLock<T>(path: string, work: () => Promise<T>): Promise<T> {
   mkdirSync(dirname(path), { recursive: true });
   const own = `${path}-${ownerName()}`;
-  writeFileSync(own, ownerName());
   try {
+    writeFileSync(own, ownerName());
     const since = Date.now();
     while (!take(own, path)) {
       if (Date.now() - since > PATIENCE_MS) {

@@ -1,6 +1,15 @@
-import { closeSync, constants, fstatSync, lstatSync, openSync, readSync, type BigIntStats } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readSync,
+  statSync,
+  type BigIntStats,
+} from 'node:fs';
 import type { Digest } from '../model/digest.js';
-import { asImgconvError, ImgconvError, isErrno } from '../model/errors.js';
+import { asImgconvError, ImgconvError, isErrno, naming } from '../model/errors.js';
 
 /** Where bytes lie. `path` also names them in messages. Readers hand these out; only `VerifiedBlob` reads them. */
 export type Bytes = LocalBytes | RemoteBytes;
@@ -59,6 +68,14 @@ export function sameFile(a: FileId, b: FileId): boolean {
   return a.dev === b.dev && a.ino === b.ino && a.size === b.size && a.mtimeNs === b.mtimeNs;
 }
 
+/**
+ * True when something is at `path`; `existsSync` also says no when it cannot tell, and what is there would then be
+ * passed over or written anew. @throws the system's error when it cannot be told
+ */
+export function isThere(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false }) !== undefined;
+}
+
 /** The whole of a regular file; undefined when there is none. Links, devices and the like are refused, never followed. */
 export function wholeFile(path: string): FileBytes | undefined {
   const stat = lstatSync(path, { throwIfNoEntry: false });
@@ -76,21 +93,30 @@ export function openRegular(path: string): { fd: number; id: FileId } {
     if (isErrno(error, 'ELOOP')) throw new ImgconvError('IO', `${path}: a symbolic link, not a regular file`);
     throw asImgconvError(error);
   }
-  const stat = fstatSync(fd, { bigint: true });
+  const stat = naming(path, () => fstatSync(fd, { bigint: true }));
   if (stat.isFile()) return { fd, id: fileIdOf(stat) };
   closeSync(fd);
   throw new ImgconvError('IO', `${path}: not a regular file`);
 }
 
-/** Fills `into` from `position`; returns how many bytes there were before the end of the file. */
-export function readFully(fd: number, into: Uint8Array, position: number): number {
-  let done = 0;
-  while (done < into.length) {
-    const count = readSync(fd, into, done, into.length - done, position + done);
-    if (count === 0) break;
-    done += count;
-  }
-  return done;
+/** Fills `into` from `position` of the open file of this path; returns how many bytes there were before the end of the file. */
+export function readFully(fd: number, into: Uint8Array, position: number, path: string): number {
+  return naming(path, () => {
+    let done = 0;
+    while (done < into.length) {
+      const count = readSync(fd, into, done, into.length - done, position + done);
+      if (count === 0) break;
+      done += count;
+    }
+    return done;
+  });
+}
+
+/** What a file system could not write before, it may say now (close(2)). */
+export function closeFile(fd: number, path: string): void {
+  naming(path, () => {
+    closeSync(fd);
+  });
 }
 
 /** Where the bytes can be read on this machine: remote ones are fetched. */
@@ -105,8 +131,8 @@ export function headOf(at: LocalBytes, count: number): Uint8Array {
   const { fd } = openRegular(at.path);
   try {
     const head = new Uint8Array(Math.min(count, at.size));
-    return head.subarray(0, readFully(fd, head, at.offset));
+    return head.subarray(0, readFully(fd, head, at.offset, at.path));
   } finally {
-    closeSync(fd);
+    closeFile(fd, at.path);
   }
 }

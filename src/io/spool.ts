@@ -1,5 +1,6 @@
-import { closeSync, fstatSync, openSync } from 'node:fs';
+import { fstatSync, openSync } from 'node:fs';
 import type { Digest } from '../model/digest.js';
+import { naming } from '../model/errors.js';
 import { MAX_CONFIG } from '../model/json.js';
 import { notePassing } from './buffers.js';
 import { compress } from './compress.js';
@@ -8,7 +9,7 @@ import { createHasher } from './hash.js';
 import { writeFully } from './jobs.js';
 import { peek } from './peek.js';
 import type { Pool } from './pool.js';
-import { fileIdOf, type LocalBytes, type FileBytes } from './region.js';
+import { closeFile, fileIdOf, type LocalBytes, type FileBytes } from './region.js';
 import type { Staging } from './staging.js';
 import { VerifiedBlob } from './verified-blob.js';
 
@@ -31,13 +32,13 @@ export async function stageFile(
       pool.expectRunning();
       notePassing(chunk.length);
       hasher.update(chunk);
-      writeFully(fd, chunk, null);
+      writeFully(fd, chunk, null, path);
       size += chunk.length;
     }
-    const id = fileIdOf(fstatSync(fd, { bigint: true }));
+    const id = fileIdOf(naming(path, () => fstatSync(fd, { bigint: true })));
     return { kind: 'file', path, offset: 0, size, whole: true, staged: { digest: hasher.digest(), id } };
   } finally {
-    closeSync(fd);
+    closeFile(fd, path);
   }
 }
 

@@ -1,17 +1,18 @@
 import {
-  existsSync,
   lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
   renameSync,
+  rmdirSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, join, relative, sep } from 'node:path';
+import { dirname, join, relative, resolve, sep } from 'node:path';
 import { isErrno } from '../model/errors.js';
 import { released } from './lock.js';
 import { isDeadOwner, ownerName } from './owner.js';
+import { isThere } from './region.js';
 
 /** Names that begin so are imgconv's own unfinished work; readers pass over them. */
 export const STAGING_PREFIX = '.imgconv-';
@@ -35,6 +36,8 @@ export class Staging {
   #made = false;
   #swept = false;
   #count = 0;
+  /** Folders that this run made and that nothing is known to be in yet, from the top. */
+  #folders: string[] = [];
 
   constructor(root: string) {
     this.#root = root;
@@ -56,7 +59,9 @@ export class Staging {
   #make(): void {
     if (this.#made) return;
     this.sweep();
-    mkdirSync(this.folder, { recursive: true });
+    const first = mkdirSync(this.folder, { recursive: true });
+    if (first !== undefined && first !== this.folder)
+      this.#folders.push(...foldersBetween(resolve(first), resolve(this.#root)));
     this.#made = true;
   }
 
@@ -93,8 +98,33 @@ export class Staging {
     renameSync(path, aside);
   }
 
+  /** To be told of folders that the run makes: if it fails, those that stayed empty go again. */
+  madeFolder(path: string): void {
+    this.#folders.push(path);
+  }
+
+  /** What was made so far has its content. */
+  keepFolders(): void {
+    this.#folders = [];
+  }
+
   [Symbol.dispose](): void {
     if (this.#made) remove(this.#root, this.folder);
+    for (const folder of this.#folders.splice(0).reverse()) removeEmpty(folder);
+  }
+}
+
+/** `first`, the folders on the way down to `last`, and that; none when `first` is below it. */
+function foldersBetween(first: string, last: string): string[] {
+  return first.length > last.length ? [] : [...foldersBetween(first, dirname(last)), last];
+}
+
+/** One that is in use, by whomever, or that cannot be removed, harms nobody. */
+function removeEmpty(folder: string): void {
+  try {
+    rmdirSync(folder);
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error)) throw error;
   }
 }
 
@@ -112,7 +142,7 @@ function clearDead(root: string): void {
 
 /** Names of this program's own in a root, and whose they are; a lock's own name says nothing of its owner. */
 function ownWork(root: string): { path: string; owner: string }[] {
-  if (!existsSync(root)) return [];
+  if (!isThere(root)) return [];
   return readdirSync(root)
     .filter((name) => name.startsWith(STAGING_PREFIX))
     .map((name) => ({
@@ -132,17 +162,18 @@ export function deadWork(root: string): string[] {
 /** Staging folders of live processes that count on what the root holds. */
 export function claimsOn(root: string): string[] {
   return ownWork(root)
-    .filter(({ path, owner }) => existsSync(join(path, CLAIM)) && !isDeadOwner(owner, path))
+    .filter(({ path, owner }) => isThere(join(path, CLAIM)) && !isDeadOwner(owner, path))
     .map(({ path }) => path);
 }
 
 function remove(root: string, folder: string): void {
-  for (const record of readdirSync(folder)) {
-    if (!record.endsWith('.displaced')) continue;
+  const records = readdirSync(folder).filter((name) => name.endsWith('.displaced'));
+  // What was moved aside last comes first: it had taken the place of what was before.
+  for (const record of records.sort((a, b) => parseInt(b, 10) - parseInt(a, 10))) {
     const path = join(root, readFileSync(join(folder, record), 'utf8'));
     if (!isPlainlyBelow(root, path)) continue;
     const aside = join(folder, record.slice(0, -'.displaced'.length));
-    if (!existsSync(aside) || existsSync(path)) continue;
+    if (!isThere(aside) || isThere(path)) continue;
     mkdirSync(dirname(path), { recursive: true });
     renameSync(aside, path);
   }

@@ -1,9 +1,9 @@
-import { closeSync, createReadStream, fstatSync, openSync, readSync, realpathSync, statSync } from 'node:fs';
+import { closeSync, createReadStream, fstatSync, openSync, realpathSync, statSync } from 'node:fs';
 import { posix } from 'node:path';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { decompress, MAGIC_LENGTH, sniffPacking } from './decompress.js';
 import { peek } from './peek.js';
-import type { LocalBytes } from './region.js';
+import { readFully, type LocalBytes } from './region.js';
 import type { Spool } from './spool.js';
 import { TarDecoder, tarName, type TarEntry } from './tar-decode.js';
 import { BLOCK, paddedSize } from './tar-header.js';
@@ -89,7 +89,17 @@ export class TarIndex {
 export async function openTar(file: string, spool: Spool): Promise<TarIndex> {
   if (file === '-') return indexStream(unpacked(process.stdin, 'stdin'), 'stdin', spool);
   if (packingOf(file) === 'none') return indexFile(file);
-  return indexStream(unpacked(createReadStream(file, { highWaterMark: 1024 * 1024 }), file), file, spool);
+  return indexStream(unpacked(readFrom(file), file), file, spool);
+}
+
+/** A file's bytes; what is wrong with the disk is not taken for damage of what is on it. */
+async function* readFrom(file: string): AsyncGenerator<Uint8Array> {
+  try {
+    for await (const chunk of createReadStream(file, { highWaterMark: 1024 * 1024 }))
+      yield chunk as Uint8Array;
+  } catch (error) {
+    throw asImgconvError(error, file);
+  }
 }
 
 /** How an archive file is packed, by its content. */
@@ -99,7 +109,7 @@ export function packingOf(file: string): ReturnType<typeof sniffPacking> {
   const head = new Uint8Array(MAGIC_LENGTH);
   const fd = openSync(file, 'r');
   try {
-    return sniffPacking(head.subarray(0, readSync(fd, head, 0, head.length, 0)));
+    return sniffPacking(head.subarray(0, readFully(fd, head, 0, file)));
   } finally {
     closeSync(fd);
   }
@@ -123,7 +133,8 @@ export function indexFile(file: string): TarIndex {
     const read = (position: number, size: number): Uint8Array => {
       const into = Buffer.alloc(size);
       if (position + size > length) throw cutOff(file, length, `in the header at byte ${position}`);
-      readSync(fd, into, 0, size, position);
+      if (readFully(fd, into, position, file) < size)
+        throw cutOff(file, length, `in the header at byte ${position}`);
       return into;
     };
     let position = 0;

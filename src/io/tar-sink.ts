@@ -1,10 +1,11 @@
-import { closeSync, fsyncSync, ftruncateSync, openSync } from 'node:fs';
+import { fsyncSync, ftruncateSync, openSync } from 'node:fs';
 import { once } from 'node:events';
 import { PassThrough } from 'node:stream';
-import { asImgconvError, ImgconvError } from '../model/errors.js';
+import { asImgconvError, ImgconvError, naming } from '../model/errors.js';
 import { compress } from './compress.js';
 import { writeFully } from './jobs.js';
 import type { Pool } from './pool.js';
+import { closeFile } from './region.js';
 import { BLOCK, encodeTarHeader, paddedSize } from './tar-header.js';
 import type { VerifiedBlob } from './verified-blob.js';
 
@@ -23,6 +24,7 @@ export class TarFile implements TarSink {
   readonly #path: string;
   readonly #fd: number;
   #position = 0;
+  #spoiled: ImgconvError | undefined;
 
   constructor(path: string) {
     this.#path = path;
@@ -31,23 +33,39 @@ export class TarFile implements TarSink {
 
   async addBlobs(blobs: readonly { readonly name: string; readonly blob: VerifiedBlob }[]): Promise<void> {
     const start = this.#position;
-    const writing = blobs.map(({ name, blob }) => blob.writeInto(this.#path, this.#begin(name, blob.size)));
+    // Asynchronous, so that a header which cannot be written waits for the blobs that are under way.
+    const writing = blobs.map(async ({ name, blob }) =>
+      blob.writeInto(this.#path, this.#begin(name, blob.size)),
+    );
     const failed = (await Promise.allSettled(writing)).find((result) => result.status === 'rejected');
     if (failed === undefined) return;
-    ftruncateSync(this.#fd, start);
+    this.#truncate(start);
     this.#position = start;
     throw failed.reason;
   }
 
   addBytes(name: string, bytes: Uint8Array): Promise<void> {
-    writeFully(this.#fd, bytes, this.#begin(name, bytes.length));
+    writeFully(this.#fd, bytes, this.#begin(name, bytes.length), this.#path);
     return Promise.resolve();
+  }
+
+  /** What cannot be taken back spoils the archive: nothing more is added then, nor is it ever ended. */
+  #truncate(length: number): void {
+    try {
+      naming(this.#path, () => {
+        ftruncateSync(this.#fd, length);
+      });
+    } catch (error) {
+      this.#spoiled = asImgconvError(error);
+      throw error;
+    }
   }
 
   /** Writes the header and moves on to where the next one will be; returns where the content belongs. */
   #begin(name: string, size: number): number {
+    if (this.#spoiled !== undefined) throw this.#spoiled;
     const header = encodeTarHeader(name, size);
-    writeFully(this.#fd, header, this.#position);
+    writeFully(this.#fd, header, this.#position, this.#path);
     const start = this.#position + header.length;
     this.#position = start + paddedSize(size);
     return start;
@@ -55,13 +73,16 @@ export class TarFile implements TarSink {
 
   /** Two blocks of zeros end an archive (POSIX ustar); holes between entries read as the zeros they are padded with. */
   end(): Promise<void> {
-    ftruncateSync(this.#fd, this.#position + 2 * BLOCK);
-    fsyncSync(this.#fd);
+    if (this.#spoiled !== undefined) throw this.#spoiled;
+    this.#truncate(this.#position + 2 * BLOCK);
+    naming(this.#path, () => {
+      fsyncSync(this.#fd);
+    });
     return Promise.resolve();
   }
 
   close(): void {
-    closeSync(this.#fd);
+    closeFile(this.#fd, this.#path);
   }
 }
 
@@ -173,12 +194,14 @@ export function tarToFile(path: string, packing: 'gzip' | 'zstd' | 'none', pool:
   if (packing === 'none') return new TarFile(path);
   const fd = openSync(path, 'wx');
   const write = (chunk: Uint8Array) => {
-    writeFully(fd, chunk, null);
+    writeFully(fd, chunk, null, path);
     return Promise.resolve();
   };
   const end = () => {
-    fsyncSync(fd);
-    closeSync(fd);
+    naming(path, () => {
+      fsyncSync(fd);
+    });
+    closeFile(fd, path);
     return Promise.resolve();
   };
   return compressing(write, end, packing, pool);

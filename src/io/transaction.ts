@@ -1,14 +1,18 @@
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { isErrno } from '../model/errors.js';
+import { asImgconvError, isErrno } from '../model/errors.js';
+import { writeNew } from './jobs.js';
+import { isThere } from './region.js';
 import type { Staging } from './staging.js';
 
 /** From so many files on, one sync of the file system costs less than one of each file. */
 const SYNC_FILESYSTEM_FROM = 128;
 /** The file system joins what is asked for at once into one commit of its journal. */
 const SYNCS_AT_ONCE = 8;
+/** Each is lost only when another writer was quicker. */
+const TRIES = 100;
 
 /** Tags come after all that they need is on the disk. */
 export type Step = 'content' | 'tag';
@@ -36,7 +40,7 @@ export class Transaction {
   /** A small file of its own content. */
   write(path: string, bytes: Uint8Array | string, step: Step = 'content'): void {
     const staged = this.staging.path();
-    writeFileSync(staged, bytes, { flag: 'wx' });
+    writeNew(staged, bytes);
     this.move(staged, path, step);
   }
 
@@ -58,15 +62,38 @@ export class Transaction {
     const changed = new Set<string>();
     await this.#flush(this.#unflushed.splice(0));
     for (const step of ['content', 'tag'] as const) {
-      for (const { staged, path, replace } of this.#renames[step].splice(0)) {
-        const folder = dirname(path);
-        this.#makeFolder(folder, changed);
-        changed.add(folder);
-        if (replace && statSync(path, { throwIfNoEntry: false }) !== undefined) this.staging.displace(path);
-        renameSync(staged, path);
+      for (const rename of this.#renames[step].splice(0)) {
+        this.#put(rename, changed);
       }
       await this.#flush([...changed]);
+      if (changed.size > 0) this.staging.keepFolders();
       changed.clear();
+    }
+  }
+
+  /** Renames one into its place, beside others who put theirs into the same places at the same time. */
+  #put({ staged, path, replace }: Rename, changed: Set<string>): void {
+    for (let left = TRIES; ; left--) {
+      try {
+        this.#makeFolder(dirname(path), changed);
+        renameSync(staged, path);
+        changed.add(dirname(path));
+        return;
+      } catch (error) {
+        if (left === 0) throw error;
+        if (replace && isErrno(error, 'ENOTEMPTY', 'EEXIST', 'ENOTDIR')) this.#displace(path);
+        // A run that failed clears away folders that are empty still.
+        else if (isErrno(error, 'ENOENT')) this.#folders.clear();
+        else throw error;
+      }
+    }
+  }
+
+  #displace(path: string): void {
+    try {
+      this.staging.displace(path);
+    } catch (error) {
+      if (!isErrno(error, 'ENOENT')) throw error; // Another writer moved it.
     }
   }
 
@@ -77,9 +104,10 @@ export class Transaction {
     if (above !== folder) this.#makeFolder(above, changed);
     try {
       mkdirSync(folder);
+      this.staging.madeFolder(folder);
       changed.add(above);
     } catch (error) {
-      if (!isErrno(error, 'EEXIST', 'EISDIR', 'EPERM', 'EACCES', 'EROFS') || !existsSync(folder)) throw error;
+      if (!isErrno(error, 'EEXIST', 'EISDIR', 'EPERM', 'EACCES', 'EROFS') || !isThere(folder)) throw error;
     }
     this.#folders.add(folder);
   }
@@ -91,15 +119,25 @@ export class Transaction {
     const left = [...paths];
     const work = async () => {
       for (let path = left.pop(); path !== undefined; path = left.pop()) {
-        const file = await open(path, 'r');
         try {
-          await file.sync();
-        } finally {
-          await file.close();
+          await flush(path);
+        } catch (error) {
+          throw asImgconvError(error, path);
         }
       }
     };
-    await Promise.all(Array.from({ length: SYNCS_AT_ONCE }, work));
+    // All of them have to be done before the staging folder may go.
+    const flushed = await Promise.allSettled(Array.from({ length: SYNCS_AT_ONCE }, work));
+    for (const one of flushed) if (one.status === 'rejected') throw one.reason;
+  }
+}
+
+async function flush(path: string): Promise<void> {
+  const file = await open(path, 'r');
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
   }
 }
 

@@ -1,4 +1,4 @@
-import { closeSync, copyFileSync, constants, linkSync, lstatSync, openSync, rmSync } from 'node:fs';
+import { copyFileSync, constants, linkSync, lstatSync, openSync, rmSync } from 'node:fs';
 import { algorithmOf, type Digest } from '../model/digest.js';
 import { ImgconvError, isErrno } from '../model/errors.js';
 import type { Compression } from '../model/media-type.js';
@@ -8,6 +8,7 @@ import { decompress, MAGIC_LENGTH, sniffCompression } from './decompress.js';
 import { writeFully, type ScanJob } from './jobs.js';
 import type { Pool } from './pool.js';
 import {
+  closeFile,
   fileIdOf,
   headOf,
   openRegular,
@@ -138,9 +139,9 @@ export class VerifiedBlob {
       if (to === undefined) return undefined;
       const fd = openSync(to.path, to.flags, 0o644);
       try {
-        writeFully(fd, at.bytes, to.position);
+        writeFully(fd, at.bytes, to.position, to.path);
       } finally {
-        closeSync(fd);
+        closeFile(fd, to.path);
       }
       return undefined;
     }
@@ -308,14 +309,14 @@ function* fileChunks(path: string, offset: number, size: number): Generator<Uint
     for (let done = 0; done < size;) {
       const left = size - done;
       const chunk = new Uint8Array(left < BUFFER_SIZE ? new ArrayBuffer(left) : takeBuffer());
-      const count = readFully(fd, chunk, offset + done);
+      const count = readFully(fd, chunk, offset + done, path);
       if (count < chunk.length)
         throw new ImgconvError('SOURCE_CHANGED', `${path}: changed or shrank while it was read`);
       yield chunk;
       done += count;
     }
   } finally {
-    closeSync(fd);
+    closeFile(fd, path);
   }
 }
 

@@ -43,6 +43,7 @@ const SYSTEM: Record<string, readonly [ErrorCode, string]> = {
   ENOSPC: ['NO_SPACE', 'no space left on the file system'],
   EDQUOT: ['NO_SPACE', 'the disk quota is used up'],
   EROFS: ['IO', 'the file system is read-only'],
+  EXDEV: ['IO', 'not on the same file system'],
   ENOTDIR: ['IO', 'not a folder, or something on the way to it is not'],
   EISDIR: ['IO', 'a folder, not a file'],
   EMFILE: ['IO', 'too many open files'],
@@ -61,6 +62,15 @@ export function asImgconvError(error: unknown, where?: string): ImgconvError {
   return new ImgconvError('IO', where === undefined ? cause.message : `${where}: ${cause.message}`, {
     cause,
   });
+}
+
+/** What `work` does with the open file of this path, which the system's own errors do not name. */
+export function naming<T>(path: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw asImgconvError(error, path);
+  }
 }
 
 /** True for a failed system call with one of these codes. */

@@ -98,6 +98,7 @@ export async function convert(from: Place, to: Place, options: ConvertOptions = 
       counter.add(how, size);
     },
   });
+  let failure: ImgconvError | undefined;
   try {
     const format =
       compression.compression === 'gzip' || compression.compression === 'zstd'
@@ -119,9 +120,15 @@ export async function convert(from: Place, to: Place, options: ConvertOptions = 
     }
   } catch (error) {
     // Whatever an interruption made fail, it is the interruption that counts.
-    throw options.signal?.aborted === true ? interrupted() : asImgconvError(error, from.path);
+    failure = options.signal?.aborted === true ? interrupted() : asImgconvError(error, from.path);
+    throw failure;
   } finally {
-    await writer.close();
+    // What cannot be cleared away now, the next run clears: it must not hide what went wrong.
+    try {
+      await writer.close();
+    } catch (error) {
+      if (failure === undefined) throw asImgconvError(error, to.path);
+    }
     options.signal?.removeEventListener('abort', abort);
   }
 }

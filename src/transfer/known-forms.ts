@@ -1,6 +1,6 @@
-import { existsSync } from 'node:fs';
 import type { Place } from '../formats/table.js';
 import type { Pool } from '../io/pool.js';
+import { isThere } from '../io/region.js';
 import { PeekSpool } from '../io/spool.js';
 import { VerifiedBlob } from '../io/verified-blob.js';
 import { parseConfig } from '../model/config.js';
@@ -23,7 +23,7 @@ export async function knownForms(
 ): Promise<Map<Digest, VerifiedBlob>> {
   const wanted = new Set(roots.flatMap((root) => changedLayers(root, options)).map(({ digest }) => digest));
   const forms = new Map<Digest, VerifiedBlob>();
-  if (wanted.size === 0 || !existsSync(place.path) || !place.format.recognises(place.path)) return forms;
+  if (wanted.size === 0 || !isThere(place.path) || !place.format.recognises(place.path)) return forms;
   const reader = await place.format.open(place.path, { pool, spool: new PeekSpool() });
   const seen = new Set<Digest>();
   try {

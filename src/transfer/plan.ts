@@ -1,6 +1,7 @@
-import { existsSync, statfsSync, statSync } from 'node:fs';
+import { statfsSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { ImageWriter } from '../formats/format.js';
+import { isThere } from '../io/region.js';
 import type { LinkMode } from '../io/verified-blob.js';
 import type { Digest } from '../model/digest.js';
 import { ImgconvError } from '../model/errors.js';
@@ -14,7 +15,7 @@ const GZIP_RATIO = 0.5;
 
 function existing(path: string): string {
   const full = resolve(path);
-  return existsSync(full) ? full : existing(dirname(full));
+  return isThere(full) ? full : existing(dirname(full));
 }
 
 /** Counts each blob once, as the run will place it. Reads nothing but sizes. */

@@ -131,8 +131,11 @@ export async function findClosure(
     for (const { digest, platform } of allowAbsent ? [] : node.absent) miss(platform, `manifest ${digest}`);
     const { digest, platform } = node.descriptor;
     const own: Bytes = (await source.locate(node.descriptor, 'manifest')) ?? memory(node);
-    // What is read again must be what was parsed; transforms and signed schema 1 have bytes of their own.
+    // What is read again must be what was parsed: a file that has another size by now is not. Signed schema 1 has
+    // bytes that its digest is not of.
     if (own.size === node.descriptor.size) found.set(digest, { at: own, size: own.size });
+    else if (node.manifest.kind !== 'schema1')
+      found.set(digest, { at: memory(node), size: node.bytes.length });
     for (const { descriptor, what } of blobsOf(node)) {
       const at = await source.locate(descriptor, 'blob');
       if (at !== undefined) found.set(descriptor.digest, { at, size: descriptor.size ?? at.size });

@@ -1,10 +1,10 @@
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { digestOf } from '../../io/hash.js';
-import { wholeFile } from '../../io/region.js';
+import { isThere, wholeFile } from '../../io/region.js';
 import { STAGING_PREFIX } from '../../io/staging.js';
 import { isDigest, type Digest } from '../../model/digest.js';
-import { asImgconvError, ImgconvError } from '../../model/errors.js';
+import { asImgconvError, ImgconvError, naming } from '../../model/errors.js';
 import { MAX_MANIFEST } from '../../model/json.js';
 import { manifestPayload, parseManifest } from '../../model/manifest.js';
 import { splitReference } from '../../model/reference.js';
@@ -16,8 +16,13 @@ import { blobPath, checkVersion, MANIFEST, memberPath, signaturePath, VERSION } 
 /** A repository path has 255 characters at most, so half as many components. */
 const MAX_DEPTH = 130;
 
+/** Also when it cannot be looked at: reading it will say why, and of this image alone. */
 function hasManifest(folder: string): boolean {
-  return existsSync(join(folder, MANIFEST));
+  try {
+    return isThere(join(folder, MANIFEST));
+  } catch {
+    return true;
+  }
 }
 
 /** True when the folder is an image's, or one is found by going down first folder after first folder. */
@@ -73,7 +78,7 @@ function readSmall(path: string): Uint8Array | undefined {
       'MANIFEST_INVALID',
       `${path}: ${file.size} bytes, a manifest has ${MAX_MANIFEST} at most`,
     );
-  return readFileSync(path);
+  return naming(path, () => readFileSync(path));
 }
 
 function readImage(folder: string, name: string | undefined): SourceImage {

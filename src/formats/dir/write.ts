@@ -1,13 +1,14 @@
-import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { linkSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { isIntact } from '../../io/blob-shelf.js';
+import { writeNew } from '../../io/jobs.js';
 import { OncePerDigest } from '../../io/once.js';
 import { wholeFile } from '../../io/region.js';
 import { Staging } from '../../io/staging.js';
 import { Transaction } from '../../io/transaction.js';
 import type { VerifiedBlob } from '../../io/verified-blob.js';
 import type { Digest } from '../../model/digest.js';
-import { isErrno } from '../../model/errors.js';
+import { ImgconvError, isErrno, naming } from '../../model/errors.js';
 import { manifestsOf } from '../../model/manifest.js';
 import type { Reference } from '../../model/reference.js';
 import type { ImageToWrite, ImageWriter, WriteContext, Written } from '../format.js';
@@ -65,7 +66,7 @@ class DirWriter implements ImageWriter {
       rmSync(folder, { recursive: true });
       throw error;
     }
-    for (const [name, bytes] of contents.bytes) writeFileSync(join(folder, name), bytes);
+    for (const [name, bytes] of contents.bytes) writeNew(join(folder, name), bytes);
     const names = [...contents.blobs.keys(), ...contents.bytes.keys()];
     this.#transaction.moveFolder(
       folder,
@@ -78,7 +79,7 @@ class DirWriter implements ImageWriter {
   async #isThere(place: string, { blobs, bytes }: Contents): Promise<boolean> {
     for (const [name, wanted] of bytes) {
       const path = join(place, name);
-      if (wholeFile(path)?.size !== wanted.length || !readFileSync(path).equals(wanted)) return false;
+      if (wholeFile(path)?.size !== wanted.length || readIfThere(path)?.equals(wanted) !== true) return false;
     }
     for (const [name, blob] of blobs)
       if (!(await isIntact(join(place, name), blob, this.#context.pool))) return false;
@@ -118,6 +119,16 @@ class DirWriter implements ImageWriter {
   close(): Promise<void> {
     this.staging[Symbol.dispose]();
     return Promise.resolve();
+  }
+}
+
+/** Undefined also when another writer is just putting a new folder in the place of the one that was there. */
+function readIfThere(path: string): Buffer | undefined {
+  try {
+    return naming(path, () => readFileSync(path));
+  } catch (error) {
+    if (error instanceof ImgconvError && error.code === 'NOT_FOUND') return undefined;
+    throw error;
   }
 }
 

@@ -1,6 +1,6 @@
-import { existsSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import { wholeFile } from '../../io/region.js';
+import { isThere, wholeFile } from '../../io/region.js';
 import type { Digest } from '../../model/digest.js';
 import { blobName, INDEX_FILE, LAYOUT_FILE } from '../../model/oci-layout.js';
 import type { Files } from '../layout.js';
@@ -40,5 +40,5 @@ export function filesOf(layout: string): Files {
 }
 
 export function recognisesLayout(path: string): boolean {
-  return statSync(path).isDirectory() && (existsSync(layoutFile(path)) || existsSync(indexFile(path)));
+  return statSync(path).isDirectory() && (isThere(layoutFile(path)) || isThere(indexFile(path)));
 }

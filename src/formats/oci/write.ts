@@ -1,13 +1,14 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
 import * as z from 'zod';
 import { BlobShelf } from '../../io/blob-shelf.js';
 import { withLock } from '../../io/lock.js';
-import { wholeFile } from '../../io/region.js';
+import { isThere, wholeFile } from '../../io/region.js';
 import { Staging } from '../../io/staging.js';
 import { Transaction } from '../../io/transaction.js';
 import type { Digest } from '../../model/digest.js';
 import { annotationsSchema } from '../../model/descriptor.js';
+import { naming } from '../../model/errors.js';
 import { parseJson, parseWith } from '../../model/json.js';
 import {
   CONTAINERD_NAME,
@@ -73,8 +74,15 @@ class LayoutWriter implements ImageWriter {
 
   #readIndex(): z.infer<typeof indexSchema> {
     const path = indexFile(this.#layout);
-    if (!existsSync(path)) return { ...INDEX_TEMPLATE, manifests: [] };
-    return parseWith(indexSchema, parseJson(readFileSync(path), path), path);
+    if (!isThere(path)) return { ...INDEX_TEMPLATE, manifests: [] };
+    return parseWith(
+      indexSchema,
+      parseJson(
+        naming(path, () => readFileSync(path)),
+        path,
+      ),
+      path,
+    );
   }
 
   /** Blobs first; then index.json is read, changed and replaced under a lock, so that two writers lose nothing. */
@@ -87,11 +95,11 @@ class LayoutWriter implements ImageWriter {
       const fresh = entries
         .filter((entry) => !index.manifests.some((one) => this.#isSame(one, entry)))
         .sort((a, b) => (a.annotations[CONTAINERD_NAME] < b.annotations[CONTAINERD_NAME] ? -1 : 1));
-      if (existsSync(layoutFile(this.#layout)) && fresh.length === 0) return;
+      if (isThere(layoutFile(this.#layout)) && fresh.length === 0) return;
       const kept = index.manifests.filter(
         (one) => !fresh.some((entry) => sameName(this.#nameOf(one), this.#nameOf(entry))),
       );
-      if (!existsSync(layoutFile(this.#layout)))
+      if (!isThere(layoutFile(this.#layout)))
         this.#transaction.write(layoutFile(this.#layout), LAYOUT_CONTENT);
       this.#transaction.write(
         indexFile(this.#layout),

@@ -1,5 +1,5 @@
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { isThere } from '../../io/region.js';
 import { algorithmOf, hexOf, type Digest } from '../../model/digest.js';
 
 /*
@@ -21,13 +21,13 @@ import { algorithmOf, hexOf, type Digest } from '../../model/digest.js';
 export function rootOf(path: string): string {
   for (const below of ['docker/registry/v2', 'registry/v2', 'v2', '.']) {
     const root = join(path, below);
-    if (existsSync(join(root, 'repositories')) || existsSync(join(root, 'blobs'))) return root;
+    if (isThere(join(root, 'repositories')) || isThere(join(root, 'blobs'))) return root;
   }
   return join(path, 'docker/registry/v2');
 }
 
 export function isRoot(root: string): boolean {
-  return existsSync(join(root, 'repositories'));
+  return isThere(join(root, 'repositories'));
 }
 
 function byDigest(folder: string, digest: Digest): string {

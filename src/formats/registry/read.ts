@@ -1,6 +1,6 @@
-import { existsSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { namesIn } from '../../io/folder.js';
-import { wholeFile } from '../../io/region.js';
+import { isThere, wholeFile } from '../../io/region.js';
 import { asImgconvError, ImgconvError } from '../../model/errors.js';
 import { isGlob, repositoryKey } from '../../model/reference.js';
 import type { ImageReader, ListOptions, SourceImage, UnreadableImage } from '../format.js';
@@ -75,7 +75,7 @@ function imageAt(
       locate: ({ digest: wanted }, as) => {
         // A registry deletes a manifest by its revision link, and then no longer serves what tags still name.
         const deleted =
-          as === 'manifest' && wanted === digest && !existsSync(revisionLink(root, repository, digest));
+          as === 'manifest' && wanted === digest && !isThere(revisionLink(root, repository, digest));
         return deleted ? undefined : wholeFile(blobPath(root, wanted));
       },
       provesDiffIds: false,

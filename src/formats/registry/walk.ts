@@ -1,7 +1,6 @@
-import { closeSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { entriesIn, namesIn } from '../../io/folder.js';
-import { openRegular } from '../../io/region.js';
+import { closeFile, openRegular, readFully } from '../../io/region.js';
 import { isDigest, parseDigest, type Digest } from '../../model/digest.js';
 import { isErrno } from '../../model/errors.js';
 import { repositoriesPath } from './paths.js';
@@ -30,9 +29,9 @@ const link = Buffer.alloc(256);
 export function readLink(path: string): Digest {
   const { fd } = openRegular(path);
   try {
-    return parseDigest(link.toString('latin1', 0, readSync(fd, link, 0, link.length, 0)).trimEnd(), path);
+    return parseDigest(link.toString('latin1', 0, readFully(fd, link, 0, path)).trimEnd(), path);
   } finally {
-    closeSync(fd);
+    closeFile(fd, path);
   }
 }
 

@@ -1,0 +1,41 @@
+import assert from 'node:assert/strict';
+import { appendFileSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { convert } from '../src/index.js';
+import { Pool } from '../src/io/pool.js';
+import { PeekSpool } from '../src/io/spool.js';
+import { MAX_MANIFEST } from '../src/model/json.js';
+import { findClosure, readTree } from '../src/transfer/resolve.js';
+import { imageOf, indexOf, layTree, put } from './support/images.js';
+import { formatOf, namesOf, newPlace, place } from './support/places.js';
+import { tempFolder } from './support/temp.js';
+
+test('a manifest whose file grows after it was parsed is passed on as it was parsed', async () => {
+  const image = indexOf([await imageOf('one')]);
+  const tree = layTree(tempFolder(), { 'demo/app:1': image });
+  await using pool = new Pool(1);
+  const reader = await formatOf('dir').open(tree, { pool, spool: new PeekSpool() });
+  for await (const source of reader.images({ untagged: false })) {
+    assert.ok(!('error' in source));
+    const root = await readTree(source);
+    appendFileSync(join(tree, 'demo/app:1/manifest.json'), 'more');
+    const { blobs } = await findClosure(source, root, pool, { allowAbsent: false, onBytes: undefined });
+    const bytes = await blobs.get(root.descriptor.digest)?.read(MAX_MANIFEST);
+    assert.deepEqual(bytes && Buffer.from(bytes), image.root.bytes);
+  }
+});
+
+test('an image of a tree that cannot be looked at is told, and does not stop the others', async () => {
+  const tree = layTree(tempFolder(), { 'demo/app:1': await imageOf('one') });
+  // A link to itself: the kernel fails with ELOOP, for whoever asks.
+  put(join(tree, 'demo/bad:1/version'), 'Directory Transport Version: 1.1\n');
+  symlinkSync('manifest.json', join(tree, 'demo/bad:1/manifest.json'));
+  const target = newPlace('reg');
+  const { images } = await convert(place('dir', tree), target);
+  assert.deepEqual(images.map(({ name, source, status }) => [name ?? source, status]).sort(), [
+    ['demo/app:1', 'written'],
+    ['demo/bad:1', 'failed'],
+  ]);
+  assert.deepEqual(Object.keys(await namesOf(target)), ['demo/app:1']);
+});

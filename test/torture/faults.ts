@@ -1,0 +1,63 @@
+import { join } from 'node:path';
+import { isLinked, titleOf, type Bench, type Conversion } from './bench.js';
+import { faultsOf } from './judge.js';
+import type { Action } from './plan.js';
+import { retireOwners } from './retire.js';
+import { here } from './run-here.js';
+
+/** One way to fail, tried at every operation that can fail so. */
+export interface Fault {
+  readonly action: Action;
+  /** Also at all later operations, as a disk that stays full. */
+  readonly sticky: boolean;
+}
+
+/** Which ones: from the `first` on every `step`th. */
+export interface Sample {
+  readonly first: number;
+  readonly step: number;
+}
+
+export interface Result {
+  readonly runs: number;
+  /** What was found, each with the conversion, the fault and the operation. */
+  readonly problems: readonly string[];
+}
+
+/** What others do to a source shows in its links: such sources are copied. */
+/** A disk that stays full lets files be removed. */
+const FULL: readonly Action[] = ['ENOSPC', 'EDQUOT'];
+const MEDDLING: readonly Action[] = ['shrink', 'grow', 'flip', 'swap'];
+
+/** Runs one conversion again and again, and fails one operation after another until there are no more. */
+export async function failEach(
+  bench: Bench,
+  conversion: Conversion,
+  { action, sticky }: Fault,
+  { first, step }: Sample = { first: 1, step: 1 },
+): Promise<Result> {
+  const wanted = await bench.undisturbed(here, conversion);
+  const problems: string[] = [];
+  const meddles = MEDDLING.includes(action);
+  const args = meddles && isLinked(conversion.to) ? ['--link', 'copy'] : [];
+  for (let at = first, runs = 1; ; at += step, runs++) {
+    bench.prepare(conversion, meddles);
+    const root = meddles ? bench.source(conversion.from) : bench.folder;
+    const outcome = await bench.run(here, conversion, args, { plan: { action, at, sticky, root } });
+    const found = faultsOf(bench, conversion, outcome, wanted, sticky && !FULL.includes(action));
+    if (outcome.fired === undefined) {
+      if (outcome.status !== 0)
+        found.push(`it ends with ${outcome.status} with nothing in its way: ${outcome.stderr}`);
+    } else if (!meddles) {
+      retireOwners([bench.target(conversion.to), join(bench.folder, 'tmp', 'any')]);
+      found.push(...(await bench.again(here, conversion, false)));
+    }
+    const what = `${titleOf(conversion)}: ${action}${sticky ? ' from' : ' at'} ${at}, ${outcome.fired ?? 'not reached'}`;
+    problems.push(
+      ...found.map(
+        (problem) => `${what}: ${problem}\n    status ${outcome.status}: ${outcome.stderr.trim()}`,
+      ),
+    );
+    if (outcome.fired === undefined) return { runs, problems };
+  }
+}
