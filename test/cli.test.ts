@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { existsSync, openSync, ftruncateSync, closeSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { before, describe, test } from 'node:test';
 import { FORMATS } from '../src/index.js';
 import { imgconv, imgconvEach, type Outcome } from './support/cli.js';
@@ -12,6 +11,7 @@ import { namesOf, place } from './support/places.js';
 import { contentsOf, filesIn, stagingIn } from './support/snapshot.js';
 import { bodyOf, readTar } from './support/tars.js';
 import { tempFolder } from './support/temp.js';
+import { until } from './support/processes.js';
 
 const NAMES = digestsOf('sync.tar');
 /** Processes side by side: each is mostly start-up. */
@@ -502,7 +502,7 @@ for (const [signal, expectedStatus] of [
         stderr += chunk.toString();
       });
       const ended = new Promise<number | null>((resolve) => child.on('close', resolve));
-      await sleep(900);
+      await until('work to begin', () => stagingIn(target).length > 0);
       child.kill(signal);
       assert.equal(await ended, expectedStatus, stderr);
       assert.match(stderr, /^imgconv: interrupted/);
