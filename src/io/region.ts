@@ -73,7 +73,12 @@ export function sameFile(a: FileId, b: FileId): boolean {
  * passed over or written anew. @throws the system's error when it cannot be told
  */
 export function isThere(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false }) !== undefined;
+  try {
+    return statSync(path, { throwIfNoEntry: false }) !== undefined;
+  } catch (error) {
+    if (isErrno(error, 'ENOTDIR')) return false; // Nothing lies below a file.
+    throw error;
+  }
 }
 
 /** The whole of a regular file; undefined when there is none. Links, devices and the like are refused, never followed. */
