@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { convert } from '../src/index.js';
 import { Pool } from '../src/io/pool.js';
+import { isThere } from '../src/io/region.js';
 import { PeekSpool } from '../src/io/spool.js';
 import { MAX_MANIFEST } from '../src/model/json.js';
 import { findClosure, readTree } from '../src/transfer/resolve.js';
@@ -24,6 +25,17 @@ test('a manifest whose file grows after it was parsed is passed on as it was par
     const bytes = await blobs.get(root.descriptor.digest)?.read(MAX_MANIFEST);
     assert.deepEqual(bytes && Buffer.from(bytes), image.root.bytes);
   }
+});
+
+test('nothing is there below a file, and what cannot be looked at is no such answer', () => {
+  const folder = tempFolder();
+  put(join(folder, 'file'), 'a file');
+  symlinkSync('loop', join(folder, 'loop'));
+  assert.deepEqual(
+    ['file', 'none', 'file/below'].map((name) => isThere(join(folder, name))),
+    [true, false, false],
+  );
+  assert.throws(() => isThere(join(folder, 'loop')), { code: 'ELOOP' });
 });
 
 test('an image of a tree that cannot be looked at is told, and does not stop the others', async () => {

@@ -17,6 +17,7 @@ import {
 import { basename, join } from 'node:path';
 import { describe, test } from 'node:test';
 import { writeFully } from '../src/io/jobs.js';
+import { ownerName } from '../src/io/owner.js';
 import { Staging, STAGING_PREFIX } from '../src/io/staging.js';
 import { Transaction } from '../src/io/transaction.js';
 import { refusal } from './support/errors.js';
@@ -116,6 +117,18 @@ describe('staging', () => {
       writeFileSync(other.path(), 'y');
     }
     assert.equal(readFileSync(path, 'utf8'), 'x');
+  });
+
+  test('of a process that could not learn its own start time is left alone while that is there', () => {
+    const root = tempFolder();
+    const [space = ''] = ownerName().split('-');
+    const folder = join(root, `${STAGING_PREFIX}${space}-${process.pid}-0-abcdef`);
+    mkdirSync(folder);
+    {
+      using staging = new Staging(root);
+      writeFileSync(staging.path(), 'x');
+    }
+    assert.ok(existsSync(folder));
   });
 
   for (const [title, hours, left] of [

@@ -45,7 +45,8 @@ export function isDeadOwner(name: string, path: string): boolean {
     return stat !== undefined && Date.now() - stat.mtimeMs > FOREIGN_AGE_MS;
   }
   const alive = startTime(Number(pid));
-  if (alive !== '0') return alive !== start;
+  // A start that could not be read, here or there, tells nothing.
+  if (alive !== '0' && start !== '0') return alive !== start;
   try {
     process.kill(Number(pid), 0);
     return false;

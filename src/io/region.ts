@@ -76,7 +76,7 @@ export function isThere(path: string): boolean {
   try {
     return statSync(path, { throwIfNoEntry: false }) !== undefined;
   } catch (error) {
-    if (isErrno(error, 'ENOTDIR')) return false;
+    if (isErrno(error, 'ENOTDIR')) return false; // Nothing lies below a file.
     throw error;
   }
 }

@@ -5,6 +5,7 @@ import { Staging } from '../../io/staging.js';
 import { Transaction, type Step } from '../../io/transaction.js';
 import { VerifiedBlob } from '../../io/verified-blob.js';
 import type { Digest } from '../../model/digest.js';
+import { naming } from '../../model/errors.js';
 import { manifestPayload, manifestsOf } from '../../model/manifest.js';
 import type { Reference } from '../../model/reference.js';
 import {
@@ -86,7 +87,11 @@ class RegistryWriter implements ImageWriter {
     const key = `${path} ${digest}`;
     if (this.#linked.has(key)) return false;
     this.#linked.add(key);
-    if (wholeFile(path)?.size === digest.length && readFileSync(path, 'latin1') === digest) return false;
+    if (
+      wholeFile(path)?.size === digest.length &&
+      naming(path, () => readFileSync(path, 'latin1')) === digest
+    )
+      return false;
     this.#transaction.write(path, digest, step);
     return true;
   }
