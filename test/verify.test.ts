@@ -564,7 +564,10 @@ describe('beside others', () => {
       }
     };
     const collect = async () => {
-      for (; !state.done; await sleep(1)) await collectGarbage(target, { olderThan: 0, untagged: true });
+      while (!state.done) {
+        await collectGarbage(target, { olderThan: 0, untagged: true });
+        await sleep(1);
+      }
     };
     const others = [watch(), collect()];
     await Promise.all([write('demo/one:1'), write('demo/multi:1')]);
