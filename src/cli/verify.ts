@@ -48,7 +48,7 @@ function findingText({ severity, where, what, bytes, images }: Finding): string 
   return `${severity.padEnd(9)} ${printable(`${where}: ${what}`)}${size}\n${touches}`;
 }
 
-function reportText({ images, brokenImages, blobs, findings, repaired }: VerifyReport): string {
+function reportText({ images, brokenImages, blobs, findings, repaired, seesAll }: VerifyReport): string {
   const lines = [
     ...repaired.map(({ path, from, setAside }) => {
       const source = from === undefined ? '' : ` from ${printable(from)}`;
@@ -63,12 +63,13 @@ function reportText({ images, brokenImages, blobs, findings, repaired }: VerifyR
   const rest = [
     ...(count('space') > 0 ? [`${count('space')} of lost space (${sizeText(lost)})`] : []),
     ...(count('cosmetic') > 0 ? [`${count('cosmetic')} cosmetic`] : []),
+    ...(seesAll ? [] : ['blobs that no image needs are not told before all manifests can be read']),
   ];
   return (
     lines.join('') +
-    `${images} image${images === 1 ? '' : 's'}: ${images - brokenImages} whole, ${brokenImages} broken; ` +
+    `${images} image${images === 1 ? '' : 's'} checked, ${brokenImages} broken; ` +
     `${blobs.blobs} blob${blobs.blobs === 1 ? '' : 's'} read (${sizeText(blobs.bytes)})` +
-    `${rest.length > 0 ? `; findings: ${rest.join(', ')}` : ''}\n`
+    `${rest.length > 0 ? `; ${rest.join(', ')}` : ''}\n`
   );
 }
 

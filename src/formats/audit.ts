@@ -50,6 +50,8 @@ export interface Fault {
   readonly where: string;
   /** What is wrong with it, without `where`. */
   readonly what: string;
+  /** What a link names. */
+  readonly digest?: Digest | undefined;
   /** Names of the images that it touches. */
   readonly images?: readonly string[];
   /** That are lost, in bytes. */

@@ -24,16 +24,13 @@ export interface Repaired {
 /**
  * Puts in place what is missing or damaged: blobs from other places, each proved by its digest, and then the links to
  * them. Damaged files are moved aside.
- * @throws ImgconvError USAGE where no file of a place can be replaced
  */
 export async function repair(
-  place: Place,
-  mending: Mending | undefined,
+  mending: Mending,
   findings: Findings,
   sources: readonly Place[],
   pool: Pool,
 ): Promise<Repaired[]> {
-  if (mending === undefined) throw notInPlace(place);
   using staging = new Staging(mending.root);
   await staging.claim();
   const transaction = new Transaction(staging);
@@ -48,7 +45,8 @@ export async function repair(
   return repaired;
 }
 
-function notInPlace({ format, path }: Place): ImgconvError {
+/** For an archive: to change one member is to write all of it. */
+export function notInPlace({ format, path }: Place): ImgconvError {
   return new ImgconvError('USAGE', `--repair: ${path}: a ${format.prefix}: cannot be repaired in place`, {
     hint: `write a new one from where the images are whole: imgconv copy …: ${format.prefix}:NEW`,
   });

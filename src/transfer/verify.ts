@@ -19,7 +19,7 @@ import { platformText } from '../model/platform.js';
 import { parseReference, splitReference } from '../model/reference.js';
 import { Findings, type Finding } from './findings.js';
 import { Proofs } from './proof.js';
-import { repair, type Repaired } from './repair.js';
+import { notInPlace, repair, type Repaired } from './repair.js';
 import type { Count } from './report.js';
 import { blobsOf, readTree } from './resolve.js';
 
@@ -34,7 +34,7 @@ export interface VerifyOptions {
 }
 
 export interface VerifyReport {
-  /** Names of images that were looked at; revisions without a tag count too. */
+  /** That were looked at, with revisions that no tag reaches. */
   readonly images: number;
   readonly brokenImages: number;
   /** What was read: blobs that several images name once. */
@@ -42,6 +42,8 @@ export interface VerifyReport {
   /** What is wrong, after repairs. Sorted: what is broken first. */
   readonly findings: readonly Finding[];
   readonly repaired: readonly Repaired[];
+  /** False when a manifest could not be read: then blobs that no image needs cannot be told from others. */
+  readonly seesAll: boolean;
 }
 
 /** Images under way at once, so that threads have work while manifests are read. */
@@ -89,13 +91,8 @@ class Verification {
     const repaired: Repaired[] = [];
     let round = await this.#round();
     for (let rounds = 1; this.#options.repair !== undefined && rounds < MAX_ROUNDS; rounds++) {
-      const mended = await repair(
-        this.#place,
-        round.mending,
-        round.findings,
-        this.#options.repair,
-        this.#pool,
-      );
+      if (round.mending === undefined) break;
+      const mended = await repair(round.mending, round.findings, this.#options.repair, this.#pool);
       if (mended.length === 0) break;
       repaired.push(...mended);
       round = await this.#round();
@@ -109,6 +106,7 @@ class Verification {
       brokenImages: broken.size,
       blobs: this.#proofs.count,
       findings,
+      seesAll: round.seesAll,
       repaired,
     };
   }
@@ -132,13 +130,13 @@ class Verification {
       const known = asImgconvError(error, path);
       if (['USAGE', 'NOT_FOUND', 'FORMAT_UNKNOWN', 'INTERRUPTED'].includes(known.code)) throw known;
       findings.add({ severity: 'broken', kind: 'image-unreadable', where: path, what: known.message });
-      return { images: 0, findings, mending: undefined };
+      return { images: 0, findings, mending: undefined, seesAll: false };
     }
     try {
       const look = new Look(reader.audit, this.#proofs, findings, this.#pool, this.#options.deep ?? false);
       const images = await look.ofImages(reader, only);
       look.ofPlace(path, begun, only === undefined);
-      return { images, findings, mending: reader.audit.mending };
+      return { images, findings, mending: reader.audit.mending, seesAll: look.seesAll };
     } finally {
       if (this.#stream === undefined) await reader.close();
     }
@@ -148,9 +146,20 @@ class Verification {
     if (this.#stream !== undefined) return this.#stream;
     const spool = this.#options.deep === true ? new StagingSpool(this.#staging, this.#pool) : new PeekSpool();
     const reader = await this.#place.format.open(this.#place.path, { pool: this.#pool, spool });
+    if (this.#options.repair !== undefined && reader.audit.mending === undefined)
+      throw notInPlace(this.#place);
     if (this.#place.path === STDIN) this.#stream = reader;
     return reader;
   }
+}
+
+/** What was seen of one repository. */
+interface RepositoryLook {
+  /** That are reached from its tags. */
+  readonly manifests: Set<Digest>;
+  readonly tagged: Promise<void>[];
+  /** Of all of these; no more come then. */
+  settled: Promise<unknown> | undefined;
 }
 
 /** One look at a place. */
@@ -160,7 +169,10 @@ class Look {
   readonly #findings: Findings;
   readonly #pool: Pool;
   readonly #deep: boolean;
+  /** False when a manifest could not be read, so that it is unknown what it needs. */
+  seesAll = true;
   readonly #reached = new Set<Digest>();
+  readonly #repositories = new Map<string, RepositoryLook>();
 
   constructor(audit: Audit, proofs: Proofs, findings: Findings, pool: Pool, deep: boolean) {
     this.#audit = audit;
@@ -179,8 +191,16 @@ class Look {
         const image = next.value;
         this.#pool.expectRunning();
         if (only !== undefined && !only.has(nameOf(image))) continue;
+        const repository = this.#repositoryOf(image);
+        if (image.untagged === true) {
+          await (repository.settled ??= Promise.all(repository.tagged));
+          // It is a member of an image with a tag, or that image itself, and was looked at.
+          if ('digest' in image && repository.manifests.has(image.digest)) continue;
+        }
         count++;
-        await this.#ofImage(image);
+        const looking = this.#ofImage(image, repository);
+        if (image.untagged !== true) repository.tagged.push(looking);
+        await looking;
         // Small images are proved without a wait: signals and timers have their turn.
         await new Promise(setImmediate);
       }
@@ -189,7 +209,19 @@ class Look {
     return count;
   }
 
-  async #ofImage(image: SourceImage | UnreadableImage): Promise<void> {
+  /** Readers list a repository's tags before its other revisions, one repository after another. */
+  #repositoryOf(image: SourceImage | UnreadableImage): RepositoryLook {
+    const { name } = splitReference(nameOf(image));
+    const known = this.#repositories.get(name) ?? { manifests: new Set(), tagged: [], settled: undefined };
+    this.#repositories.set(name, known);
+    for (const oldest of this.#repositories.keys()) {
+      if (this.#repositories.size <= 2 * IMAGES_AT_ONCE) break;
+      this.#repositories.delete(oldest);
+    }
+    return known;
+  }
+
+  async #ofImage(image: SourceImage | UnreadableImage, repository: RepositoryLook): Promise<void> {
     const found = (fault: Fault) => {
       this.#findings.add({ ...fault, images: fault.images ?? [nameOf(image)] });
     };
@@ -216,7 +248,12 @@ class Look {
     }
     for (const node of manifestsOf(root)) {
       this.#reached.add(node.descriptor.digest);
-      for (const member of node.absent) this.#absent(image, member, damaged.get(member.digest), found);
+      repository.manifests.add(node.descriptor.digest);
+      for (const member of node.absent) {
+        // Its own revision would say the same once more.
+        repository.manifests.add(member.digest);
+        this.#absent(image, member, damaged.get(member.digest), found);
+      }
       await this.#ofManifest(image, node, found);
     }
     for (const fault of this.#audit.ofImage(image, root)) found(fault);
@@ -225,6 +262,7 @@ class Look {
   /** A folder that is called by a digest still tells what it should hold. */
   #unreadable({ name, where }: UnreadableImage, error: ImgconvError): Fault {
     const { digest } = splitReference(name ?? '');
+    this.seesAll = false;
     const fetch =
       digest !== undefined && isDigest(digest)
         ? this.#want({ where, digest }, { digest }, 'manifest')
@@ -234,11 +272,11 @@ class Look {
 
   async #withoutRoot(image: SourceImage, error: ImgconvError, found: (fault: Fault) => void): Promise<void> {
     const { digest, where } = image;
+    this.seesAll = false;
     const fetch = this.#want(image, { digest }, 'manifest');
     const at = await image.locate({ digest }, 'manifest');
+    this.#reached.add(digest);
     if (at !== undefined) {
-      // It keeps what it names: a repair may bring it back.
-      this.#reached.add(digest);
       const kind = error.code === 'DIGEST_MISMATCH' ? 'manifest-damaged' : 'image-unreadable';
       found({ severity: 'broken', kind, where: at.path, what: withoutPlace(error, at.path), fetch });
     } else {
@@ -260,6 +298,7 @@ class Look {
   ): void {
     const { digest, platform } = member;
     this.#reached.add(digest);
+    this.seesAll = false;
     const fetch = this.#want(image, member, 'manifest');
     const which = `manifest ${digest}${platform === undefined ? '' : ` of ${platformText(platform)}`}`;
     if (error === undefined)
@@ -363,15 +402,20 @@ class Look {
   /** All that belongs to no image. `whole`: all images were looked at, so that what they need is known. */
   ofPlace(path: string, begun: number, whole: boolean): void {
     try {
-      for (const fault of this.#audit.ofPlace()) this.#findings.add({ images: [], ...fault });
+      for (const fault of this.#audit.ofPlace()) {
+        // What an image lacks was told with the image.
+        if (fault.kind === 'link-dangling' && fault.digest !== undefined && this.#reached.has(fault.digest))
+          continue;
+        this.#findings.add(fault);
+      }
     } catch (error) {
       const what = withoutPlace(asImgconvError(error, path), path);
-      this.#findings.add({ severity: 'broken', kind: 'image-unreadable', where: path, what, images: [] });
+      this.#findings.add({ severity: 'broken', kind: 'image-unreadable', where: path, what });
     }
-    if (whole) {
+    if (whole && this.seesAll) {
       for (const { digest, path: where, size, changed } of this.#audit.blobs()) {
         // What was written since may be of an image that was tagged since.
-        if (this.#reached.has(digest) || changed >= begun) continue;
+        if (this.#reached.has(digest) || changed > begun) continue;
         this.#findings.add({
           severity: 'space',
           kind: 'unreachable',

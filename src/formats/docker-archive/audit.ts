@@ -1,5 +1,6 @@
-import type { LocalBytes } from '../../io/region.js';
+import { headOf, type LocalBytes } from '../../io/region.js';
 import type { TarIndex } from '../../io/tar-index.js';
+import { blobName } from '../../model/oci-layout.js';
 import { archiveAudit } from '../archive-audit.js';
 import { unreachable, type Audit } from '../audit.js';
 import { MANIFEST, REPOSITORIES } from '../layout-tar.js';
@@ -13,13 +14,25 @@ const CONTENT = /(?:^|\/)(?:layer\.tar|[0-9a-f]{64}\.(?:json|tar|tar\.gz)|(?:sha
 export function engineArchiveAudit(index: TarIndex, named: readonly string[] | undefined): Audit {
   // What members lead to, be it by links.
   let reached: ReadonlySet<string> | undefined;
-  return archiveAudit(index, (name) => {
-    if (name === MANIFEST || name === REPOSITORIES || V1.test(name)) return 'known';
+  const audit = archiveAudit(index, (name) => {
+    if (name === MANIFEST || name === REPOSITORIES || V1.test(name) || named?.includes(name)) return 'known';
     if (!CONTENT.test(name)) return undefined;
     reached ??= new Set(named?.map((one) => keyOf(index.get(one))));
     if (named === undefined || reached.has(keyOf(index.get(name)))) return 'known';
     return unreachable(`${index.path}: ${name}`, index.get(name)?.size ?? 0);
   });
+  return {
+    ...audit,
+    *blobs() {
+      for (const blob of audit.blobs()) if (!isV1Json(index.get(blobName(blob.digest)))) yield blob;
+    },
+  };
+}
+
+/** Docker 25 and later write v1 metadata as blobs. */
+function isV1Json(at: LocalBytes | undefined): boolean {
+  if (at === undefined) return false;
+  return /^\{"id":"[0-9a-f]{64}"/.test(Buffer.from(headOf(at, 72)).toString('latin1'));
 }
 
 function keyOf(at: LocalBytes | undefined): string {

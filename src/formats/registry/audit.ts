@@ -3,7 +3,7 @@ import { join, relative } from 'node:path';
 import { STAGING_PREFIX } from '../../io/staging.js';
 import { isDigest, type Digest } from '../../model/digest.js';
 import { manifestsOf, type ManifestNode } from '../../model/manifest.js';
-import { isRepository, isTag, splitReference } from '../../model/reference.js';
+import { isRepository, splitReference } from '../../model/reference.js';
 import { SET_ASIDE, stray, type Audit, type Fault, type SmallFile } from '../audit.js';
 import type { SourceImage } from '../format.js';
 import { filesBelow } from '../heap.js';
@@ -22,9 +22,21 @@ export function registryAudit(root: string): Audit {
       if (sound.repository !== repository) sound = { repository, links: new Set() };
       yield* linksOf(root, repository, image, node, sound.links);
     },
-    ofPlace: () => strayIn(root),
+    *ofPlace() {
+      yield* strayIn(root);
+      for (const { path, size, changed } of registryHeap(root).uploads()) {
+        const what = `a push that was not finished, last written to ${agoText(Date.now() - changed)} ago`;
+        yield { severity: 'space', kind: 'upload', where: path, what, bytes: size };
+      }
+    },
     blobs: () => registryHeap(root).blobs(),
   };
+}
+
+function agoText(ms: number): string {
+  const hours = ms / 3_600_000;
+  if (hours < 1) return `${Math.round(hours * 60)} min`;
+  return hours < 48 ? `${Math.round(hours)} h` : `${Math.round(hours / 24)} days`;
 }
 
 /** The links without which a registry does not serve what an image needs. */
@@ -99,7 +111,8 @@ function* strayIn(root: string): Generator<Fault> {
     const digest =
       link === null ? `${entry?.[3] ?? ''}:${entry?.[4] ?? ''}` : `${algorithm ?? ''}:${hex ?? ''}`;
     if (link !== null || entry !== null) {
-      if (isDigest(digest)) yield* ofLink(root, path, digest);
+      const revision = KINDS.revision.test(name) ? [`${repository}@${digest}`] : undefined;
+      if (isDigest(digest)) yield* ofLink(root, path, digest, revision);
       else yield stray(path);
       continue;
     }
@@ -126,28 +139,27 @@ function badRepository(root: string, repository: string): Fault {
   };
 }
 
-function* ofLink(root: string, path: string, digest: Digest): Generator<Fault> {
+/** `images`: what a client gets by this link and no other. */
+function* ofLink(
+  root: string,
+  path: string,
+  digest: Digest,
+  images: readonly string[] | undefined,
+): Generator<Fault> {
   const fault = faultOf(path, digest, root);
-  if (fault !== undefined) yield fault;
+  if (fault !== undefined) yield images === undefined ? fault : { ...fault, severity: 'broken', images };
   else if (!existsSync(blobPath(root, digest)))
     yield {
       severity: 'cosmetic',
       kind: 'link-dangling',
       where: path,
       what: 'the blob that it names is not there',
+      digest,
     };
 }
 
 function* ofTag(root: string, path: string, repository: string, tag: string): Generator<Fault> {
   const images = [`${repository}:${tag}`];
-  if (!isTag(tag))
-    yield {
-      severity: 'broken',
-      kind: 'name-invalid',
-      where: path,
-      what: `${JSON.stringify(tag)} is no tag`,
-      images,
-    };
   try {
     const digest = readLink(path);
     const revision = revisionLink(root, repository, digest);
