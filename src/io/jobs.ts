@@ -2,8 +2,9 @@ import { closeSync, fdatasyncSync, fstatSync, openSync, writeSync } from 'node:f
 import zlib from 'node:zlib';
 import type { Algorithm, Digest } from '../model/digest.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
-import { BUFFER_SIZE, dropBytes, WINDOW } from './buffers.js';
-import { createHasher } from './hash.js';
+import { BUFFER_SIZE, dropBytes, notePassing, WINDOW } from './buffers.js';
+import { decompress } from './decompress.js';
+import { createHasher, type Expected, type Hasher } from './hash.js';
 import { fileIdOf, openRegular, readFully, sameFile, type FileBytes, type FileId } from './region.js';
 
 /** Reads a region once, hashing it and, with `to`, writing it from `position` of a file. */
@@ -16,6 +17,21 @@ export interface ScanJob {
 export interface ScanResult {
   readonly digest: Digest;
   readonly id: FileId;
+}
+
+/** Reads a compressed region once, hashing it and what it unpacks to, and with `to` writing that to a new file. */
+export interface UnpackJob {
+  readonly kind: 'unpack';
+  readonly from: FileBytes;
+  readonly compression: 'gzip' | 'zstd';
+  readonly algorithm: Algorithm;
+  readonly unpackedAlgorithm: Algorithm;
+  readonly to?: string | undefined;
+}
+export interface UnpackResult extends ScanResult {
+  readonly unpacked: Expected;
+  /** The state of the file that was written. */
+  readonly written: FileId | undefined;
 }
 
 /**
@@ -37,6 +53,8 @@ export interface PieceResult {
 }
 
 let buffer: Uint8Array | undefined;
+/** What is read of a compressed region at once: some times as much comes out. */
+const UNPACK_PIECE = 256 * 1024;
 
 /**
  * Synchronous, so that a worker thread spends its time in OpenSSL and the kernel, with one reused buffer.
@@ -69,6 +87,54 @@ export function scan(job: ScanJob, onBytes?: (count: number) => void): ScanResul
   } finally {
     closeSync(fd);
     if (out !== undefined) closeSync(out);
+  }
+}
+
+/**
+ * zlib works on a thread of its own meanwhile; hashing and writing are the caller's.
+ * @throws ImgconvError DIGEST_MISMATCH for bytes that cannot be unpacked; SOURCE_CHANGED
+ */
+export async function unpack(job: UnpackJob, onBytes?: (count: number) => void): Promise<UnpackResult> {
+  const { from, to, compression } = job;
+  const { fd, id } = openRegular(from.path);
+  let out: number | undefined;
+  try {
+    if (to !== undefined) out = openSync(to, 'wx', 0o644);
+    const packed = createHasher(job.algorithm);
+    const unpacked = createHasher(job.unpackedAlgorithm);
+    let size = 0;
+    for await (const chunk of decompress(hashedPieces(fd, from, packed, onBytes), compression, from.path)) {
+      unpacked.update(chunk);
+      if (out !== undefined) writeFully(out, chunk, size);
+      size += chunk.length;
+      if (chunk.length === chunk.buffer.byteLength) dropBytes(chunk);
+    }
+    if (!sameFile(id, fileIdOf(fstatSync(fd, { bigint: true })))) throw changed(from.path);
+    const written = out === undefined ? undefined : fileIdOf(fstatSync(out, { bigint: true }));
+    return { digest: packed.digest(), id, unpacked: { digest: unpacked.digest(), size }, written };
+  } catch (error) {
+    throw asImgconvError(error, to ?? from.path);
+  } finally {
+    closeSync(fd);
+    if (out !== undefined) closeSync(out);
+  }
+}
+
+async function* hashedPieces(
+  fd: number,
+  from: FileBytes,
+  hasher: Hasher,
+  onBytes?: (count: number) => void,
+): AsyncGenerator<Uint8Array> {
+  for (let done = 0; done < from.size;) {
+    const piece = new Uint8Array(Math.min(UNPACK_PIECE, from.size - done));
+    if (readFully(fd, piece, from.offset + done) < piece.length) throw changed(from.path);
+    hasher.update(piece);
+    done += piece.length;
+    onBytes?.(piece.length);
+    await Promise.resolve();
+    yield piece;
+    notePassing(piece.length);
   }
 }
 
