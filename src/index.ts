@@ -1,5 +1,6 @@
 /** The library's public face; everything else may change. */
 export { FORMATS, findPlace, parsePlace, type Place } from './formats/table.js';
+export type { RegistryAccess } from './formats/access.js';
 export type { Format, ImageReader, ImageWriter, SourceImage, UnreadableImage } from './formats/format.js';
 export { convert, type ConvertOptions, type Progress } from './transfer/convert.js';
 export { failedImages, type ImageReport, type Plan, type Report, type Tally } from './transfer/report.js';

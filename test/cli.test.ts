@@ -3,11 +3,11 @@ import { spawn } from 'node:child_process';
 import { existsSync, openSync, ftruncateSync, closeSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
-import { FORMATS } from '../src/index.js';
+
 import { imgconv, imgconvEach, type Outcome } from './support/cli.js';
 import { digestsOf, expected, fixture, projectRoot, syncTree, unpacked } from './support/fixtures.js';
 import { hex, imageOf, layTree, storedBlob } from './support/images.js';
-import { namesOf, place } from './support/places.js';
+import { LOCAL_FORMATS, namesOf, place } from './support/places.js';
 import { contentsOf, filesIn, stagingIn } from './support/snapshot.js';
 import { bodyOf, readTar } from './support/tars.js';
 import { tempFolder } from './support/temp.js';
@@ -145,10 +145,12 @@ describe('help and version', parallel, () => {
   test('--help names every pair of formats, copy, ls and inspect', async () => {
     const { status, stdout } = await imgconv(['--help']);
     assert.equal(status, 0);
-    const commands = FORMATS.flatMap((from) => FORMATS.map((to) => `imgconv ${from.short}2${to.short} `));
+    const commands = LOCAL_FORMATS.flatMap((from) =>
+      LOCAL_FORMATS.map((to) => `imgconv ${from.short}2${to.short} `),
+    );
     for (const command of [...commands, 'imgconv copy ', 'imgconv ls ', 'imgconv inspect '])
       assert.ok(stdout.includes(command), `${command}is not in the help`);
-    for (const { prefix } of FORMATS) assert.ok(stdout.includes(`${prefix}:`));
+    for (const { prefix } of LOCAL_FORMATS) assert.ok(stdout.includes(`${prefix}:`));
   });
 
   test('--help of a command names the options that it has', async () => {

@@ -2,16 +2,9 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { before, describe, test } from 'node:test';
-import {
-  convert,
-  FORMATS,
-  inspectImages,
-  type ConvertOptions,
-  type Format,
-  type Place,
-} from '../src/index.js';
+import { convert, inspectImages, type ConvertOptions, type Format, type Place } from '../src/index.js';
 import { digestsOf, expected, fixture, syncTree, unpacked } from './support/fixtures.js';
-import { namesOf, newPlace, place } from './support/places.js';
+import { LOCAL_FORMATS, namesOf, newPlace, place } from './support/places.js';
 import { contentsOf, stagingIn, stateOf } from './support/snapshot.js';
 
 /*
@@ -46,7 +39,7 @@ function sourceOf(format: Format): Place {
 }
 
 before(async () => {
-  for (const format of FORMATS) {
+  for (const format of LOCAL_FORMATS) {
     const path = FIXTURES[format.short]?.();
     sources.set(
       format,
@@ -69,7 +62,7 @@ async function treeOf(from: Place): Promise<Record<string, string>> {
   return tree;
 }
 
-const PAIRS = FORMATS.flatMap((from) => FORMATS.map((to) => ({ from, to })));
+const PAIRS = LOCAL_FORMATS.flatMap((from) => LOCAL_FORMATS.map((to) => ({ from, to })));
 
 for (const { from, to } of PAIRS) {
   describe(`${from.short} to ${to.short}`, () => {
@@ -129,7 +122,7 @@ async function expectUnchanged(from: Place, there: Place, options: ConvertOption
   assert.deepEqual(stateOf(there.path), state);
 }
 
-for (const to of FORMATS) {
+for (const to of LOCAL_FORMATS) {
   test(`an engine's archive gives ${to.short} the same bytes twice and changes nothing the second time`, async () => {
     const saved = place('tar', fixture('docker20.tar'));
     const [one, other] = [await converted(saved, to, { jobs: 1 }), await converted(saved, to, { jobs: 4 })];

@@ -6,7 +6,6 @@ import { before, describe, test } from 'node:test';
 import {
   convert,
   failedImages,
-  FORMATS,
   inspectImages,
   parsePlatform,
   type ConvertOptions,
@@ -20,7 +19,7 @@ import { damage } from './support/damage.js';
 import { refusal } from './support/errors.js';
 import { digestsOf, expected, fixture, syncTree } from './support/fixtures.js';
 import { digestText, DOCKER, hex, imageOf, indexOf, layTree } from './support/images.js';
-import { namesOf, newPlace, place } from './support/places.js';
+import { LOCAL_FORMATS, namesOf, newPlace, place } from './support/places.js';
 import { contentsOf, filesIn, stagingIn, stateOf } from './support/snapshot.js';
 import { tempFolder, tempFolderElsewhere } from './support/temp.js';
 
@@ -33,7 +32,7 @@ function selectors(...texts: readonly string[]) {
 /** The fixtures' images in every format. */
 const sources = new Map<string, Place>();
 before(async () => {
-  for (const format of FORMATS) {
+  for (const format of LOCAL_FORMATS) {
     const there = newPlace(format);
     await convert(place('dir', syncTree()), there, { ...KEEP, link: 'copy' });
     sources.set(format.short, there);
@@ -45,8 +44,8 @@ function sourceOf({ short }: Format): Place {
   return source;
 }
 
-const PAIRS = FORMATS.flatMap((from) =>
-  FORMATS.map((to) => ({ from, to, title: `${from.short} to ${to.short}` })),
+const PAIRS = LOCAL_FORMATS.flatMap((from) =>
+  LOCAL_FORMATS.map((to) => ({ from, to, title: `${from.short} to ${to.short}` })),
 );
 
 describe('a dry run', () => {
@@ -98,7 +97,7 @@ describe('a dry run', () => {
     });
   }
 
-  for (const to of FORMATS) {
+  for (const to of LOCAL_FORMATS) {
     test(`from an engine's archive to ${to.short} knows what is to be compressed`, async () => {
       const [saved, there] = [place('tar', fixture('docker20.tar')), newPlace(to)];
       expectKept(await planned(saved, there, {}), await convert(saved, there));
@@ -142,7 +141,7 @@ describe('--link', () => {
       return;
     }
     const tree = syncTree();
-    for (const to of FORMATS.filter(({ traits }) => !traits.sequential)) {
+    for (const to of LOCAL_FORMATS.filter(({ traits }) => !traits.sequential)) {
       const there: Place = { format: to, path: join(folder, to.short) };
       const report = await convert(place('dir', tree), there, { ...KEEP, link: 'hard' });
       assert.ok(report.images.every(({ status, error }) => status === 'failed' && error?.code === 'IO'));
@@ -279,7 +278,7 @@ test('platforms for indexes alone: images that stand by themselves are taken, wh
 
 describe('names', () => {
   test('that two images would get are refused before anything is written', async () => {
-    for (const to of FORMATS) {
+    for (const to of LOCAL_FORMATS) {
       const there = newPlace(to);
       const clash = [
         { text: 'demo/app:1.0', rename: 'x:1', where: 'test' },
@@ -342,7 +341,7 @@ describe('names', () => {
 
 describe('a target', () => {
   test('of another digest under a name is replaced, others stay', async () => {
-    for (const to of FORMATS.filter(({ traits }) => !traits.sequential)) {
+    for (const to of LOCAL_FORMATS.filter(({ traits }) => !traits.sequential)) {
       const [one, other, third] = [await imageOf('one'), await imageOf('other'), await imageOf('third')];
       const there = newPlace(to);
       await convert(place('dir', layTree(tempFolder(), { 'a/b:1': one, 'a/c:1': third })), there, KEEP);
@@ -356,7 +355,7 @@ describe('a target', () => {
   });
 
   test('takes in more, whatever a killed process left there, and clears it away', async () => {
-    for (const to of FORMATS.filter(({ traits }) => !traits.sequential)) {
+    for (const to of LOCAL_FORMATS.filter(({ traits }) => !traits.sequential)) {
       const there = newPlace(to);
       await convert(place('dir', layTree(tempFolder(), { 'a/b:1': await imageOf('one') })), there, KEEP);
       // By where it writes: a store's folders begin deeper.
@@ -385,7 +384,7 @@ describe('a target', () => {
   });
 
   test('may be the source', async () => {
-    for (const format of FORMATS) {
+    for (const format of LOCAL_FORMATS) {
       const there = newPlace(format);
       await convert(place('dir', syncTree()), there, { ...KEEP, link: 'copy' });
       const contents = contentsOf(there.path);
@@ -431,7 +430,7 @@ describe('--fail-fast', () => {
     const layer = images[0]?.[1].blobs.at(-1);
     assert.ok(layer !== undefined);
     await damage(tree, [[layer.bytes, 'changed']]);
-    for (const to of FORMATS) {
+    for (const to of LOCAL_FORMATS) {
       const there = newPlace(to);
       const report = await convert(place('dir', tree), there, { ...KEEP, failFast: true });
       assert.deepEqual(report.images.map(({ source }) => source).sort(), names);
@@ -459,7 +458,7 @@ describe('--fail-fast', () => {
 });
 
 describe('a source', () => {
-  for (const { short } of FORMATS) {
+  for (const { short } of LOCAL_FORMATS) {
     test(`that is not there, of ${short}, is an error, and no target is made`, async () => {
       const there = newPlace('reg');
       await assert.rejects(
@@ -500,7 +499,7 @@ describe('a source', () => {
     const tree = layTree(tempFolder(), {
       'demo/artifact:1': { root, members: [], blobs: [blob], platform: undefined },
     });
-    for (const to of FORMATS) {
+    for (const to of LOCAL_FORMATS) {
       const [there, back] = [newPlace(to), newPlace('dir')];
       const { images } = await convert(place('dir', tree), there, KEEP);
       assert.deepEqual(
@@ -522,7 +521,7 @@ describe('a source', () => {
     const inner = indexOf([await imageOf('inner'), await imageOf('inner arm', { platform: 'linux/arm64' })]);
     const outer = indexOf([inner, await imageOf('outer', { platform: 'linux/s390x' })]);
     const tree = layTree(tempFolder(), { 'demo/nested:1': outer });
-    for (const to of FORMATS) {
+    for (const to of LOCAL_FORMATS) {
       const [there, back] = [newPlace(to), newPlace('dir')];
       await convert(place('dir', tree), there, KEEP);
       await convert(there, back, KEEP);
@@ -568,7 +567,7 @@ describe('a source', () => {
     const tree = layTree(tempFolder(), {
       'demo/zstd:1': { root, members: [], blobs: [config, layer], platform: undefined },
     });
-    for (const to of FORMATS) {
+    for (const to of LOCAL_FORMATS) {
       const [there, back] = [newPlace(to), newPlace('dir')];
       await convert(place('dir', tree), there, KEEP);
       const { images } = await convert(there, back, KEEP);
@@ -610,7 +609,7 @@ describe('too little space', () => {
       try {
         const large = await imageOf('large', { base: Buffer.alloc(600_000, 'x'), compress: false });
         const tree = layTree(tempFolder(), { 'demo/large:1': large });
-        for (const to of FORMATS) {
+        for (const to of LOCAL_FORMATS) {
           const path = join(folder, to.short);
           await assert.rejects(
             convert(place('dir', tree), { format: to, path }, KEEP),
@@ -635,7 +634,7 @@ test('a run that is interrupted leaves nothing unfinished', async () => {
   const tree = layTree(tempFolder(), {
     'demo/app:1': await imageOf('x', { base: Buffer.alloc(30_000_000, 'x'), compress: false }),
   });
-  for (const to of FORMATS) {
+  for (const to of LOCAL_FORMATS) {
     const there = newPlace(to);
     const controller = new AbortController();
     const progress = {
@@ -654,7 +653,7 @@ test('a run that is interrupted leaves nothing unfinished', async () => {
 
 test('a folder in the way is an error of that image, or of the run, and stays as it is', async () => {
   const tree = layTree(tempFolder(), { 'demo/app:1': await imageOf('x') });
-  for (const to of FORMATS) {
+  for (const to of LOCAL_FORMATS) {
     const there = newPlace(to);
     writeFileSync(join(there.path, '..', 'blocked'), 'a file');
     const path = join(there.path, '..', 'blocked/place');
@@ -668,7 +667,7 @@ test('a folder in the way is an error of that image, or of the run, and stays as
 });
 
 describe('compression, when it is not said', () => {
-  for (const to of FORMATS) {
+  for (const to of LOCAL_FORMATS) {
     const gzip = to.short === 'reg' || to.short === 'dir';
     test(`from an engine's archive into ${to.short} is ${gzip ? 'gzip' : 'left as it is'}`, async () => {
       const { images } = await convert(place('tar', fixture('docker28.tar')), newPlace(to));

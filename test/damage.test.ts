@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { dirname } from 'node:path';
 import { before, describe, test } from 'node:test';
-import { convert, FORMATS, type Format, type ImageReport, type Place, type Report } from '../src/index.js';
+import { convert, type Format, type ImageReport, type Place, type Report } from '../src/index.js';
 import { imgconv } from './support/cli.js';
 import { damage, damaged, DAMAGES, holdersOf, type Damage } from './support/damage.js';
 import {
@@ -14,7 +14,7 @@ import {
   type Part,
   type Sample,
 } from './support/images.js';
-import { namesOf, newPlace, place } from './support/places.js';
+import { LOCAL_FORMATS, namesOf, newPlace, place } from './support/places.js';
 import { contentsOf, stagingIn, stateOf } from './support/snapshot.js';
 import { tarOf } from './support/tars.js';
 import { tempFolder } from './support/temp.js';
@@ -94,7 +94,7 @@ before(async () => {
   }
   const images = { ...sound, ...Object.fromEntries(victims.map(({ name, image }) => [name, image])) };
   const tree = place('dir', layTree(tempFolder(), images));
-  for (const format of FORMATS) {
+  for (const format of LOCAL_FORMATS) {
     const there = newPlace(format);
     await convert(tree, there, { ...KEEP, link: 'copy' });
     await damage(
@@ -117,8 +117,8 @@ function ownParts({ image: { root, members, blobs } }: Victim): Part[] {
   return [root, ...members, ...blobs].filter(({ digest }) => !shared.has(digest));
 }
 
-for (const from of FORMATS) {
-  for (const to of FORMATS) {
+for (const from of LOCAL_FORMATS) {
+  for (const to of LOCAL_FORMATS) {
     describe(`${from.short} to ${to.short}`, () => {
       const target = newPlace(to);
       let report: Report | undefined;
@@ -187,8 +187,8 @@ for (const from of FORMATS) {
 }
 
 // Each format once as a source and once as a target.
-for (const [i, from] of FORMATS.entries()) {
-  const to = FORMATS[(i + 1) % FORMATS.length] ?? from;
+for (const [i, from] of LOCAL_FORMATS.entries()) {
+  const to = LOCAL_FORMATS[(i + 1) % LOCAL_FORMATS.length] ?? from;
   test(`${from.short}2${to.short} exits with 1 and names what failed`, async () => {
     const target = newPlace(to);
     const command = `${from.short}2${to.short}`;

@@ -5,14 +5,7 @@ import { dirname, join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import zlib from 'node:zlib';
 import { z } from 'zod';
-import {
-  convert,
-  FORMATS,
-  type ConvertOptions,
-  type ImageReport,
-  type Place,
-  type Report,
-} from '../src/index.js';
+import { convert, type ConvertOptions, type ImageReport, type Place, type Report } from '../src/index.js';
 import { imgconv } from './support/cli.js';
 import { expected, fixture, syncTree } from './support/fixtures.js';
 import {
@@ -30,7 +23,7 @@ import {
   type Sample,
 } from './support/images.js';
 import { archiveOf, digestTag, nestedOf, parseImage, referrerOf, savedFiles } from './support/layouts.js';
-import { imageIdsOf, namesOf, newPlace, place } from './support/places.js';
+import { LOCAL_FORMATS, imageIdsOf, namesOf, newPlace, place } from './support/places.js';
 import { contentsOf, filesIn, stagingIn } from './support/snapshot.js';
 import { tarOf } from './support/tars.js';
 import { tempFolder } from './support/temp.js';
@@ -109,7 +102,7 @@ describe('what is attached to an image', () => {
     signed = await signedStore();
   });
 
-  for (const { short } of FORMATS) {
+  for (const { short } of LOCAL_FORMATS) {
     test(`goes with it into ${short}: tags, referrers tag, referrers without a tag`, async () => {
       const target = newPlace(short);
       const report = await convertAll(signed.store, target, {
@@ -253,7 +246,7 @@ describe('attestations in an index', () => {
     store = place('reg', layStore(tempFolder(), { 'demo/multi:1': attested }));
   });
 
-  for (const { short } of FORMATS) {
+  for (const { short } of LOCAL_FORMATS) {
     test(`go into ${short}, and the digest stays`, async () => {
       const target = newPlace(short);
       await convertAll(store, target, KEEP);

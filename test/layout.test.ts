@@ -6,7 +6,6 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { before, describe, test } from 'node:test';
 import {
   convert,
-  FORMATS,
   listImages,
   type ConvertOptions,
   type Format,
@@ -43,7 +42,7 @@ import {
   referrerOf,
   savedFiles,
 } from './support/layouts.js';
-import { namesOf, newPlace, place } from './support/places.js';
+import { LOCAL_FORMATS, namesOf, newPlace, place } from './support/places.js';
 import { contentsOf, filesIn, inodeOf, stagingIn, stateOf } from './support/snapshot.js';
 import { tarOf } from './support/tars.js';
 import { tempFolder } from './support/temp.js';
@@ -646,8 +645,8 @@ async function lay(short: string, images: Readonly<Record<string, Sample>>): Pro
   return target;
 }
 
-for (const a of FORMATS) {
-  for (const b of FORMATS) {
+for (const a of LOCAL_FORMATS) {
+  for (const b of LOCAL_FORMATS) {
     describe(`${a.short} → ${b.short} → ${a.short} keeps every byte of`, () => {
       const samples = new Map<string, Record<string, Sample>>();
       const errors = new Map<string, string>();

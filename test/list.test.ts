@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
 import { before, describe, test } from 'node:test';
-import { convert, FORMATS, listImages, type ListedImage, type Place } from '../src/index.js';
+import { convert, listImages, type ListedImage, type Place } from '../src/index.js';
 import { imgconv } from './support/cli.js';
 import { digestsOf, expected, fixture, syncTree, unpacked } from './support/fixtures.js';
 import { artifactOf, digestText, imageOf, layStore, storedBlob } from './support/images.js';
-import { newPlace, place } from './support/places.js';
+import { LOCAL_FORMATS, newPlace, place } from './support/places.js';
 import { tempFolder } from './support/temp.js';
 
 const NAMES = digestsOf('sync.tar');
@@ -24,7 +24,7 @@ const PLATFORMS: Readonly<Record<string, string>> = {
 
 const made: Place[] = [];
 before(async () => {
-  for (const format of FORMATS) {
+  for (const format of LOCAL_FORMATS) {
     const there = newPlace(format);
     await convert(place('dir', syncTree()), there, { compression: 'keep' });
     made.push(there);
@@ -32,7 +32,7 @@ before(async () => {
 });
 
 describe('ls', { concurrency: 3 }, () => {
-  for (const [i, { short, prefix }] of FORMATS.entries()) {
+  for (const [i, { short, prefix }] of LOCAL_FORMATS.entries()) {
     test(`lists what is in ${short}: name, digest, kind, size and platforms`, async () => {
       const path = made[i]?.path ?? '';
       // With its prefix or without, with a table or JSON: half of the cases each way.

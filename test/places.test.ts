@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
-import { convert, findPlace, FORMATS, parsePlace, type Place } from '../src/index.js';
+import { convert, findPlace, parsePlace, type Place } from '../src/index.js';
 import { refusal } from './support/errors.js';
 import { imageOf, layTree } from './support/images.js';
-import { namesOf, newPlace, place } from './support/places.js';
+import { LOCAL_FORMATS, namesOf, newPlace, place } from './support/places.js';
 import { tempFolder } from './support/temp.js';
 
 let tree = '';
@@ -20,7 +20,7 @@ async function made(short: string): Promise<Place> {
 }
 
 describe('a place', () => {
-  for (const { prefix, short } of FORMATS) {
+  for (const { prefix, short } of LOCAL_FORMATS) {
     test(`of ${short} is recognised by what is in it`, async () => {
       const { format, path } = await made(short);
       const found = findPlace(path);
@@ -61,7 +61,7 @@ describe('a place', () => {
   test('that is not there is not found', () => {
     const path = join(tempFolder(), 'not-there');
     assert.throws(() => findPlace(path), refusal('NOT_FOUND', path));
-    for (const { prefix } of FORMATS)
+    for (const { prefix } of LOCAL_FORMATS)
       assert.throws(() => findPlace(`${prefix}:${path}`), refusal('NOT_FOUND', path));
   });
 

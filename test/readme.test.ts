@@ -191,8 +191,10 @@ test('README.md: names every option, and none that is not there', () => {
 });
 
 test('README.md: the table of formats has every format', () => {
-  for (const { prefix, short } of FORMATS)
-    assert.match(readme, new RegExp(`^\\| \`${prefix}:\` +\\| ${short} +\\|`, 'm'));
+  for (const { prefix, short, traits } of FORMATS) {
+    const row = traits.remote ? `${prefix}://\` +\\| –` : `${prefix}:\` +\\| ${short}`;
+    assert.match(readme, new RegExp(`^\\| \`${row} +\\|`, 'm'));
+  }
 });
 
 test('CONTRIBUTING.md: the table of errors has every code with its exit status', () => {

@@ -3,6 +3,7 @@ import { appendFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { convert } from '../src/index.js';
+import { MemoryDownloads } from '../src/io/downloads.js';
 import { Pool } from '../src/io/pool.js';
 import { isThere } from '../src/io/region.js';
 import { PeekSpool } from '../src/io/spool.js';
@@ -16,7 +17,12 @@ test('a manifest whose file grows after it was parsed is passed on as it was par
   const image = indexOf([await imageOf('one')]);
   const tree = layTree(tempFolder(), { 'demo/app:1': image });
   await using pool = new Pool(1);
-  const reader = await formatOf('dir').open(tree, { pool, spool: new PeekSpool() });
+  const reader = await formatOf('dir').open(tree, {
+    pool,
+    spool: new PeekSpool(),
+    downloads: new MemoryDownloads(),
+    access: {},
+  });
   for await (const source of reader.images({ untagged: false })) {
     assert.ok(!('error' in source));
     const root = await readTree(source);

@@ -8,13 +8,13 @@ import { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { before, describe, test } from 'node:test';
 import { gunzipSync, gzipSync } from 'node:zlib';
-import { convert, FORMATS, type Place } from '../src/index.js';
+import { convert, type Place } from '../src/index.js';
 import type { LocalBytes } from '../src/io/region.js';
 import { indexFile, indexStream, type TarIndex } from '../src/io/tar-index.js';
 import { expected, fixture, unpacked } from './support/fixtures.js';
 import { descriptorOf, digestText, imageOf, layStore, OCI, part, type Sample } from './support/images.js';
 import { archiveOf, entriesOf, layoutFiles, savedFiles } from './support/layouts.js';
-import { imageIdsOf, newPlace, place } from './support/places.js';
+import { LOCAL_FORMATS, imageIdsOf, newPlace, place } from './support/places.js';
 import { peakMemory, piped, start, until, within, type Ended } from './support/processes.js';
 import { contentsOf, filesIn, stagingIn } from './support/snapshot.js';
 import { file, readTarFile, tarOf, writeTar, type TarMember } from './support/tars.js';
@@ -57,7 +57,7 @@ async function withManifest(name: string, where: 'first' | 'last'): Promise<Buff
 describe('an archive on standard input is as one in a file:', () => {
   for (const name of ['docker20.tar', 'docker28.tar', 'crane.tar']) {
     for (const where of ['first', 'last'] as const) {
-      for (const { short } of FORMATS) {
+      for (const { short } of LOCAL_FORMATS) {
         for (const compression of ['keep', 'gzip']) {
           // The order matters to the reader, the target to the writer: each pair once is enough.
           if (name === 'crane.tar' && short !== 'reg') continue;

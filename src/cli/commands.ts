@@ -1,9 +1,10 @@
 import yargs from 'yargs';
-import { FORMATS } from '../formats/table.js';
+import { FORMATS, prefixOf } from '../formats/table.js';
 import { asImgconvError } from '../model/errors.js';
 import { errorText, EXIT } from './exit.js';
 import type { GarbageArguments } from './gc.js';
 import { conversionOptions, REPEATABLE, type ConversionArguments } from './options.js';
+import { accessOf, registryOptions, type RegistryArguments } from './registry-options.js';
 import { expectKnownWords, expectSaidOnce, GLOBAL_OPTIONS, usageError, type Words } from './usage.js';
 import type { VerifyArguments } from './verify.js';
 
@@ -25,8 +26,10 @@ function conversionArguments(argv: unknown): ConversionArguments {
   return args.imagesFile === undefined ? args : { ...args, imagesFile: args.imagesFile.map(dashed) };
 }
 
-const CONVERSIONS: readonly Command[] = FORMATS.flatMap((from) =>
-  FORMATS.map((to) => {
+const LOCAL = FORMATS.filter(({ traits }) => !traits.remote);
+
+const CONVERSIONS: readonly Command[] = LOCAL.flatMap((from) =>
+  LOCAL.map((to) => {
     const operand = from.operand === to.operand ? `${to.operand}2` : to.operand;
     return {
       name: `${from.short}2${to.short}`,
@@ -50,7 +53,7 @@ const COMMANDS: readonly Command[] = [
     name: 'copy',
     operands: '<SRC> <DST> [REF..]',
     describe: 'between any two formats, each path with its prefix',
-    options: conversionOptions(),
+    options: { ...conversionOptions(), ...registryOptions(['src', 'dest']) },
     run: async (argv) => {
       const [{ convertCommand }, { parsePlace }] = await Promise.all([
         import('./convert.js'),
@@ -64,22 +67,27 @@ const COMMANDS: readonly Command[] = [
     name: 'ls',
     operands: '<SRC> [REF..]',
     describe: 'list the images of a place',
-    options: { json: { type: 'boolean', describe: 'machine-readable' } },
+    options: { json: { type: 'boolean', describe: 'machine-readable' }, ...registryOptions(['src']) },
     run: async (argv) => {
       const { lsCommand } = await import('./ls.js');
-      const { SRC, REF, ...how } = argv as { SRC: string; REF?: string[]; json?: boolean; debug?: boolean };
-      return lsCommand(dashed(SRC), REF ?? [], how);
+      const { SRC, REF, ...how } = argv as RegistryArguments & {
+        SRC: string;
+        REF?: string[];
+        json?: boolean;
+        debug?: boolean;
+      };
+      return lsCommand(dashed(SRC), REF ?? [], accessOf(how, 'src'), how);
     },
   },
   {
     name: 'inspect',
     operands: '<SRC> [REF]',
     describe: "show an image's manifests and configs as JSON",
-    options: {},
+    options: registryOptions(['src']),
     run: async (argv) => {
       const { inspectCommand } = await import('./ls.js');
-      const { SRC, REF } = argv as { SRC: string; REF?: string };
-      return inspectCommand(dashed(SRC), REF);
+      const args = argv as RegistryArguments & { SRC: string; REF?: string };
+      return inspectCommand(dashed(args.SRC), args.REF, accessOf(args, 'src'));
     },
   },
   {
@@ -158,7 +166,7 @@ export async function run(args: readonly string[], version: string): Promise<num
     .alias('h', 'help')
     // yargs lays help out on every run, shown or not; without a width that costs little.
     .wrap(asksHelp(args) ? Math.min(110, process.stdout.columns || 110) : null)
-    .epilogue(`Prefixes: ${FORMATS.map(({ prefix, title }) => `${prefix}: ${title}`).join('; ')}.`)
+    .epilogue(`Prefixes: ${FORMATS.map((format) => `${prefixOf(format)} ${format.title}`).join('; ')}.`)
     .fail((message: string | null, error: Error | undefined) => {
       if (error !== undefined && error.name !== 'YError') throw error;
       throw usageError(command, message ?? error?.message ?? 'wrong usage');

@@ -8,6 +8,7 @@ import { readImagesFile, type Selector } from '../transfer/select.js';
 import { errorText, hintOf, printable } from './exit.js';
 import { parseCount, type ConversionArguments } from './options.js';
 import { startProgress } from './progress.js';
+import { accessOf } from './registry-options.js';
 import { expectFitting } from './rules.js';
 import { sizeText } from './size.js';
 
@@ -91,6 +92,8 @@ function optionsOf(
     missing: args.missing,
     extras: args.extras,
     level: parseCount('compression-level', args.compressionLevel, 19),
+    sourceAccess: accessOf(args, 'src'),
+    targetAccess: accessOf(args, 'dest'),
     dryRun: args.dryRun,
     failFast: args.failFast,
     jobs: parseCount('jobs', args.jobs, 256),
@@ -118,6 +121,8 @@ function reportText({ images, tally }: Report): string {
     reflinked: 'cloned',
     copied: 'copied',
     fetched: 'fetched',
+    uploaded: 'uploaded',
+    mounted: 'mounted',
     compressed: 'compressed',
     decompressed: 'decompressed',
     reused: 'reused compressed',

@@ -19,6 +19,9 @@ export const EXIT: Record<ErrorCode, number> = {
   SOURCE_CHANGED: 1,
   NO_SPACE: 1,
   IO: 1,
+  NETWORK: 1,
+  UNAUTHORIZED: 1,
+  REGISTRY: 1,
   INTERRUPTED: 130,
 };
 
@@ -41,6 +44,9 @@ const HINTS: Record<ErrorCode, string> = {
   SOURCE_CHANGED: 'wait until nothing writes to the source, then run this again',
   NO_SPACE: 'nothing is half done: free some space and run this again',
   IO: 'nothing is half done: mend what is said above and run this again',
+  NETWORK: 'run this again: what was fetched is kept; look at the address, the network and any proxy',
+  UNAUTHORIZED: 'docker login, --authfile, --src-creds or --dest-creds give credentials',
+  REGISTRY: 'run this again; if it stays so, ask who runs the registry',
   INTERRUPTED: 'run the same command again to finish',
 };
 

@@ -1,3 +1,4 @@
+import type { RegistryAccess } from '../formats/access.js';
 import { findPlace } from '../formats/table.js';
 import { inspectImages, listImages, type ListedImage } from '../transfer/list.js';
 import type { Selector } from '../transfer/select.js';
@@ -14,6 +15,7 @@ function selectorsOf(refs: readonly string[]): Selector[] {
 export async function lsCommand(
   source: string,
   refs: readonly string[],
+  access: RegistryAccess,
   { json = false, debug = false }: { readonly json?: boolean; readonly debug?: boolean },
 ): Promise<number> {
   const place = findPlace(source);
@@ -28,6 +30,7 @@ export async function lsCommand(
   for await (const image of listImages(
     place,
     selectorsOf([...refs, ...(place.reference ? [place.reference] : [])]),
+    access,
   )) {
     rows.push(image);
     if (image.digest === undefined && image.error !== undefined) {
@@ -77,11 +80,15 @@ function tableText(images: readonly ListedImage[]): string {
     .join('');
 }
 
-export async function inspectCommand(source: string, ref: string | undefined): Promise<number> {
+export async function inspectCommand(
+  source: string,
+  ref: string | undefined,
+  access: RegistryAccess,
+): Promise<number> {
   const place = findPlace(source);
   const images = [];
   const refs = [ref, place.reference].filter((one) => one !== undefined);
-  for await (const image of inspectImages(place, selectorsOf(refs))) images.push(image);
+  for await (const image of inspectImages(place, selectorsOf(refs), access)) images.push(image);
   process.stdout.write(`${JSON.stringify(images.length === 1 ? images[0] : images, null, 2)}\n`);
   return 0;
 }

@@ -1,9 +1,10 @@
 import type { Format } from '../formats/format.js';
 import { ImgconvError } from '../model/errors.js';
 import type { LinkMode } from '../io/verified-blob.js';
+import type { RegistryArguments } from './registry-options.js';
 import type { OptionTable } from './usage.js';
 
-export interface ConversionArguments {
+export interface ConversionArguments extends RegistryArguments {
   readonly REF?: string[];
   readonly imagesFile?: string[];
   readonly tag?: string;
@@ -35,7 +36,7 @@ export const REPEATABLE = {
   requiresArg: true,
   coerce: (value: string | string[] | undefined) => (value === undefined ? undefined : [value].flat()),
 } as const;
-const VALUE = { type: 'string', requiresArg: true } as const;
+export const VALUE = { type: 'string', requiresArg: true } as const;
 const FLAG = { type: 'boolean' } as const;
 
 /** Options of every conversion; help leaves out those that mean nothing for `to`, which `expectFitting` refuses. */
@@ -96,9 +97,14 @@ export function conversionOptions(to?: Format): OptionTable {
 }
 
 /** A whole number of an option. @throws ImgconvError USAGE */
-export function parseCount(option: string, text: string | undefined, max: number): number | undefined {
+export function parseCount(
+  option: string,
+  text: string | undefined,
+  max: number,
+  min = 1,
+): number | undefined {
   if (text === undefined) return undefined;
   const value = Number(text);
-  if (/^[0-9]+$/.test(text) && value >= 1 && value <= max) return value;
-  throw new ImgconvError('USAGE', `--${option} ${text}: not a number from 1 to ${max}`);
+  if (/^[0-9]+$/.test(text) && value >= min && value <= max) return value;
+  throw new ImgconvError('USAGE', `--${option} ${text}: not a number from ${min} to ${max}`);
 }

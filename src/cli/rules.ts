@@ -1,4 +1,4 @@
-import { FORMATS, type Place } from '../formats/table.js';
+import { FORMATS, prefixOf, type Place } from '../formats/table.js';
 import { ImgconvError } from '../model/errors.js';
 import type { ConversionArguments } from './options.js';
 
@@ -13,7 +13,7 @@ const STDIO = '-';
 
 function prefixesWhere(fits: (traits: Place['format']['traits']) => boolean): string {
   return FORMATS.filter(({ traits }) => fits(traits))
-    .map(({ prefix }) => `${prefix}:`)
+    .map(prefixOf)
     .join(' ');
 }
 
@@ -22,21 +22,21 @@ const OF_PAIRS: readonly Rule[] = [
   ({ link }, _, { format }) =>
     link !== undefined && format.traits.sequential
       ? [
-          `--link ${link}: ${format.prefix}: is one file, into which blobs are copied`,
+          `--link ${link}: ${prefixOf(format)} is one file, into which blobs are copied`,
           `leave it out; it is for ${prefixesWhere(({ sequential }) => !sequential)}`,
         ]
       : undefined,
   ({ link }, { format }) =>
     (link === 'hard' || link === 'reflink') && format.traits.sequential
       ? [
-          `--link ${link}: blobs in ${format.prefix}: are no files of their own and can only be copied`,
+          `--link ${link}: blobs in ${prefixOf(format)} are no files of their own and can only be copied`,
           'did you mean --link copy?',
         ]
       : undefined,
   ({ archiveCompression: how }, _, { format }) =>
     how !== undefined && !format.traits.sequential
       ? [
-          `--archive-compression ${how}: ${format.prefix}: is a folder, not an archive`,
+          `--archive-compression ${how}: ${prefixOf(format)} is a folder, not an archive`,
           `did you mean --compression ${how}, which is of layers? an archive is written by ${prefixesWhere(({ sequential }) => sequential)}`,
         ]
       : undefined,
@@ -52,7 +52,7 @@ const OF_PAIRS: readonly Rule[] = [
   ({ missing }, _, { format }) =>
     missing === 'sparse' && !format.traits.takesSparse
       ? [
-          `--missing sparse: ${format.prefix}: cannot hold an incomplete index`,
+          `--missing sparse: ${prefixOf(format)} cannot hold an incomplete index`,
           `did you mean --missing prune? sparse is for ${prefixesWhere(({ takesSparse }) => takesSparse)}`,
         ]
       : undefined,

@@ -1,4 +1,5 @@
 import type { Put } from '../io/blob-shelf.js';
+import type { Downloads } from '../io/downloads.js';
 import type { Pool } from '../io/pool.js';
 import type { Bytes } from '../io/region.js';
 import type { Spool } from '../io/spool.js';
@@ -10,6 +11,7 @@ import type { ImgconvError } from '../model/errors.js';
 import type { ManifestNode } from '../model/manifest.js';
 import type { Platform } from '../model/platform.js';
 import type { Reference } from '../model/reference.js';
+import type { RegistryAccess } from './access.js';
 import type { Audit } from './audit.js';
 import type { Heap } from './heap.js';
 
@@ -17,7 +19,7 @@ import type { Heap } from './heap.js';
 export interface Format {
   /** Before a path: `reg:./store`. */
   readonly prefix: string;
-  /** In commands: `dir2reg`. */
+  /** In commands: `dir2reg`. Remote places have none: `copy` takes their URLs. */
   readonly short: string;
   readonly title: string;
   /** What its path is called in help texts. */
@@ -44,6 +46,8 @@ export interface Traits {
   readonly compressesSaved: boolean;
   /** One file that images are appended to, in their order. */
   readonly sequential: boolean;
+  /** Its places are hosts and what they have, not paths in this machine's file system. */
+  readonly remote: boolean;
   /** May hold an index some of whose members are absent. */
   readonly takesSparse: boolean;
 }
@@ -52,6 +56,9 @@ export interface ReadContext {
   readonly pool: Pool;
   /** Takes what can be read only once. */
   readonly spool: Spool;
+  /** Fetches what another machine has. */
+  readonly downloads: Downloads;
+  readonly access: RegistryAccess;
 }
 
 /** An image in a place, listed but not yet read. */
@@ -123,6 +130,7 @@ export interface WriteContext {
   readonly platforms: readonly Platform[];
   /** For archives; by the name of the file when it is not said. */
   readonly archiveCompression?: 'gzip' | 'zstd' | 'none' | undefined;
+  readonly access: RegistryAccess;
   /** Hears of each blob once, when it is in place or staged. */
   readonly onPut: (how: Put, size: number) => void;
 }
@@ -149,8 +157,8 @@ export interface ImageWriter {
   /** True when blobs are files of their own, which may be links. */
   readonly links: boolean;
   /** True when this blob seems to be there (by its size): for plans, never for proof. */
-  holds(name: Reference, blob: { digest: Digest; size: number }): boolean;
-  /** Stages an image. Nothing of it is visible before `publish`, nor ever if this throws. */
+  holds(name: Reference, blob: { digest: Digest; size: number }): boolean | Promise<boolean>;
+  /** Stages an image, or completes it where each is a commit of its own. Nothing of it is visible if this throws. */
   write(image: ImageToWrite): Promise<Written>;
   /** Makes what was written visible, if the place can grow image by image. */
   publish(): Promise<void>;

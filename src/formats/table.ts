@@ -3,6 +3,8 @@ import { basename, resolve } from 'node:path';
 import { ImgconvError } from '../model/errors.js';
 import { ownNameOf } from '../model/oci-layout.js';
 import { dir } from './dir/index.js';
+import { docker } from './docker/index.js';
+import { splitPlace } from './docker/paths.js';
 import { dockerArchive } from './docker-archive/index.js';
 import type { Format } from './format.js';
 import { ociArchive } from './oci-archive/index.js';
@@ -10,10 +12,19 @@ import { oci } from './oci/index.js';
 import { registry } from './registry/index.js';
 
 /** All formats. Commands, help and the tests over all pairs come from here; plain paths are recognised in this order. */
-export const FORMATS: readonly Format[] = [registry, oci, dir, dockerArchive, ociArchive];
+export const FORMATS: readonly Format[] = [registry, oci, dir, dockerArchive, ociArchive, docker];
+
+/** Those that are paths of this machine. */
+const LOCAL = FORMATS.filter(({ traits }) => !traits.remote);
+
+/** As it is written before a place. */
+export function prefixOf({ prefix, traits }: Format): string {
+  return traits.remote ? `${prefix}://` : `${prefix}:`;
+}
 
 export interface Place {
   readonly format: Format;
+  /** In the file system; of a registry the host, and what follows it. */
   readonly path: string;
   /** What follows a path as skopeo writes it: the image meant, or the name that it is to get. */
   readonly reference?: string | undefined;
@@ -23,6 +34,7 @@ export interface Place {
 function parsePrefixed(text: string): Place | undefined {
   for (const format of FORMATS) {
     if (!text.startsWith(`${format.prefix}:`)) continue;
+    if (format.traits.remote) return remotePlace(format, text);
     const place = withReference(format, text.slice(format.prefix.length + 1));
     const { reference } = place;
     if (reference === undefined || /[:/@]/.test(reference)) return place;
@@ -30,6 +42,13 @@ function parsePrefixed(text: string): Place | undefined {
     return { ...place, reference: `${ownNameOf(basename(resolve(place.path)))}:${reference}` };
   }
   return undefined;
+}
+
+/** @throws ImgconvError USAGE without the two slashes */
+function remotePlace(format: Format, text: string): Place {
+  const start = `${format.prefix}://`;
+  if (text.startsWith(start)) return { format, ...splitPlace(text.slice(start.length)) };
+  throw new ImgconvError('USAGE', `${text}: a registry is written ${start}HOST/REPOSITORY`);
 }
 
 /**
@@ -51,27 +70,29 @@ function withReference(format: Format, text: string): Place {
 /** @throws ImgconvError USAGE without a known prefix */
 export function parsePlace(text: string): Place {
   const place = parsePrefixed(text);
-  if (place !== undefined && place.path !== '') return place;
+  if (place !== undefined && (place.path !== '' || place.format.traits.remote)) return place;
   throw new ImgconvError('USAGE', `${text}: give a prefix and a path`, {
-    hint: `prefixes: ${FORMATS.map(({ prefix }) => `${prefix}:`).join(' ')}`,
+    hint: `prefixes: ${FORMATS.map(prefixOf).join(' ')}`,
   });
 }
 
 /** A prefixed path, or a plain one whose format is recognised. @throws ImgconvError NOT_FOUND, FORMAT_UNKNOWN */
 export function findPlace(text: string): Place {
   if (text === '-') return { format: dockerArchive, path: text };
+  if (FORMATS.some(({ prefix, traits }) => traits.remote && text.startsWith(`${prefix}:`)))
+    return parsePlace(text);
   if (!existsSync(text)) {
     const place = parsePrefixed(text);
     if (place !== undefined && (existsSync(place.path) || place.path === '-')) return place;
     throw new ImgconvError('NOT_FOUND', `${place?.path ?? text}: no such file or folder`);
   }
-  const format = FORMATS.find((one) => one.recognises(text));
+  const format = LOCAL.find((one) => one.recognises(text));
   if (format !== undefined) return { format, path: text };
   throw new ImgconvError(
     'FORMAT_UNKNOWN',
-    `${text}: neither ${FORMATS.map(({ title }) => title).join(', nor ')}`,
+    `${text}: neither ${LOCAL.map(({ title }) => title).join(', nor ')}`,
     {
-      hint: `say what it is with a prefix: ${FORMATS.map(({ prefix }) => `${prefix}:${text}`).join(', ')}`,
+      hint: `say what it is with a prefix: ${LOCAL.map((format) => `${prefixOf(format)}${text}`).join(', ')}`,
     },
   );
 }

@@ -5,8 +5,8 @@ import type { Pool } from './pool.js';
 import type { Transaction } from './transaction.js';
 import { VerifiedBlob, type LinkMode, type Placement } from './verified-blob.js';
 
-/** What became of a blob, for the report; `present`: it was in its place and intact. */
-export type Put = Placement | 'present';
+/** What became of a blob, for the report; `present`: it was in its place and intact; a registry mounts what another repository has. */
+export type Put = Placement | 'present' | 'uploaded' | 'mounted';
 
 interface ShelfContext {
   readonly pool: Pool;

@@ -44,10 +44,10 @@ const GATE_PATIENCE_MS = 15 * 60_000;
  * @throws ImgconvError IO when it is held for a quarter of an hour
  */
 export async function released(path: string, withdraw: () => void, signal?: AbortSignal): Promise<boolean> {
-  if (!isHeld(path)) return false;
+  if (!isLocked(path)) return false;
   withdraw();
   const since = Date.now();
-  while (isHeld(path)) {
+  while (isLocked(path)) {
     if (Date.now() - since > GATE_PATIENCE_MS) {
       throw new ImgconvError('IO', `${path}: garbage is being collected here, and does not come to an end`, {
         hint: 'if no imgconv is at work there, delete the file',
@@ -58,7 +58,29 @@ export async function released(path: string, withdraw: () => void, signal?: Abor
   return true;
 }
 
-function isHeld(path: string): boolean {
+/**
+ * Takes a lock that lasts until it is given back, or until this process ends.
+ * Undefined when another live holder has it, or where files cannot be linked.
+ */
+export function tryLock(path: string): (() => void) | undefined {
+  const own = `${path}-${ownerName()}`;
+  writeFileSync(own, ownerName());
+  try {
+    // One that a dead process left is out of the way at the second try.
+    if (!take(own, path) && !take(own, path)) return undefined;
+  } catch (error) {
+    if (isErrno(error, 'EPERM', 'ENOTSUP', 'EOPNOTSUPP')) return undefined;
+    throw error;
+  } finally {
+    rmSync(own, { force: true });
+  }
+  return () => {
+    rmSync(path, { force: true });
+  };
+}
+
+/** True when a live process holds the lock. */
+export function isLocked(path: string): boolean {
   const owner = read(path);
   return owner !== undefined && !isDeadOwner(owner, path);
 }

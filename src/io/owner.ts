@@ -37,6 +37,11 @@ export function ownerName(): string {
   return `${processSpace()}-${process.pid}-${startTime('self')}-${randomBytes(3).toString('hex')}`;
 }
 
+/** Tells names that `ownerName` gave from others. */
+export function isOwnerName(text: string): boolean {
+  return /^[0-9a-f]{8}-\d+-\d+-[0-9a-f]{6}$/.test(text);
+}
+
 /** True when the process that `ownerName` was called in is gone; `path` is what it left. */
 export function isDeadOwner(name: string, path: string): boolean {
   const [space, pid, start] = name.split('-');

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { asImgconvError, ImgconvError, type ErrorCode } from '../model/errors.js';
@@ -45,11 +46,15 @@ export class Pool {
   #next = 0;
   #aborted: ImgconvError | undefined;
   #interrupt: (error: ImgconvError) => void = () => undefined;
+  readonly #abort = new AbortController();
+  /** Aborted by `abort`; for as many as want to hear of it. */
+  readonly signal: AbortSignal = this.#abort.signal;
   /** Rejects when `abort` is called: to race with what may wait for ever. */
   readonly interrupted: Promise<never>;
 
   constructor(threads = availableParallelism()) {
     this.threads = threads;
+    setMaxListeners(0, this.signal);
     this.interrupted = new Promise((_, reject) => {
       this.#interrupt = reject;
     });
@@ -142,6 +147,7 @@ export class Pool {
   abort(error: ImgconvError): void {
     this.#aborted = error;
     this.#interrupt(error);
+    this.#abort.abort(error);
     const tasks = [
       ...this.#queue.splice(0),
       ...this.#workers.flatMap((thread) => [...thread.tasks.values()]),

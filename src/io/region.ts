@@ -48,6 +48,8 @@ export interface RemoteBytes {
   readonly path: string;
   /** As the descriptor says that names it. */
   readonly size: number;
+  /** The repository that has them. */
+  readonly holder?: { readonly host: string; readonly repository: string } | undefined;
   /** Fetches the bytes, proved, once a run: further calls get the same file. `onBytes` hears of bytes as they arrive. */
   stage(onBytes?: (count: number) => void): Promise<FileBytes | MemoryBytes>;
 }

@@ -11,11 +11,13 @@ import {
 import { dirname, join, relative, resolve, sep } from 'node:path';
 import { isErrno } from '../model/errors.js';
 import { released } from './lock.js';
-import { isDeadOwner, ownerName } from './owner.js';
+import { isDeadOwner, isOwnerName, ownerName } from './owner.js';
 import { isThere } from './region.js';
 
 /** Names that begin so are imgconv's own unfinished work; readers pass over them. */
 export const STAGING_PREFIX = '.imgconv-';
+/** Downloads that outlive their process: the next one goes on with them (downloads.ts). */
+export const PARTIAL_FOLDER = `${STAGING_PREFIX}partial`;
 /** In the staging folder of a run that counts on what the place holds. */
 const CLAIM = 'claim';
 /** Locks that lie beside staging folders, and the names that wait for them (io/lock.ts). */
@@ -32,7 +34,7 @@ export function gatePath(root: string): string {
  */
 export class Staging {
   readonly folder: string;
-  readonly #root: string;
+  readonly root: string;
   #made = false;
   #swept = false;
   #count = 0;
@@ -40,13 +42,13 @@ export class Staging {
   #folders: string[] = [];
 
   constructor(root: string) {
-    this.#root = root;
+    this.root = root;
     this.folder = join(root, `${STAGING_PREFIX}${ownerName()}`);
   }
 
   /** Clears what dead processes left in the root, once. */
   sweep(): void {
-    if (!this.#swept) clearDead(this.#root);
+    if (!this.#swept) clearDead(this.root);
     this.#swept = true;
   }
 
@@ -61,7 +63,7 @@ export class Staging {
     this.sweep();
     const first = mkdirSync(this.folder, { recursive: true });
     if (first !== undefined && first !== this.folder)
-      this.#folders.push(...foldersBetween(resolve(first), resolve(this.#root)));
+      this.#folders.push(...foldersBetween(resolve(first), resolve(this.root)));
     this.#made = true;
   }
 
@@ -78,7 +80,7 @@ export class Staging {
       do writeFileSync(mark, '');
       while (
         await released(
-          gatePath(this.#root),
+          gatePath(this.root),
           () => {
             rmSync(mark, { force: true });
           },
@@ -94,7 +96,7 @@ export class Staging {
   /** Moves what is at `path` aside, so that a new one can take its place; a record lets the next run put it back. */
   displace(path: string): void {
     const aside = this.path();
-    writeFileSync(`${aside}.displaced`, relative(this.#root, path));
+    writeFileSync(`${aside}.displaced`, relative(this.root, path));
     renameSync(path, aside);
   }
 
@@ -109,7 +111,7 @@ export class Staging {
   }
 
   [Symbol.dispose](): void {
-    if (this.#made) remove(this.#root, this.folder);
+    if (this.#made) remove(this.root, this.folder);
     for (const folder of this.#folders.splice(0).reverse()) removeEmpty(folder);
   }
 }
@@ -149,7 +151,7 @@ function ownWork(root: string): { path: string; owner: string }[] {
       path: join(root, name),
       owner: name.slice(STAGING_PREFIX.length).replace(LOCK, ''),
     }))
-    .filter(({ owner }) => owner !== '');
+    .filter(({ owner }) => isOwnerName(owner));
 }
 
 /** What dead processes left in a root. */

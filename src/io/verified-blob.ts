@@ -106,6 +106,11 @@ export class VerifiedBlob {
     return this.#at.kind === 'remote';
   }
 
+  /** The repository of a registry that has the bytes, if they are remote. */
+  get holder(): RemoteBytes['holder'] {
+    return this.#at.kind === 'remote' ? this.#at.holder : undefined;
+  }
+
   /** True when this run made the bytes. */
   get isStaged(): boolean {
     return this.#at.kind === 'file' && this.#at.staged !== undefined;

@@ -20,6 +20,9 @@ export type ErrorCode =
   | 'SOURCE_CHANGED' // a file that changed while it was read
   | 'NO_SPACE' // the target's file system is too small
   | 'IO' // any other failure of the file system
+  | 'NETWORK' // a registry that cannot be reached, or whose answer broke off
+  | 'UNAUTHORIZED' // a registry that does not let us in
+  | 'REGISTRY' // a registry that answers with an error, or not as the protocol says
   | 'INTERRUPTED'; // SIGINT or SIGTERM
 
 /** The one error class. `message` says what, where, expected and found; `hint` says what to do about it. */

@@ -1,7 +1,9 @@
 import type { ImageReader, ImageWriter } from '../formats/format.js';
+import type { RegistryAccess } from '../formats/access.js';
 import type { Place } from '../formats/table.js';
 import { expectLevel } from '../io/compress.js';
 import { Pool } from '../io/pool.js';
+import { MemoryDownloads, StagedDownloads } from '../io/downloads.js';
 import { PeekSpool, StagingSpool } from '../io/spool.js';
 import type { LinkMode, VerifiedBlob } from '../io/verified-blob.js';
 import type { Digest } from '../model/digest.js';
@@ -37,9 +39,12 @@ export interface ConvertOptions extends NameOptions {
   readonly level?: number | undefined;
   readonly recompress?: boolean | undefined;
   readonly archiveCompression?: 'gzip' | 'zstd' | 'none' | undefined;
+  /** How registries are spoken to, when the source or the target is one. */
+  readonly sourceAccess?: RegistryAccess | undefined;
+  readonly targetAccess?: RegistryAccess | undefined;
   readonly dryRun?: boolean | undefined;
   readonly failFast?: boolean | undefined;
-  /** Threads that hash and compress; the machine's cores by default. */
+  /** Threads that hash and compress, the machine's cores by default; connections to one registry. */
   readonly jobs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly progress?: Progress | undefined;
@@ -94,6 +99,7 @@ export async function convert(from: Place, to: Place, options: ConvertOptions = 
     link,
     platforms: platforms.length > 0 ? platforms : [ownPlatform()],
     archiveCompression: options.archiveCompression,
+    access: { connections: options.jobs, ...options.targetAccess },
     onPut: (how, size) => {
       counter.add(how, size);
     },
@@ -105,12 +111,20 @@ export async function convert(from: Place, to: Place, options: ConvertOptions = 
         ? compression.compression
         : undefined;
     const spool = new StagingSpool(writer.staging, pool, format, options.level);
+    // What a registry or a pipe is written to is gone with this run: there is no next one to go on.
+    using downloads = new StagedDownloads(
+      writer.staging,
+      pool,
+      to.path !== STDOUT && !to.format.traits.remote,
+    );
     const reader = await from.format.open(from.path, {
       pool,
       spool: options.dryRun ? new PeekSpool() : spool,
+      downloads: options.dryRun ? new MemoryDownloads() : downloads,
+      access: { connections: options.jobs, ...options.sourceAccess },
     });
     try {
-      return await new Conversion(from.path, to, compression, counter, pool, options).run(
+      return await new Conversion(from.path, to, compression, counter, pool, downloads, options).run(
         reader,
         writer,
         spool.forms,
@@ -164,6 +178,7 @@ class Conversion {
   readonly #compression: CompressionOptions;
   readonly #counter: Counter;
   readonly #pool: Pool;
+  readonly #downloads: StagedDownloads;
   readonly #options: ConvertOptions;
   readonly #reports: ImageReport[] = [];
 
@@ -173,6 +188,7 @@ class Conversion {
     compression: CompressionOptions,
     counter: Counter,
     pool: Pool,
+    downloads: StagedDownloads,
     options: ConvertOptions,
   ) {
     this.#where = where;
@@ -180,6 +196,7 @@ class Conversion {
     this.#compression = compression;
     this.#counter = counter;
     this.#pool = pool;
+    this.#downloads = downloads;
     this.#options = options;
   }
 
@@ -206,7 +223,7 @@ class Conversion {
     const { jobs, failures, skipped } = await prepare(reader, this.#to.format.traits, options, this.#pool);
     for (const failure of failures) this.#fail(failure);
     for (const source of skipped) this.#skip(source, undefined);
-    const plan = planOf(jobs, this.#to.path, writer, link, this.#compression);
+    const plan = await planOf(jobs, writer, link, this.#compression);
     progress?.planned?.(plan);
     if (this.#options.dryRun) {
       for (const job of jobs) this.#add(job, job.closure, 'planned', job.notes);
@@ -257,6 +274,7 @@ class Conversion {
       await Promise.all(Array.from({ length: sequential ? 1 : IMAGES_AT_ONCE }, work));
       await writer.publish();
       const done = outcomes.filter((outcome) => outcome !== undefined);
+      if (!sequential) for (const { closure } of done) this.#downloads.release(closure.blobs.keys());
       if (sequential) all.push(...done);
       else tell(done, true);
       if (this.#stopped()) {
@@ -267,6 +285,8 @@ class Conversion {
       }
     }
     tell(all, await writer.finish());
+    // An archive is written anew by the next run, which then needs all of it again.
+    if (!this.#reports.some(({ status }) => status === 'failed')) this.#downloads.releaseAll();
   }
 
   /** Stages one image; undefined when that failed, which is then in the report. */

@@ -1,5 +1,6 @@
 import type { Place } from '../formats/table.js';
 import type { Pool } from '../io/pool.js';
+import { MemoryDownloads } from '../io/downloads.js';
 import { isThere } from '../io/region.js';
 import { PeekSpool } from '../io/spool.js';
 import { VerifiedBlob } from '../io/verified-blob.js';
@@ -24,7 +25,12 @@ export async function knownForms(
   const wanted = new Set(roots.flatMap((root) => changedLayers(root, options)).map(({ digest }) => digest));
   const forms = new Map<Digest, VerifiedBlob>();
   if (wanted.size === 0 || !isThere(place.path) || !place.format.recognises(place.path)) return forms;
-  const reader = await place.format.open(place.path, { pool, spool: new PeekSpool() });
+  const reader = await place.format.open(place.path, {
+    pool,
+    spool: new PeekSpool(),
+    downloads: new MemoryDownloads(),
+    access: {},
+  });
   const seen = new Set<Digest>();
   try {
     for await (const image of reader.images({ untagged: false })) {

@@ -1,6 +1,8 @@
 import type { ImageReader, SourceImage } from '../formats/format.js';
+import type { RegistryAccess } from '../formats/access.js';
 import type { Place } from '../formats/table.js';
 import { Pool } from '../io/pool.js';
+import { MemoryDownloads } from '../io/downloads.js';
 import { PeekSpool } from '../io/spool.js';
 import { VerifiedBlob } from '../io/verified-blob.js';
 import type { Digest } from '../model/digest.js';
@@ -27,9 +29,10 @@ export interface ListedImage {
 export async function* listImages(
   place: Place,
   selectors: readonly Selector[] = [],
+  access: RegistryAccess = {},
 ): AsyncGenerator<ListedImage> {
   await using pool = new Pool();
-  const reader = await openPlace(place, pool);
+  const reader = await openPlace(place, pool, access);
   const unlisted = (name: string | undefined, error: ImgconvError): ListedImage => ({
     name,
     digest: undefined,
@@ -52,9 +55,14 @@ export async function* listImages(
   }
 }
 
-async function openPlace({ format, path }: Place, pool: Pool): Promise<ImageReader> {
+async function openPlace({ format, path }: Place, pool: Pool, access: RegistryAccess): Promise<ImageReader> {
   try {
-    return await format.open(path, { pool, spool: new PeekSpool() });
+    return await format.open(path, {
+      pool,
+      spool: new PeekSpool(),
+      downloads: new MemoryDownloads(),
+      access,
+    });
   } catch (error) {
     throw asImgconvError(error, path);
   }
@@ -140,9 +148,10 @@ interface ManifestDetails {
 export async function* inspectImages(
   place: Place,
   selectors: readonly Selector[] = [],
+  access: RegistryAccess = {},
 ): AsyncGenerator<ImageDetails> {
   await using pool = new Pool();
-  const reader = await openPlace(place, pool);
+  const reader = await openPlace(place, pool, access);
   try {
     const { selected, unmatched } = select(await collect(reader.images(listOptions(selectors))), selectors);
     if (unmatched[0] !== undefined) throw unmatched[0].error;

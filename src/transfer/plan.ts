@@ -19,14 +19,13 @@ function existing(path: string): string {
 }
 
 /** Counts each blob once, as the run will place it. Reads nothing but sizes. */
-export function planOf(
+export async function planOf(
   images: readonly { readonly name: Reference; readonly closure: Closure }[],
-  target: string,
   writer: ImageWriter,
   link: LinkMode,
   compression: CompressionOptions,
-): Plan {
-  const place = existing(target);
+): Promise<Plan> {
+  const place = existing(writer.staging.root);
   const device = statSync(place).dev;
   const space = statfsSync(place);
   const counter = new Counter();
@@ -51,7 +50,7 @@ export function planOf(
       const links =
         writer.links && (link === 'auto' || link === 'hard') && blob.isFile && sameDevice(blob.path);
       if (compressed.has(digest)) actions.set(digest, { action: 'compress', size });
-      else if (writer.holds(name, blob)) actions.set(digest, { action: 'present', size });
+      else if (await writer.holds(name, blob)) actions.set(digest, { action: 'present', size });
       else actions.set(digest, { action: blob.isRemote ? 'fetch' : links ? 'link' : 'copy', size });
     }
   }

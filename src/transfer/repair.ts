@@ -5,6 +5,7 @@ import type { SourceImage } from '../formats/format.js';
 import type { Place } from '../formats/table.js';
 import { isIntact } from '../io/blob-shelf.js';
 import type { Pool } from '../io/pool.js';
+import { StagedDownloads } from '../io/downloads.js';
 import { StagingSpool } from '../io/spool.js';
 import { Staging } from '../io/staging.js';
 import { Transaction } from '../io/transaction.js';
@@ -69,7 +70,8 @@ async function fetchAll(
   for (const { format, path } of sources) {
     if (wanted.size === 0) break;
     const spool = new StagingSpool(transaction.staging, pool);
-    const reader = await format.open(path, { pool, spool });
+    const downloads = new StagedDownloads(transaction.staging, pool, false);
+    const reader = await format.open(path, { pool, spool, downloads, access: {} });
     try {
       for await (const image of reader.images({ untagged: true })) {
         if ('error' in image) continue;

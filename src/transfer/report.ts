@@ -63,6 +63,8 @@ const KINDS = [
   'copied',
   'moved',
   'fetched',
+  'uploaded',
+  'mounted',
   'present',
   'compressed',
   'decompressed',

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
-import picomatch from 'picomatch';
 import type { ListOptions, SourceImage, UnreadableImage } from '../formats/format.js';
 import { ImgconvError } from '../model/errors.js';
-import { familiarText, isGlob, repositoryKey, splitHost, splitReference } from '../model/reference.js';
+import { globMatcher } from '../model/glob.js';
+import { isGlob, repositoryKey, splitHost, splitReference } from '../model/reference.js';
 
 /** What a user asks for: a reference or a glob, and the name it is to get. */
 export interface Selector {
@@ -77,8 +77,8 @@ type Match = (image: SourceImage | UnreadableImage, name: string) => boolean;
 /** A reference without a host matches any host's image, and the other way round: stores leave hosts out. */
 function matcherOf({ text }: Selector): Match {
   if (isGlob(text)) {
-    const match = picomatch(text, { dot: true, nobrace: false });
-    return (_, name) => match(name) || match(familiarText(name)) || match(splitHost(name).repository);
+    const match = globMatcher(text);
+    return (_, name) => match(name);
   }
   const wanted = keyOf(text);
   return (image, name) => {

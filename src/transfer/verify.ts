@@ -6,6 +6,7 @@ import type { ImageReader, Located, SourceImage, UnreadableImage } from '../form
 import { filesBelow } from '../formats/heap.js';
 import type { Place } from '../formats/table.js';
 import { Pool } from '../io/pool.js';
+import { StagedDownloads } from '../io/downloads.js';
 import { PeekSpool, StagingSpool } from '../io/spool.js';
 import { deadWork, Staging } from '../io/staging.js';
 import { VerifiedBlob } from '../io/verified-blob.js';
@@ -145,7 +146,12 @@ class Verification {
   async #open(): Promise<ImageReader> {
     if (this.#stream !== undefined) return this.#stream;
     const spool = this.#options.deep === true ? new StagingSpool(this.#staging, this.#pool) : new PeekSpool();
-    const reader = await this.#place.format.open(this.#place.path, { pool: this.#pool, spool });
+    const reader = await this.#place.format.open(this.#place.path, {
+      pool: this.#pool,
+      spool,
+      downloads: new StagedDownloads(this.#staging, this.#pool, false),
+      access: {},
+    });
     if (this.#options.repair !== undefined && reader.audit.mending === undefined)
       throw notInPlace(this.#place);
     if (this.#place.path === STDIN) this.#stream = reader;

@@ -2,6 +2,9 @@ import { join } from 'node:path';
 import { FORMATS, inspectImages, listImages, type Format, type Place } from '../../src/index.js';
 import { tempFolder } from './temp.js';
 
+/** Those whose places are paths: a registry needs a server (docker.test.ts). */
+export const LOCAL_FORMATS = FORMATS.filter(({ traits }) => !traits.remote);
+
 export function formatOf(short: string): Format {
   const format = FORMATS.find((one) => one.short === short);
   if (format === undefined) throw new Error(`no format ${short}`);

@@ -17,6 +17,7 @@ export const dir: Format = {
     holdsSignatures: true,
     uncompressedByNature: false,
     compressesSaved: true,
+    remote: false,
     sequential: false,
     takesSparse: false,
   },

@@ -17,6 +17,7 @@ export const dockerArchive: Format = {
     holdsSignatures: false,
     uncompressedByNature: true,
     compressesSaved: false,
+    remote: false,
     sequential: true,
     takesSparse: false,
   },

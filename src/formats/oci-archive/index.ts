@@ -43,6 +43,7 @@ export const ociArchive: Format = {
     holdsSignatures: false,
     uncompressedByNature: false,
     compressesSaved: false,
+    remote: false,
     sequential: true,
     takesSparse: true,
   },

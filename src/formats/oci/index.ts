@@ -19,6 +19,7 @@ export const oci: Format = {
     holdsSignatures: false,
     uncompressedByNature: false,
     compressesSaved: false,
+    remote: false,
     sequential: false,
     takesSparse: true,
   },

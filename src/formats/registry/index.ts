@@ -18,6 +18,7 @@ export const registry: Format = {
     holdsSignatures: false,
     uncompressedByNature: false,
     compressesSaved: true,
+    remote: false,
     sequential: false,
     takesSparse: true,
   },

@@ -1,0 +1,101 @@
+import type { RegistryAccess } from '../formats/access.js';
+import { ImgconvError } from '../model/errors.js';
+import { parseCount, REPEATABLE, VALUE } from './options.js';
+import type { OptionTable } from './usage.js';
+
+/** Which side of a conversion an option of skopeo's speaks of; `ls` and `inspect` have but a source. */
+type Side = 'src' | 'dest';
+
+export interface RegistryArguments {
+  readonly authfile?: string;
+  readonly srcAuthfile?: string;
+  readonly destAuthfile?: string;
+  readonly srcCreds?: string;
+  readonly destCreds?: string;
+  readonly srcRegistryToken?: string;
+  readonly destRegistryToken?: string;
+  readonly srcCertDir?: string;
+  readonly destCertDir?: string;
+  readonly srcTlsVerify?: boolean;
+  readonly destTlsVerify?: boolean;
+  readonly retryTimes?: string;
+  readonly retryDelay?: string;
+  readonly registryMirror?: string[];
+}
+
+/** Options of commands that speak to registries, under skopeo's names. */
+export function registryOptions(sides: readonly Side[]): OptionTable {
+  return {
+    authfile: { ...VALUE, describe: 'file of credentials (default: where podman and docker keep theirs)' },
+    ...Object.fromEntries(sides.flatMap((side) => Object.entries(optionsOf(side)))),
+    'retry-times': { ...VALUE, describe: 'further tries after a failure that may pass (default: 3)' },
+    'retry-delay': { ...VALUE, describe: 'the first wait before one, such as 2s or 500ms (default: 1s)' },
+    'registry-mirror': { ...REPEATABLE, describe: 'HOST=URL to pull from first' },
+  };
+}
+
+function optionsOf(side: Side): OptionTable {
+  const whose = side === 'src' ? 'of the source' : 'of the target';
+  return {
+    [`${side}-authfile`]: { ...VALUE, describe: `file of credentials ${whose}` },
+    [`${side}-creds`]: { ...VALUE, describe: `USER:PASSWORD ${whose}` },
+    [`${side}-registry-token`]: { ...VALUE, describe: `bearer token ${whose}` },
+    [`${side}-cert-dir`]: { ...VALUE, describe: `folder of *.crt, *.cert, *.key ${whose}` },
+    [`${side}-tls-verify`]: {
+      type: 'boolean',
+      describe: 'false: take any certificate, and plain HTTP, which is else for this machine alone',
+    },
+  };
+}
+
+/** @throws ImgconvError USAGE */
+export function accessOf(args: RegistryArguments, side: Side): RegistryAccess {
+  const of =
+    side === 'src'
+      ? {
+          authfile: args.srcAuthfile,
+          creds: args.srcCreds,
+          registryToken: args.srcRegistryToken,
+          certDir: args.srcCertDir,
+          tlsVerify: args.srcTlsVerify,
+        }
+      : {
+          authfile: args.destAuthfile,
+          creds: args.destCreds,
+          registryToken: args.destRegistryToken,
+          certDir: args.destCertDir,
+          tlsVerify: args.destTlsVerify,
+        };
+  return {
+    ...of,
+    authfile: of.authfile ?? args.authfile,
+    retryTimes: parseCount('retry-times', args.retryTimes, 100, 0),
+    retryDelay: parseDuration('retry-delay', args.retryDelay),
+    mirrors: parseMirrors(args.registryMirror ?? []),
+  };
+}
+
+function parseMirrors(texts: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    texts.map((text) => {
+      const [, host, url] = /^([^=/]+)=(https?:\/\/.+)$/.exec(text) ?? [];
+      if (host === undefined || url === undefined)
+        throw new ImgconvError('USAGE', `--registry-mirror ${text}: not HOST=URL`, {
+          hint: 'for example --registry-mirror docker.io=https://mirror.example.com',
+        });
+      return [host, url];
+    }),
+  );
+}
+
+const UNITS: Readonly<Record<string, number>> = { ms: 1, '': 1000, s: 1000, m: 60_000 };
+
+/** In milliseconds, of `2s`, `500ms`, `1m` or seconds. @throws ImgconvError USAGE */
+function parseDuration(option: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const [, number, unit = ''] = /^(\d+(?:\.\d+)?)(ms|s|m|)$/.exec(text) ?? [];
+  const factor = UNITS[unit];
+  if (number === undefined || factor === undefined)
+    throw new ImgconvError('USAGE', `--${option} ${text}: not a time such as 2s or 500ms`);
+  return Number(number) * factor;
+}

@@ -1,0 +1,211 @@
+import * as z from 'zod';
+import { ImgconvError } from '../../model/errors.js';
+import { parseJson, parseWith } from '../../model/json.js';
+import { parseChallenges, type Challenge } from './challenge.js';
+import type { Credentials, CredentialStore } from './credentials.js';
+import { isLoopback } from './tls.js';
+import { placeOf, type Answer, type Transport } from './transport.js';
+
+/** https://distribution.github.io/distribution/spec/auth/token/ and …/auth/oauth/ */
+const tokenSchema = z.object({
+  token: z.string().nullish(),
+  access_token: z.string().nullish(),
+  refresh_token: z.string().nullish(),
+  expires_in: z.number().nullish(),
+});
+const MAX_TOKEN = 1024 * 1024;
+/** What the specification says that a token lasts when nothing else is said, in seconds. */
+const LIFETIME = 60;
+/** A token is not used in the last part of its life: the request has to get there. */
+const SAFE_PART = 0.8;
+const CLIENT_ID = 'imgconv';
+
+interface Token {
+  readonly value: string;
+  /** In milliseconds of the clock of this machine: the server's may be wrong. */
+  readonly until: number;
+}
+
+/**
+ * Gets a registry's requests let in: Basic, or Bearer with tokens from where the registry's challenge says. Secrets
+ * are only ever given to the registry itself and to that realm.
+ */
+export class Authenticator {
+  readonly #host: string;
+  readonly #transport: Transport;
+  readonly #credentials: CredentialStore;
+  readonly #plainHttp: boolean;
+  #challenge: Challenge | undefined;
+  readonly #tokens = new Map<string, Promise<Token>>();
+  readonly #secrets = new Set<string>();
+
+  /** `plainHttp`: asked for, so that a realm may be plain HTTP too. */
+  constructor(host: string, transport: Transport, credentials: CredentialStore, plainHttp: boolean) {
+    this.#host = host;
+    this.#transport = transport;
+    this.#credentials = credentials;
+    this.#plainHttp = plainHttp;
+  }
+
+  /** The value of an `Authorization` header; undefined while the registry asked for none. `scopes`: `repository:<name>:pull`. */
+  async header(scopes: readonly string[]): Promise<string | undefined> {
+    const repository = repositoryOf(scopes);
+    const credentials = await this.#find(repository);
+    if (credentials?.registryToken !== undefined) return `Bearer ${credentials.registryToken}`;
+    const challenge = this.#challenge;
+    if (challenge === undefined) return undefined;
+    if (challenge.scheme === 'basic') {
+      if (credentials?.username === undefined) return undefined;
+      const pair = Buffer.from(`${credentials.username}:${credentials.password ?? ''}`).toString('base64');
+      this.#secrets.add(pair);
+      return `Basic ${pair}`;
+    }
+    const key = [...scopes].sort().join(' ');
+    let known = this.#tokens.get(key);
+    if (
+      known !== undefined &&
+      (await known.catch(() => undefined).then((token) => token?.until ?? 0)) <= Date.now()
+    )
+      known = undefined;
+    const fetching = known ?? this.#fetchToken(challenge, scopes, credentials);
+    this.#tokens.set(key, fetching);
+    return `Bearer ${(await fetching).value}`;
+  }
+
+  async #find(repository: string | undefined): Promise<Credentials | undefined> {
+    const found = await this.#credentials.find(this.#host, repository);
+    for (const secret of [found?.password, found?.identityToken, found?.registryToken])
+      if (secret) this.#secrets.add(secret);
+    return found;
+  }
+
+  /**
+   * Takes a refused request's challenge; false when the registry gives no way in that was not tried with these scopes.
+   * @throws ImgconvError UNAUTHORIZED for a realm that secrets must not go to
+   */
+  challenged(answer: Answer, scopes: readonly string[], tried: string | undefined): boolean {
+    const challenges = parseChallenges(answer.header('www-authenticate') ?? '');
+    const challenge =
+      challenges.find(({ scheme }) => scheme === 'bearer') ??
+      challenges.find(({ scheme }) => scheme === 'basic');
+    if (challenge === undefined || tried?.startsWith('Basic ')) return false;
+    if (challenge.scheme === 'bearer') {
+      this.#realmOf(challenge, answer.url);
+      this.#tokens.delete([...scopes].sort().join(' '));
+    }
+    this.#challenge = { ...challenge, parameters: { ...challenge.parameters, registry: answer.url.href } };
+    return true;
+  }
+
+  /**
+   * Where tokens come from. As with Docker, a registry may name any host over TLS; over plain HTTP only one that was
+   * itself reached so, and then one on this machine, or where plain HTTP was asked for.
+   */
+  #realmOf({ parameters }: Challenge, registry: URL): URL {
+    let realm: URL;
+    try {
+      realm = new URL(parameters['realm'] ?? '');
+    } catch (cause) {
+      throw this.#refusal(`${placeOf(registry)}: names no realm to get a token from`, cause);
+    }
+    const plain =
+      registry.protocol === 'http:' &&
+      realm.protocol === 'http:' &&
+      (this.#plainHttp || isLoopback(realm.hostname));
+    if (realm.username !== '' || realm.password !== '' || (realm.protocol !== 'https:' && !plain))
+      throw this.#refusal(
+        `${placeOf(registry)}: tokens are not asked for at ${placeOf(realm)}: it is not https`,
+      );
+    return realm;
+  }
+
+  #refusal(message: string, cause?: unknown): ImgconvError {
+    return new ImgconvError('UNAUTHORIZED', message, cause === undefined ? {} : { cause });
+  }
+
+  async #fetchToken(
+    challenge: Challenge,
+    scopes: readonly string[],
+    credentials: Credentials | undefined,
+  ): Promise<Token> {
+    const { service, scope, registry = '' } = challenge.parameters;
+    const realm = this.#realmOf(challenge, new URL(registry));
+    // A registry may go by other scopes than the specification's, and then says so.
+    const wanted = scopes.length > 0 ? scopes : (scope ?? '').split(' ').filter(Boolean);
+    const answer =
+      credentials?.identityToken === undefined
+        ? await this.#get(realm, service, wanted, credentials)
+        : await this.#post(realm, service, wanted, credentials.identityToken);
+    const where = placeOf(realm);
+    if (answer.status !== 200) {
+      await answer.discard();
+      throw new ImgconvError(
+        answer.status < 500 && answer.status !== 429 ? 'UNAUTHORIZED' : 'REGISTRY',
+        `${where}: gives no token for ${wanted.join(' ') || this.#host}: status ${answer.status}`,
+        credentials === undefined
+          ? {
+              hint: `without credentials for ${this.#host}: docker login, --authfile, --src-creds or --dest-creds`,
+            }
+          : {},
+      );
+    }
+    const body = await answer.read(MAX_TOKEN);
+    const content = parseWith(tokenSchema, parseJson(body, where, 'REGISTRY'), where, 'REGISTRY');
+    const value = content.token || content.access_token;
+    if (!value || !/^[\x21-\x7e]+$/.test(value))
+      throw new ImgconvError('REGISTRY', `${where}: an answer without a token`);
+    this.#secrets.add(value);
+    const lifetime = content.expires_in && content.expires_in > 0 ? content.expires_in : LIFETIME;
+    return { value, until: Date.now() + lifetime * 1000 * SAFE_PART };
+  }
+
+  /** Basic credentials, or none, for a token (distribution "Token Authentication Specification"). */
+  #get(
+    realm: URL,
+    service: string | undefined,
+    scopes: readonly string[],
+    credentials: Credentials | undefined,
+  ): Promise<Answer> {
+    const url = new URL(realm);
+    if (service !== undefined) url.searchParams.set('service', service);
+    for (const scope of scopes) url.searchParams.append('scope', scope);
+    if (credentials?.username === undefined) return this.#transport.send(url, { method: 'GET', headers: {} });
+    url.searchParams.set('account', credentials.username);
+    const pair = Buffer.from(`${credentials.username}:${credentials.password ?? ''}`).toString('base64');
+    this.#secrets.add(pair);
+    return this.#transport.send(url, { method: 'GET', headers: { authorization: `Basic ${pair}` } });
+  }
+
+  /** An identity token for a token (distribution "OAuth2 Token Authentication"). */
+  #post(
+    realm: URL,
+    service: string | undefined,
+    scopes: readonly string[],
+    identityToken: string,
+  ): Promise<Answer> {
+    const form = new URLSearchParams({
+      grant_type: 'refresh_token',
+      client_id: CLIENT_ID,
+      refresh_token: identityToken,
+      scope: scopes.join(' '),
+      ...(service !== undefined && { service }),
+    });
+    return this.#transport.send(realm, {
+      method: 'POST',
+      headers: { 'content-type': 'application/x-www-form-urlencoded' },
+      body: () => form.toString(),
+    });
+  }
+
+  /** A server may repeat what it was sent. */
+  redact(text: string): string {
+    let redacted = text;
+    for (const secret of this.#secrets) redacted = redacted.replaceAll(secret, '***');
+    return redacted;
+  }
+}
+
+/** The repository whose credentials count: the first that a scope names. */
+function repositoryOf(scopes: readonly string[]): string | undefined {
+  return /^repository:(.+):/.exec(scopes[0] ?? '')?.[1];
+}

@@ -1,0 +1,279 @@
+import * as z from 'zod';
+import { digestOf } from '../../io/hash.js';
+import type { RetryPolicy } from '../../io/retry.js';
+import { optional, type Descriptor } from '../../model/descriptor.js';
+import { algorithmOf, isDigest, type Digest } from '../../model/digest.js';
+import { ImgconvError } from '../../model/errors.js';
+import { MAX_MANIFEST, parseJson, parseWith } from '../../model/json.js';
+import { manifestPayload, parseManifest } from '../../model/manifest.js';
+import {
+  DOCKER_LIST,
+  DOCKER_MANIFEST,
+  DOCKER_SCHEMA1,
+  DOCKER_SCHEMA1_SIGNED,
+  OCI_INDEX,
+  OCI_MANIFEST,
+} from '../../model/media-type.js';
+import type { RegistryAccess } from '../access.js';
+import { CredentialStore } from './credentials.js';
+import { Endpoint, type ApiRequest } from './endpoint.js';
+import { blobPath, canonicalHost, catalogPath, manifestPath, referrersPath, tagsPath } from './paths.js';
+import { placeOf, Transport, type Answer } from './transport.js';
+
+const RETRY_TIMES = 3;
+const RETRY_DELAY_MS = 1000;
+/** Of one page of names: registries that have no pages send all at once. */
+const MAX_PAGE = 32 * 1024 * 1024;
+const MAX_PAGES = 10_000;
+
+const ACCEPT = [
+  ...[OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST],
+  `${DOCKER_SCHEMA1_SIGNED};q=0.5`,
+  `${DOCKER_SCHEMA1};q=0.5`,
+].join(', ');
+
+const names = z.array(z.string());
+const tagsSchema = z.object({ tags: optional(names) });
+const catalogSchema = z.object({ repositories: optional(names) });
+
+/** A repository of a registry; the host as names have it. */
+export interface Repository {
+  readonly host: string;
+  readonly repository: string;
+}
+
+export interface ServedManifest {
+  readonly bytes: Uint8Array;
+  /** Of the bytes themselves. */
+  readonly digest: Digest;
+}
+
+export function repositoryText({ host, repository }: Repository): string {
+  return `docker://${host}/${repository}`;
+}
+
+function pulls({ repository }: Repository): readonly string[] {
+  return [`repository:${repository}:pull`];
+}
+
+/** What is read from registries; each host has one pool of connections, one set of tokens, and maybe a mirror. */
+export class Client {
+  readonly retry: RetryPolicy;
+  readonly #access: RegistryAccess;
+  readonly #transport: Transport;
+  readonly #credentials: CredentialStore;
+  readonly #endpoints = new Map<string, Endpoint>();
+  readonly #mirrors = new Map<string, Endpoint>();
+
+  constructor(access: RegistryAccess, signal: AbortSignal) {
+    const { retryTimes = RETRY_TIMES, retryDelay = RETRY_DELAY_MS, mirrors = {} } = access;
+    this.retry = { times: retryTimes, delayMs: retryDelay, signal };
+    this.#access = access;
+    this.#transport = new Transport(access, signal);
+    this.#credentials = new CredentialStore(access);
+    for (const [host, text] of Object.entries(mirrors)) {
+      const url = URL.canParse(text) ? new URL(text) : undefined;
+      if (url === undefined || !/^https?:$/.test(url.protocol))
+        throw new ImgconvError('USAGE', `--registry-mirror ${host}=${text}: not a http or https URL`);
+      const mirror = new Endpoint(url.host, this.#transport, this.#credentials, access, this.retry, url);
+      this.#mirrors.set(canonicalHost(host), mirror);
+    }
+  }
+
+  endpoint(host: string): Endpoint {
+    const known =
+      this.#endpoints.get(host) ??
+      new Endpoint(host, this.#transport, this.#credentials, this.#access, this.retry);
+    this.#endpoints.set(host, known);
+    return known;
+  }
+
+  /** Asks the host's mirror first; what that does not have or cannot give comes from the host itself. */
+  async #pull(host: string, request: ApiRequest, tries: 'once' | 'again' = 'again'): Promise<Answer> {
+    const mirror = this.#mirrors.get(host);
+    if (mirror !== undefined) {
+      try {
+        const answer = await mirror.try(request);
+        if (answer.status < 400) return answer;
+        await answer.discard();
+      } catch {
+        // The registry itself is asked, and its word counts.
+      }
+    }
+    const endpoint = this.endpoint(host);
+    return tries === 'once' ? endpoint.try(request) : endpoint.request(request);
+  }
+
+  /** A manifest's bytes, proved if it is asked for by digest; undefined when there is none. */
+  async manifest(from: Repository, reference: string): Promise<ServedManifest | undefined> {
+    const { host, repository } = from;
+    const answer = await this.#pull(host, {
+      path: manifestPath(repository, reference),
+      headers: { accept: ACCEPT },
+      scopes: pulls(from),
+      accept: [200, 404],
+    });
+    if (answer.status === 404) {
+      await answer.discard();
+      return undefined;
+    }
+    const bytes = await answer.read(MAX_MANIFEST);
+    const where = placeOf(answer.url);
+    const payload = manifestPayload(bytes, where);
+    const said = answer.header('docker-content-digest');
+    const digests = [isDigest(reference) ? reference : undefined, said].filter((one) => one !== undefined);
+    for (const digest of digests) {
+      if (!isDigest(digest))
+        throw new ImgconvError(
+          'REGISTRY',
+          `${where}: says that ${JSON.stringify(digest.slice(0, 160))} is its digest`,
+        );
+      const found = digestOf(payload, algorithmOf(digest));
+      if (found !== digest)
+        throw new ImgconvError(
+          'DIGEST_MISMATCH',
+          `${where}: expected ${digest}, the bytes sent have ${found}`,
+        );
+    }
+    const [first] = digests;
+    return { bytes, digest: first !== undefined && isDigest(first) ? first : digestOf(payload) };
+  }
+
+  async hasManifest(from: Repository, reference: string): Promise<boolean> {
+    const answer = await this.#pull(from.host, {
+      path: manifestPath(from.repository, reference),
+      method: 'HEAD',
+      headers: { accept: ACCEPT },
+      scopes: pulls(from),
+      accept: [200, 404],
+    });
+    await answer.discard();
+    return answer.status === 200;
+  }
+
+  /** What has this manifest for its subject; undefined when the registry cannot be asked. */
+  async referrers(from: Repository, digest: Digest): Promise<readonly Descriptor[] | undefined> {
+    const found: Descriptor[] = [];
+    const request = {
+      headers: { accept: OCI_INDEX },
+      scopes: pulls(from),
+      accept: [200, 400, 404, 405, 501],
+    };
+    for await (const page of this.#pages(from.host, referrersPath(from.repository, digest), request)) {
+      if (page === undefined) return undefined;
+      const index = parseManifest(page.body, page.where, OCI_INDEX);
+      if (index.kind === 'index') found.push(...index.manifests);
+    }
+    return found;
+  }
+
+  /** A repository's tags, sorted; undefined when there is no such repository. */
+  async tags(from: Repository): Promise<readonly string[] | undefined> {
+    const tags: string[] = [];
+    const request = { scopes: pulls(from), accept: [200, 404] };
+    for await (const page of this.#pages(from.host, tagsPath(from.repository), request)) {
+      if (page === undefined) return undefined;
+      tags.push(...(parsePage(tagsSchema, page).tags ?? []));
+    }
+    return tags.sort();
+  }
+
+  /** All repositories. @throws ImgconvError UNAUTHORIZED, REGISTRY where a registry does not tell */
+  async *catalog(host: string): AsyncGenerator<string> {
+    const request = { scopes: ['registry:catalog:*'], accept: [200] };
+    for await (const page of this.#pages(host, catalogPath(), request))
+      if (page !== undefined) yield* parsePage(catalogSchema, page).repositories ?? [];
+  }
+
+  /** Follows `Link: <…>; rel="next"` (RFC 8288) on one host; undefined stands for a first page that is not there. */
+  async *#pages(
+    host: string,
+    path: string,
+    request: Omit<ApiRequest, 'path'>,
+  ): AsyncGenerator<Page | undefined> {
+    let next: string | URL = path;
+    const seen = new Set<string>();
+    for (;;) {
+      const answer: Answer = await this.#pull(host, { ...request, path: next });
+      if (answer.status !== 200) {
+        await answer.discard();
+        yield undefined;
+        return;
+      }
+      const where = placeOf(answer.url);
+      yield { body: await answer.read(MAX_PAGE), where };
+      const [, link] = /<([^>]*)>\s*;[^,]*\brel="?next"?/.exec(answer.header('link') ?? '') ?? [];
+      if (link === undefined) return;
+      next = new URL(link, answer.url);
+      if (next.origin !== answer.url.origin)
+        throw new ImgconvError(
+          'REGISTRY',
+          `${where}: its next page is said to be on another host, ${next.host}`,
+        );
+      if (seen.has(next.href) || seen.add(next.href).size > MAX_PAGES)
+        throw new ImgconvError('REGISTRY', `${where}: its pages do not come to an end`);
+    }
+  }
+
+  /** The size that a registry says a blob has; undefined when it has none such. */
+  async blobSize(from: Repository, digest: Digest): Promise<number | undefined> {
+    const answer = await this.#pull(from.host, {
+      path: blobPath(from.repository, digest),
+      method: 'HEAD',
+      scopes: pulls(from),
+      accept: [200, 404],
+    });
+    await answer.discard();
+    const length = Number(answer.header('content-length') ?? NaN);
+    return answer.status === 200 && Number.isSafeInteger(length) ? length : undefined;
+  }
+
+  /** A blob's bytes from `offset`, in one try; a registry that cannot begin there begins at 0. */
+  async openBlob(from: Repository, { digest, size }: { digest: Digest; size: number }, offset: number) {
+    const request = {
+      path: blobPath(from.repository, digest),
+      headers: { 'accept-encoding': 'identity', ...(offset > 0 && { range: `bytes=${offset}-` }) },
+      scopes: pulls(from),
+      accept: [200, 206, 404],
+    };
+    const answer = await this.#pull(from.host, request, 'once');
+    const refuse = async (error: ImgconvError) => {
+      await answer.discard();
+      throw error;
+    };
+    const where = placeOf(answer.url);
+    if (answer.status === 404)
+      return refuse(new ImgconvError('BLOB_MISSING', `${repositoryText(from)}: ${digest} is not there`));
+    const partial = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(answer.header('content-range') ?? '');
+    const begins = answer.status === 206 ? Number(partial?.[1] ?? NaN) : 0;
+    const length = answer.header('content-length');
+    if (answer.status === 206 && (begins !== offset || ![String(size), '*'].includes(partial?.[3] ?? '')))
+      return refuse(
+        new ImgconvError(
+          'REGISTRY',
+          `${where}: asked for bytes from ${offset} of ${size}, got ${answer.header('content-range') ?? 'no Content-Range'}`,
+        ),
+      );
+    if (length !== undefined && Number(length) > size - begins)
+      return refuse(
+        new ImgconvError(
+          'DIGEST_MISMATCH',
+          `${where}: ${digest} has ${size} bytes, ${length} from ${begins} are sent`,
+        ),
+      );
+    return { offset: begins, chunks: answer.chunks() };
+  }
+
+  close(): Promise<void> {
+    return this.#transport.close();
+  }
+}
+
+interface Page {
+  readonly body: Uint8Array;
+  readonly where: string;
+}
+
+function parsePage<T>(schema: z.ZodType<T>, { body, where }: Page): T {
+  return parseWith(schema, parseJson(body, where, 'REGISTRY'), where, 'REGISTRY');
+}

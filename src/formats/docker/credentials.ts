@@ -1,0 +1,216 @@
+import { spawn } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { homedir, userInfo } from 'node:os';
+import { join } from 'node:path';
+import * as z from 'zod';
+import { ImgconvError } from '../../model/errors.js';
+import { parseJson, parseWith } from '../../model/json.js';
+import type { RegistryAccess } from '../access.js';
+
+/** What a registry is shown; none of it must get into a message. */
+export interface Credentials {
+  readonly username?: string | undefined;
+  readonly password?: string | undefined;
+  /** An OAuth2 refresh token. */
+  readonly identityToken?: string | undefined;
+  /** A bearer token, to be used as it is. */
+  readonly registryToken?: string | undefined;
+}
+
+const text = z.string().nullish();
+const authSchema = z.object({
+  auth: text,
+  username: text,
+  password: text,
+  identitytoken: text,
+  registrytoken: text,
+});
+const fileSchema = z.object({
+  auths: z.record(z.string(), authSchema).nullish(),
+  credHelpers: z.record(z.string(), z.string()).nullish(),
+  credsStore: text,
+});
+type AuthFile = z.infer<typeof fileSchema>;
+const answerSchema = z.object({ Username: z.string(), Secret: z.string() });
+
+/** Programs that keep secrets get so long, and may say so much. */
+const HELPER_MS = 60_000;
+const HELPER_BYTES = 1024 * 1024;
+
+/** What Docker Hub goes by in files of Docker's. */
+const HUB = ['docker.io', 'index.docker.io', 'registry-1.docker.io'];
+const HUB_SERVER = 'https://index.docker.io/v1/';
+
+/** Looks credentials up as containers-auth.json(5) says, and in Docker's own file. */
+export class CredentialStore {
+  readonly #access: RegistryAccess;
+  readonly #found = new Map<string, Promise<Credentials | undefined>>();
+  #files: readonly { readonly path: string; readonly content: AuthFile }[] | undefined;
+
+  constructor(access: RegistryAccess) {
+    this.#access = access;
+  }
+
+  /** Those of the most specific namespace that has some: `host/org/app`, `host/org`, `host`. @throws ImgconvError UNAUTHORIZED when a file or program is of no use */
+  find(host: string, repository: string | undefined): Promise<Credentials | undefined> {
+    const key = repository === undefined ? host : `${host}/${repository}`;
+    const known = this.#found.get(key) ?? this.#find(host, key);
+    this.#found.set(key, known);
+    return known;
+  }
+
+  async #find(host: string, key: string): Promise<Credentials | undefined> {
+    const { creds, registryToken } = this.#access;
+    if (registryToken !== undefined) return { registryToken };
+    if (creds !== undefined) {
+      const colon = creds.indexOf(':');
+      return colon < 0
+        ? { username: creds, password: '' }
+        : { username: creds.slice(0, colon), password: creds.slice(colon + 1) };
+    }
+    this.#files ??= authFiles(this.#access).map((path) => ({ path, content: readAuthFile(path) }));
+    for (const { path, content } of this.#files) {
+      const found = await findIn(content, host, key, path);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+}
+
+/** Files in the order in which they count; one that is named has to be there. */
+function authFiles({ authfile }: RegistryAccess): string[] {
+  const named = authfile ?? (process.env['REGISTRY_AUTH_FILE'] || undefined);
+  if (named !== undefined) {
+    if (existsSync(named)) return [named];
+    throw new ImgconvError('USAGE', `${named}: no such file of credentials`);
+  }
+  const { XDG_RUNTIME_DIR, XDG_CONFIG_HOME, DOCKER_CONFIG } = process.env;
+  const runtime = XDG_RUNTIME_DIR ? join(XDG_RUNTIME_DIR, 'containers') : `/run/containers/${userInfo().uid}`;
+  return [
+    join(runtime, 'auth.json'),
+    join(XDG_CONFIG_HOME || join(homedir(), '.config'), 'containers/auth.json'),
+    join(DOCKER_CONFIG || join(homedir(), '.docker'), 'config.json'),
+  ].filter((path) => existsSync(path));
+}
+
+function readAuthFile(path: string): AuthFile {
+  return parseWith(fileSchema, parseJson(readFileSync(path), path, 'UNAUTHORIZED'), path, 'UNAUTHORIZED');
+}
+
+async function findIn(
+  { auths, credHelpers, credsStore }: AuthFile,
+  host: string,
+  key: string,
+  path: string,
+): Promise<Credentials | undefined> {
+  const names = HUB.includes(host) ? HUB : [host];
+  for (const name of names) {
+    const helper = credHelpers?.[name];
+    const found = helper && (await askHelper(helper, name === 'docker.io' ? HUB_SERVER : name, path));
+    if (found) return found;
+  }
+  const entries = new Map(Object.entries(auths ?? {}).map(([name, auth]) => [normalised(name), auth]));
+  for (const wanted of namespaces(names, key.slice(host.length))) {
+    const auth = entries.get(wanted);
+    const found = auth && credentialsOf(auth, wanted, path);
+    if (found) return found;
+  }
+  if (!credsStore) return undefined;
+  return askHelper(credsStore, HUB.includes(host) ? HUB_SERVER : host, path);
+}
+
+/** From the most specific to the host alone. */
+function* namespaces(hosts: readonly string[], below: string): Generator<string> {
+  for (let rest = below; ; rest = rest.slice(0, rest.lastIndexOf('/'))) {
+    for (const host of hosts) yield `${host}${rest}`;
+    if (rest === '') return;
+  }
+}
+
+/** `docker login` writes URLs: `https://index.docker.io/v1/`. */
+function normalised(name: string): string {
+  const [bare = ''] = name.replace(/^https?:\/\//, '').split(/\/v[12]\/?$/);
+  return bare.replace(/\/+$/, '');
+}
+
+function credentialsOf(
+  entry: z.infer<typeof authSchema>,
+  name: string,
+  path: string,
+): Credentials | undefined {
+  if (entry.registrytoken) return { registryToken: entry.registrytoken };
+  let { username, password } = entry;
+  if (entry.auth) {
+    const decoded = Buffer.from(entry.auth, 'base64').toString();
+    const colon = decoded.indexOf(':');
+    if (colon < 0)
+      throw new ImgconvError('UNAUTHORIZED', `${path}: auths.${name}.auth: not user:password in base64`);
+    username = decoded.slice(0, colon);
+    // Docker pads with NULs.
+    password = decoded.slice(colon + 1).replace(/\0+$/, '');
+  }
+  if (entry.identitytoken) return { username: username ?? undefined, identityToken: entry.identitytoken };
+  return username ? { username, password: password ?? '' } : undefined;
+}
+
+/**
+ * `docker-credential-<name> get`, the host on stdin (docker/docker-credential-helpers); undefined when it has none.
+ * What it says of a failure is not passed on: it may hold what it keeps.
+ */
+async function askHelper(name: string, server: string, path: string): Promise<Credentials | undefined> {
+  if (!/^\w[\w.-]*$/.test(name))
+    throw new ImgconvError(
+      'UNAUTHORIZED',
+      `${path}: ${JSON.stringify(name)} is no name of a credential helper`,
+    );
+  const program = `docker-credential-${name}`;
+  const { status, stdout } = await runHelper(program, server, path);
+  const output = Buffer.concat(stdout);
+  if (status !== 0) {
+    if (/credentials not found/i.test(output.toString('latin1'))) return undefined;
+    throw new ImgconvError(
+      'UNAUTHORIZED',
+      `${program} get, asked for ${server}: exit status ${String(status)}`,
+    );
+  }
+  const parsed = answerSchema.safeParse(tryJson(output));
+  if (!parsed.success)
+    throw new ImgconvError(
+      'UNAUTHORIZED',
+      `${program} get, asked for ${server}: not the JSON that it should say`,
+    );
+  const { Username, Secret } = parsed.data;
+  return Username === '<token>' ? { identityToken: Secret } : { username: Username, password: Secret };
+}
+
+function tryJson(bytes: Uint8Array): unknown {
+  try {
+    return parseJson(bytes, '');
+  } catch {
+    return undefined;
+  }
+}
+
+function runHelper(
+  program: string,
+  server: string,
+  path: string,
+): Promise<{ status: number | null; stdout: Buffer[] }> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, ['get'], { stdio: ['pipe', 'pipe', 'ignore'], timeout: HELPER_MS });
+    const stdout: Buffer[] = [];
+    let size = 0;
+    child.stdout.on('data', (chunk: Buffer) => {
+      if ((size += chunk.length) > HELPER_BYTES) child.kill();
+      else stdout.push(chunk);
+    });
+    child.on('error', (cause) => {
+      reject(new ImgconvError('UNAUTHORIZED', `${program}, which ${path} names, cannot be run`, { cause }));
+    });
+    child.on('close', (status) => {
+      resolve({ status, stdout });
+    });
+    child.stdin.on('error', () => undefined); // It may end without reading.
+    child.stdin.end(server);
+  });
+}

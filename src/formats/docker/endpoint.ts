@@ -1,0 +1,208 @@
+import * as z from 'zod';
+import { retrying, Transient, type RetryPolicy } from '../../io/retry.js';
+import { ImgconvError } from '../../model/errors.js';
+import type { RegistryAccess } from '../access.js';
+import { Authenticator } from './auth.js';
+import type { CredentialStore } from './credentials.js';
+import { isLoopback } from './tls.js';
+import { placeOf, type Answer, type Outgoing, type Transport } from './transport.js';
+
+const MAX_REDIRECTS = 5;
+/** Of an error's body this much is read, and so much of that is shown. */
+const MAX_ERROR = 64 * 1024;
+const SHOWN = 300;
+/** Statuses that may be others the next time. */
+const PASSING = new Set([408, 425, 429, 500, 502, 503, 504]);
+
+const errorsSchema = z.object({
+  errors: z.array(z.object({ code: z.string().nullish(), message: z.string().nullish() })).min(1),
+});
+
+export interface ApiRequest extends Partial<Outgoing> {
+  /** `/v2/…`, or what the registry itself gave as a `Location`. */
+  readonly path: string | URL;
+  /** What the request needs to be let do: `repository:<name>:pull`. */
+  readonly scopes: readonly string[];
+  /** Statuses that the caller deals with; others are errors. */
+  readonly accept: readonly number[];
+}
+
+/** One registry's API: who is let in, what is tried again, what its errors mean. */
+export class Endpoint {
+  /** As names have it: `docker.io`. */
+  readonly host: string;
+  readonly retry: RetryPolicy;
+  readonly #transport: Transport;
+  readonly #auth: Authenticator;
+  readonly #access: RegistryAccess;
+  #base: Promise<URL> | undefined;
+
+  /** `url`: where it is, for one that has a URL of its own. */
+  constructor(
+    host: string,
+    transport: Transport,
+    credentials: CredentialStore,
+    access: RegistryAccess,
+    retry: RetryPolicy,
+    url?: URL,
+  ) {
+    this.host = host;
+    this.retry = retry;
+    this.#transport = transport;
+    this.#access = access;
+    this.#auth = new Authenticator(
+      host,
+      transport,
+      credentials,
+      access.tlsVerify === false || url?.protocol === 'http:',
+    );
+    if (url !== undefined) this.#base = Promise.resolve(url);
+  }
+
+  /** Tried again while that may help. @throws ImgconvError NETWORK, UNAUTHORIZED, REGISTRY */
+  request(request: ApiRequest): Promise<Answer> {
+    return retrying(this.retry, () => this.try(request));
+  }
+
+  /** One try. @throws Transient when another may do better */
+  async try({ path, scopes, accept, ...outgoing }: ApiRequest): Promise<Answer> {
+    const base = await this.#find();
+    const url = typeof path === 'string' ? new URL(`${base.pathname.replace(/\/$/, '')}${path}`, base) : path;
+    for (let refused = 0; ; refused++) {
+      const own = url.origin === base.origin;
+      const authorization = own ? await this.#auth.header(scopes) : undefined;
+      const answer = await this.#follow(url, base, outgoing, authorization);
+      if (accept.includes(answer.status)) return answer;
+      // Only the registry's own word counts: a host that it redirects to must not ask for its secrets.
+      if (answer.status === 401 && refused < 2 && answer.url.origin === base.origin) {
+        await answer.discard();
+        if (this.#auth.challenged(answer, scopes, authorization)) continue;
+      }
+      throw await this.#failure(answer);
+    }
+  }
+
+  async #follow(url: URL, base: URL, outgoing: Partial<Outgoing>, authorization?: string): Promise<Answer> {
+    const { method = 'GET', headers = {}, body } = outgoing;
+    let at = url;
+    for (let hops = 0; ; hops++) {
+      const sent = at.origin === url.origin && authorization !== undefined ? { authorization } : {};
+      const answer = await this.#transport.send(at, { method, headers: { ...headers, ...sent }, body });
+      const location = answer.header('location');
+      if (!isRedirect(answer.status, method) || location === undefined) return answer;
+      await answer.discard();
+      if (hops >= MAX_REDIRECTS)
+        throw new ImgconvError('REGISTRY', `${placeOf(url)}: redirected more than ${MAX_REDIRECTS} times`);
+      at = this.#resolve(location, at, base);
+    }
+  }
+
+  /** Where a `Location` leads. @throws ImgconvError REGISTRY for one that leaves TLS or is no URL */
+  #resolve(location: string, from: URL, base: URL): URL {
+    let url: URL;
+    try {
+      url = new URL(location, from);
+    } catch (cause) {
+      throw new ImgconvError('REGISTRY', `${placeOf(from)}: a Location that is no URL`, { cause });
+    }
+    const plain = url.protocol === 'http:' && base.protocol === 'http:';
+    if (url.protocol !== 'https:' && !plain)
+      throw new ImgconvError(
+        'REGISTRY',
+        `${placeOf(from)}: redirected to ${placeOf(url)}, which is not https`,
+      );
+    url.username = '';
+    url.password = '';
+    return url;
+  }
+
+  /** The `Location` of an answer, for a further request. */
+  async locationOf(answer: Answer): Promise<URL> {
+    const location = answer.header('location');
+    if (location === undefined)
+      throw new ImgconvError('REGISTRY', `${placeOf(answer.url)}: an answer without a Location`);
+    return this.#resolve(location, answer.url, await this.#find());
+  }
+
+  /** Where the registry answers: by TLS; else in plain HTTP, where that is on this machine or was asked for. */
+  #find(): Promise<URL> {
+    this.#base ??= this.#probe();
+    return this.#base;
+  }
+
+  async #probe(): Promise<URL> {
+    const host = this.host === 'docker.io' ? 'registry-1.docker.io' : this.host;
+    const base = new URL(`https://${host}`);
+    const { tlsVerify } = this.#access;
+    if (tlsVerify !== false && !(tlsVerify === undefined && isLoopback(base.hostname))) return base;
+    try {
+      const answer = await this.#transport.send(new URL('/v2/', base), { method: 'GET', headers: {} });
+      await answer.discard();
+      return base;
+    } catch (error) {
+      if (!isNoTls(error)) {
+        this.#base = undefined;
+        throw error;
+      }
+      return new URL(`http://${host}`);
+    }
+  }
+
+  async #failure(answer: Answer): Promise<ImgconvError | Transient> {
+    const said = await this.#said(answer);
+    const { status } = answer;
+    const message = `${placeOf(answer.url)}: status ${status}${said === '' ? '' : `: ${said}`}`;
+    if (status === 401 || status === 403) {
+      return new ImgconvError('UNAUTHORIZED', message, {
+        hint: `credentials for ${this.host}: docker login, --authfile, --src-creds or --dest-creds`,
+      });
+    }
+    const error = new ImgconvError(status === 404 ? 'NOT_FOUND' : 'REGISTRY', message);
+    return PASSING.has(status) ? new Transient(error, retryAfter(answer)) : error;
+  }
+
+  /** What an error's body says, without anything secret that it repeats. */
+  async #said(answer: Answer): Promise<string> {
+    try {
+      const body = (await answer.read(MAX_ERROR)).toString();
+      const parsed = errorsSchema.safeParse(tryJson(body));
+      const first = parsed.success ? parsed.data.errors[0] : undefined;
+      const text = first === undefined ? body.trim() : [first.code, first.message].filter(Boolean).join(': ');
+      return this.#auth.redact(text).slice(0, SHOWN);
+    } catch {
+      return '';
+    }
+  }
+}
+
+function isRedirect(status: number, method: string): boolean {
+  return (
+    status === 307 || status === 308 || ([301, 302, 303].includes(status) && /^(?:GET|HEAD)$/.test(method))
+  );
+}
+
+/** A server that speaks plain HTTP, or none at all, where TLS was tried. */
+function isNoTls(error: unknown): boolean {
+  const known = error instanceof Transient ? error.error : error;
+  const cause = known instanceof ImgconvError ? known.cause : undefined;
+  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
+  return (
+    ['EPROTO', 'ECONNREFUSED', 'ECONNRESET', 'UND_ERR_SOCKET'].includes(code) || code.startsWith('ERR_SSL_')
+  );
+}
+
+/** Seconds or a date (RFC 9110, 10.2.3), in milliseconds from now. */
+function retryAfter(answer: Answer): number | undefined {
+  const text = answer.header('retry-after');
+  if (text === undefined) return undefined;
+  const wait = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now();
+  return Number.isFinite(wait) && wait > 0 ? wait : undefined;
+}
+
+function tryJson(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
+}

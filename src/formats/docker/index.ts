@@ -1,0 +1,23 @@
+import type { Format } from '../format.js';
+
+/** Loaded when it is needed: other commands need no HTTP. */
+export const docker: Format = {
+  prefix: 'docker',
+  short: 'docker',
+  title: 'a registry, spoken to over HTTP',
+  operand: 'REGISTRY',
+  recognises: () => false,
+  open: async (path, context) => (await import('./read.js')).openDocker(path, context),
+  create: async (path, context) => (await import('./write.js')).createDocker(path, context),
+  heap: undefined,
+  traits: {
+    dropsHost: true,
+    takesPort: false,
+    holdsSignatures: false,
+    uncompressedByNature: false,
+    compressesSaved: true,
+    remote: true,
+    sequential: false,
+    takesSparse: false,
+  },
+};

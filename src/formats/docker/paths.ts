@@ -1,0 +1,91 @@
+import type { Digest } from '../../model/digest.js';
+import { isHostName, splitHost, splitReference } from '../../model/reference.js';
+
+/*
+ * The API of a registry (OCI distribution-spec v1.1; Docker Registry HTTP API V2):
+ *
+ *   /v2/
+ *     _catalog                                       GET: repositories, in pages
+ *     <repository>/
+ *       tags/list                                    GET: tags, in pages
+ *       manifests/<tag or digest>                    HEAD, GET, PUT
+ *       referrers/<digest>                           GET: an index of what has this manifest for its subject
+ *       blobs/<digest>                               HEAD, GET, with Range
+ *       blobs/uploads/[?mount=<digest>&from=<repository>]   POST: gives the Location for PATCH, GET and PUT ?digest=
+ */
+export function catalogPath(): string {
+  return '/v2/_catalog?n=1000';
+}
+
+export function tagsPath(repository: string): string {
+  return `/v2/${repository}/tags/list?n=1000`;
+}
+
+export function manifestPath(repository: string, reference: string): string {
+  return `/v2/${repository}/manifests/${reference}`;
+}
+
+export function referrersPath(repository: string, digest: Digest): string {
+  return `/v2/${repository}/referrers/${digest}`;
+}
+
+export function blobPath(repository: string, digest: Digest): string {
+  return `/v2/${repository}/blobs/${digest}`;
+}
+
+export function uploadsPath(repository: string, mount?: { digest: Digest; from: string }): string {
+  const query = mount && new URLSearchParams({ mount: mount.digest, from: mount.from }).toString();
+  return `/v2/${repository}/blobs/uploads/${query === undefined ? '' : `?${query}`}`;
+}
+
+export const HUB = 'docker.io';
+
+/** The host that names go by: Docker Hub has several. */
+export function canonicalHost(host: string): string {
+  return ['index.docker.io', 'registry-1.docker.io'].includes(host) ? HUB : host;
+}
+
+/** `host/repository` with what Docker's short forms leave out. */
+export function canonicalName(name: string): { host: string; repository: string } {
+  const { host, repository } = splitHost(name);
+  const canonical = canonicalHost(host ?? HUB);
+  return {
+    host: canonical,
+    repository: canonical === HUB && !repository.includes('/') ? `library/${repository}` : repository,
+  };
+}
+
+/**
+ * What follows `docker://`: nothing, `HOST`, `HOST/REPOSITORY`, `HOST/PREFIX/`, each of which is a place, or a reference
+ * to an image, whose place is its host. A lone word is a host if it could be no image: `localhost`, one with a dot, one that ends in `/`.
+ */
+export function splitPlace(text: string): { path: string; reference?: string } {
+  if (text === '' || text.endsWith('/')) return { path: text };
+  if (!text.includes('/') && isLoneHost(text)) return { path: canonicalHost(text) };
+  const { name, tag, digest } = splitReference(text);
+  const { host, repository } = canonicalName(name);
+  if (tag === undefined && digest === undefined) return { path: `${host}/${repository}` };
+  const suffix = `${tag === undefined ? '' : `:${tag}`}${digest === undefined ? '' : `@${digest}`}`;
+  return { path: host, reference: `${host}/${repository}${suffix}` };
+}
+
+function isLoneHost(text: string): boolean {
+  const name = text.replace(/:\d+$/, '');
+  return isHostName(text) && (name === 'localhost' || name.includes('.') || name.startsWith('['));
+}
+
+/** A place's host and what repositories in it begin with, or are; the host is undefined for references of all hosts. */
+export interface RegistryPlace {
+  readonly host: string | undefined;
+  readonly below: string;
+  /** `below` is but the beginning of repositories. */
+  readonly isPrefix: boolean;
+}
+
+export function placeOfPath(path: string): RegistryPlace {
+  if (path === '') return { host: undefined, below: '', isPrefix: true };
+  const slash = path.indexOf('/');
+  if (slash < 0) return { host: path, below: '', isPrefix: true };
+  const below = path.slice(slash + 1).replace(/\/+$/, '');
+  return { host: canonicalHost(path.slice(0, slash)), below, isPrefix: path.endsWith('/') };
+}

@@ -1,0 +1,65 @@
+import pLimit, { type LimitFunction } from 'p-limit';
+import { referrersTag } from '../../model/attached.js';
+import type { Digest } from '../../model/digest.js';
+import { ImgconvError } from '../../model/errors.js';
+import { isObject, parseJson } from '../../model/json.js';
+import { parseManifest, type ManifestNode } from '../../model/manifest.js';
+import { OCI_INDEX } from '../../model/media-type.js';
+import { repositoryText, type Client, type Repository } from './client.js';
+import type { Endpoint } from './endpoint.js';
+import { manifestPath } from './paths.js';
+import { pushes } from './upload.js';
+
+/**
+ * Lists what speaks of an image under its referrers tag, in registries that do not do so by themselves (OCI
+ * distribution-spec v1.1 "Pushing Manifests with Subject"). One index is changed by one at a time; others' changes at
+ * the same moment can be lost, as the specification says.
+ */
+export class Referrers {
+  readonly #client: Client;
+  readonly #endpoint: Endpoint;
+  readonly #turns = new Map<string, LimitFunction>();
+
+  constructor(client: Client, endpoint: Endpoint) {
+    this.#client = client;
+    this.#endpoint = endpoint;
+  }
+
+  /** `recorded`: the registry said `OCI-Subject` when it took the manifest. */
+  async expectListed(to: Repository, node: ManifestNode, subject: Digest, recorded: boolean): Promise<void> {
+    if (recorded || (await this.#client.referrers(to, subject)) !== undefined) return;
+    const key = `${to.repository} ${subject}`;
+    const turn = this.#turns.get(key) ?? pLimit(1);
+    this.#turns.set(key, turn);
+    await turn(() => this.#add(to, node, referrersTag(subject)));
+  }
+
+  async #add(to: Repository, node: ManifestNode, tag: string): Promise<void> {
+    const where = `${repositoryText(to)}:${tag}`;
+    const there = await this.#client.manifest(to, tag);
+    const raw = there && parseJson(there.bytes, where);
+    if (there !== undefined && parseManifest(there.bytes, where).kind !== 'index')
+      throw new ImgconvError('REGISTRY', `${where}: not an index of what speaks of an image`);
+    const listed: unknown[] = isObject(raw) && Array.isArray(raw['manifests']) ? raw['manifests'] : [];
+    if (listed.some((one) => isObject(one) && one['digest'] === node.descriptor.digest)) return;
+    const index = isObject(raw) ? raw : { schemaVersion: 2, mediaType: OCI_INDEX };
+    const bytes = Buffer.from(JSON.stringify({ ...index, manifests: [...listed, entryOf(node)] }));
+    const answer = await this.#endpoint.request({
+      path: manifestPath(to.repository, tag),
+      method: 'PUT',
+      headers: { 'content-type': OCI_INDEX, 'content-length': String(bytes.length) },
+      body: () => bytes,
+      scopes: pushes(to),
+      accept: [200, 201, 202],
+    });
+    await answer.discard();
+  }
+}
+
+function entryOf({ descriptor, manifest }: ManifestNode): object {
+  const { mediaType, digest, size } = descriptor;
+  const artifactType =
+    manifest.kind === 'image' ? (manifest.artifactType ?? manifest.config.mediaType) : undefined;
+  const annotations = manifest.kind === 'schema1' ? undefined : manifest.annotations;
+  return { mediaType, digest, size, artifactType, annotations };
+}

@@ -1,0 +1,173 @@
+import { Readable } from 'node:stream';
+import type { Dispatcher } from 'undici';
+import { Transient } from '../../io/retry.js';
+import { ImgconvError } from '../../model/errors.js';
+import type { RegistryAccess } from '../access.js';
+import { proxyFor } from './proxy.js';
+import { isLoopback, tlsFor } from './tls.js';
+
+/** How long the other side may be silent. */
+const IDLE_MS = 60_000;
+/** A body that brings less than this in that time is as good as silent. */
+const SLOWEST = 16 * 1024;
+/** Connections to one host at once, where nobody says. */
+const CONNECTIONS = 8;
+/** What is read of an answer that nobody wants, so that its connection can be used again. */
+const DISCARDED = 64 * 1024;
+
+export interface Outgoing {
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  readonly headers: Readonly<Record<string, string>>;
+  /** Made anew for each try. */
+  readonly body?: (() => AsyncIterable<Uint8Array> | Uint8Array | string) | undefined;
+}
+
+/** An answer whose body is still to be read, or to be discarded: until then it holds a connection. */
+export interface Answer {
+  readonly status: number;
+  readonly url: URL;
+  header(name: string): string | undefined;
+  /** @throws Transient when it breaks off or stalls */
+  chunks(): AsyncGenerator<Uint8Array>;
+  /** All of the body. @throws ImgconvError REGISTRY when it has more than `limit` bytes */
+  read(limit: number): Promise<Buffer>;
+  discard(): Promise<void>;
+}
+
+/** Sends requests over connections that are kept open; knows of certificates and proxies, and of nothing above HTTP. */
+export class Transport {
+  readonly #access: RegistryAccess;
+  readonly #signal: AbortSignal;
+  readonly #idleMs: number;
+  readonly #dispatchers = new Map<string, Promise<Dispatcher>>();
+
+  constructor(access: RegistryAccess, signal: AbortSignal) {
+    this.#access = access;
+    this.#signal = signal;
+    this.#idleMs = access.idleTimeout ?? IDLE_MS;
+  }
+
+  /** @throws Transient NETWORK; ImgconvError NETWORK for what another try will not mend */
+  async send(url: URL, { method, headers, body }: Outgoing): Promise<Answer> {
+    const { default: undici } = await import('undici');
+    const content = body?.();
+    try {
+      const answer = await undici.request(url, {
+        dispatcher: await this.#dispatcherFor(url),
+        method,
+        headers: { 'user-agent': 'imgconv', ...headers },
+        ...(content !== undefined && {
+          body:
+            typeof content === 'string' || content instanceof Uint8Array ? content : Readable.from(content),
+        }),
+        signal: this.#signal,
+        headersTimeout: this.#idleMs,
+        bodyTimeout: this.#idleMs,
+      });
+      return answerOf(url, answer, this.#idleMs);
+    } catch (error) {
+      throw networkError(url, error);
+    }
+  }
+
+  #dispatcherFor(url: URL): Promise<Dispatcher> {
+    const known = this.#dispatchers.get(url.origin) ?? this.#dispatcher(url);
+    this.#dispatchers.set(url.origin, known);
+    return known;
+  }
+
+  async #dispatcher(url: URL): Promise<Dispatcher> {
+    const { default: undici } = await import('undici');
+    const tls = url.protocol === 'https:' ? tlsFor(url.host, this.#access) : {};
+    const options = {
+      connections: this.#access.connections ?? CONNECTIONS,
+      pipelining: 1,
+      keepAliveTimeout: 30_000,
+      connectTimeout: Math.min(this.#idleMs, 30_000),
+    };
+    const proxy = isLoopback(url.hostname) ? undefined : proxyFor(url, process.env);
+    if (proxy === undefined)
+      return new undici.Agent({ ...options, connect: { ...tls, timeout: options.connectTimeout } });
+    return new undici.ProxyAgent({
+      ...options,
+      uri: proxy,
+      requestTls: tls,
+      proxyTunnel: url.protocol === 'https:',
+    });
+  }
+
+  async close(): Promise<void> {
+    const dispatchers = await Promise.allSettled(this.#dispatchers.values());
+    await Promise.all(
+      dispatchers.map((one) => (one.status === 'fulfilled' ? one.value.destroy() : Promise.resolve())),
+    );
+  }
+}
+
+function answerOf(url: URL, { statusCode, headers, body }: Dispatcher.ResponseData, idleMs: number): Answer {
+  async function* chunks(): AsyncGenerator<Uint8Array> {
+    let since = Date.now();
+    let count = 0;
+    try {
+      for await (const chunk of body as AsyncIterable<Uint8Array>) {
+        yield chunk;
+        count += chunk.length;
+        if (Date.now() - since < idleMs) continue;
+        if (count < SLOWEST) {
+          const slow = `no more than ${count} bytes in ${Math.round(idleMs / 1000)} s`;
+          throw new Transient(new ImgconvError('NETWORK', `${placeOf(url)}: ${slow}`));
+        }
+        since = Date.now();
+        count = 0;
+      }
+    } catch (error) {
+      throw networkError(url, error);
+    }
+  }
+  return {
+    status: statusCode,
+    url,
+    header: (name) => {
+      const value = headers[name];
+      return Array.isArray(value) ? value.join(', ') : value;
+    },
+    chunks,
+    read: async (limit) => {
+      const parts: Uint8Array[] = [];
+      let size = 0;
+      for await (const chunk of chunks()) {
+        if ((size += chunk.length) > limit)
+          throw new ImgconvError('REGISTRY', `${placeOf(url)}: an answer of more than ${limit} bytes`);
+        parts.push(chunk);
+      }
+      return Buffer.concat(parts);
+    },
+    discard: async () => {
+      await body.dump({ limit: DISCARDED }).catch(() => undefined);
+    },
+  };
+}
+
+/** For messages: queries of URLs can hold secrets. */
+export function placeOf({ origin, pathname }: URL): string {
+  return `${origin}${pathname}`;
+}
+
+/** What another try will not mend. */
+const LASTING = new Set(['ENOTFOUND', 'UND_ERR_INVALID_ARG', 'EPROTO']);
+
+function networkError(url: URL, error: unknown): unknown {
+  if (error instanceof ImgconvError || error instanceof Transient) return error;
+  // What is not from the network is a fault of ours.
+  if (!(error instanceof Error) || !('code' in error)) return error;
+  const cause = error;
+  // A happy-eyeballs failure holds one error for each address.
+  const own = cause instanceof AggregateError && cause.errors[0] instanceof Error ? cause.errors[0] : cause;
+  const code = String(error.code);
+  const certificate = /CERT|SELF_SIGNED|UNABLE_TO_|ERR_TLS/.test(code);
+  const known = new ImgconvError('NETWORK', `${placeOf(url)}: ${own.message || code}`, {
+    cause,
+    ...(certificate && { hint: 'for a CA of your own: certs.d, --src-cert-dir or --dest-cert-dir' }),
+  });
+  return certificate || LASTING.has(code) ? known : new Transient(known);
+}

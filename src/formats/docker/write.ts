@@ -1,0 +1,208 @@
+import { tmpdir } from 'node:os';
+import { Staging } from '../../io/staging.js';
+import type { VerifiedBlob } from '../../io/verified-blob.js';
+import { attachedTo } from '../../model/attached.js';
+import type { Digest } from '../../model/digest.js';
+import { ImgconvError } from '../../model/errors.js';
+import { manifestsOf, type ManifestNode } from '../../model/manifest.js';
+import { isRepository, type Reference } from '../../model/reference.js';
+import {
+  signaturesNote,
+  type ImageToWrite,
+  type ImageWriter,
+  type WriteContext,
+  type Written,
+} from '../format.js';
+import { Client, type Repository } from './client.js';
+import type { Endpoint } from './endpoint.js';
+import { blobPath, manifestPath, placeOfPath } from './paths.js';
+import { Referrers } from './referrers.js';
+import { pushes, Upload } from './upload.js';
+
+/** @throws ImgconvError USAGE without a host */
+export function createDocker(path: string, context: WriteContext): Promise<ImageWriter> {
+  const { host, below } = placeOfPath(path);
+  if (host === undefined)
+    throw new ImgconvError(
+      'USAGE',
+      'docker:// is no target: say which registry, docker://HOST or docker://HOST/PREFIX',
+    );
+  return Promise.resolve(new DockerWriter(host, below, context));
+}
+
+class DockerWriter implements ImageWriter {
+  /** What is fetched or compressed on its way from one registry to another; a registry has no room for it. */
+  readonly staging = new Staging(tmpdir());
+  readonly links = false;
+  readonly #host: string;
+  readonly #prefix: string;
+  readonly #context: WriteContext;
+  readonly #client: Client;
+  readonly #endpoint: Endpoint;
+  readonly #referrers: Referrers;
+  /** By repository and digest: whether the registry says that it is there, and what became of it. */
+  readonly #there = new Map<string, Promise<boolean>>();
+  readonly #put = new Map<string, Promise<'present' | 'uploaded' | 'mounted'>>();
+  /** A repository that has the blob, or soon will. */
+  readonly #holders = new Map<Digest, Promise<string>>();
+  readonly #told = new Set<Digest>();
+
+  constructor(host: string, prefix: string, context: WriteContext) {
+    this.#host = host;
+    this.#prefix = prefix;
+    this.#context = context;
+    this.#client = new Client(context.access, context.pool.signal);
+    this.#endpoint = this.#client.endpoint(host);
+    this.#referrers = new Referrers(this.#client, this.#endpoint);
+  }
+
+  #repositoryFor({ repository: own }: Reference): Repository {
+    const repository = this.#prefix === '' ? own : `${this.#prefix}/${own}`;
+    if (isRepository(repository)) return { host: this.#host, repository };
+    throw new ImgconvError(
+      'NAME_INVALID',
+      `${this.#host}: ${JSON.stringify(repository)} is not a repository path`,
+    );
+  }
+
+  holds(name: Reference, blob: { digest: Digest; size: number }): Promise<boolean> {
+    return this.#isThere(this.#repositoryFor(name), blob);
+  }
+
+  #isThere(to: Repository, { digest, size }: { digest: Digest; size: number }): Promise<boolean> {
+    const key = `${to.repository} ${digest}`;
+    const known = this.#there.get(key) ?? this.#ask(to, digest, size);
+    this.#there.set(key, known);
+    return known;
+  }
+
+  async #ask(to: Repository, digest: Digest, size: number): Promise<boolean> {
+    const answer = await this.#endpoint.request({
+      path: blobPath(to.repository, digest),
+      method: 'HEAD',
+      scopes: pushes(to),
+      accept: [200, 404],
+    });
+    await answer.discard();
+    return answer.status === 200 && [undefined, String(size)].includes(answer.header('content-length'));
+  }
+
+  /** Blobs, then the members of an index, then the index, under its tag: an image that breaks off is not to be seen. */
+  async write({ name, root, blobs, signatures }: ImageToWrite): Promise<Written> {
+    const to = this.#repositoryFor(name);
+    const manifests = manifestsOf(root);
+    const named = new Set(manifests.map(({ descriptor }) => descriptor.digest));
+    const puts = await settled(
+      [...blobs.values()].filter(({ digest }) => !named.has(digest)).map((blob) => this.#blob(to, blob)),
+    );
+    let changed = puts.some((how) => how !== 'present');
+    const put = async (node: ManifestNode, reference: string) => {
+      if (await this.#manifest(to, node, reference, name.tag)) changed = true;
+    };
+    const members = manifests.filter((node) => node !== root);
+    const isIndex = ({ manifest }: ManifestNode) => manifest.kind === 'index';
+    await settled(members.filter((node) => !isIndex(node)).map((node) => put(node, node.descriptor.digest)));
+    for (const node of members.filter(isIndex)) await put(node, node.descriptor.digest);
+    await put(root, name.tag ?? root.descriptor.digest);
+    const untagged = name.tag === undefined ? ['pushed without a tag: pull it by its digest'] : [];
+    return { changed, notes: [...untagged, ...signaturesNote(signatures)] };
+  }
+
+  #blob(to: Repository, blob: VerifiedBlob): Promise<'present' | 'uploaded' | 'mounted'> {
+    const key = `${to.repository} ${blob.digest}`;
+    const known = this.#put.get(key) ?? this.#putBlob(to, blob);
+    this.#put.set(key, known);
+    known.catch(() => this.#put.delete(key));
+    return known;
+  }
+
+  async #putBlob(to: Repository, blob: VerifiedBlob): Promise<'present' | 'uploaded' | 'mounted'> {
+    const how = (await this.#isThere(to, blob)) ? 'present' : await this.#send(to, blob);
+    if (how === 'present') this.#holders.set(blob.digest, Promise.resolve(to.repository));
+    if (!this.#told.has(blob.digest)) this.#context.onPut(how, blob.size);
+    this.#told.add(blob.digest);
+    return how;
+  }
+
+  /** What one repository has, or is being sent, the others mount. */
+  async #send(to: Repository, blob: VerifiedBlob): Promise<'uploaded' | 'mounted'> {
+    const { digest, holder } = blob;
+    const inSource = holder?.host === this.#host ? holder.repository : undefined;
+    const from = (await this.#holders.get(digest)?.catch(() => undefined)) ?? inSource;
+    const sending = new Upload(this.#endpoint, to, blob).run(from);
+    const held = sending.then(() => to.repository);
+    held.catch(() => this.#holders.delete(digest));
+    this.#holders.set(digest, held);
+    return sending;
+  }
+
+  /** False when the registry has this manifest under this reference. */
+  async #manifest(
+    to: Repository,
+    node: ManifestNode,
+    reference: string,
+    tag: string | undefined,
+  ): Promise<boolean> {
+    const { digest, mediaType } = node.descriptor;
+    const there = await this.#endpoint.request({
+      path: manifestPath(to.repository, reference),
+      method: 'HEAD',
+      headers: { accept: mediaType },
+      scopes: pushes(to),
+      accept: [200, 404],
+    });
+    await there.discard();
+    const same = there.status === 200 && there.header('docker-content-digest') === digest;
+    const recorded = same ? undefined : await this.#putManifest(to, node, reference);
+    // Of an index that is written under the referrers tag itself nothing is to be added to that.
+    const { manifest } = node;
+    const subject = manifest.kind === 'schema1' ? undefined : manifest.subject?.digest;
+    if (subject !== undefined && attachedTo(tag) !== subject)
+      await this.#referrers.expectListed(to, node, subject, recorded ?? false);
+    return !same;
+  }
+
+  /** True when the registry says that it lists the manifest with its subject. */
+  async #putManifest(
+    to: Repository,
+    { bytes, descriptor }: ManifestNode,
+    reference: string,
+  ): Promise<boolean> {
+    const answer = await this.#endpoint.request({
+      path: manifestPath(to.repository, reference),
+      method: 'PUT',
+      headers: { 'content-type': descriptor.mediaType, 'content-length': String(bytes.length) },
+      body: () => bytes,
+      scopes: pushes(to),
+      accept: [200, 201, 202],
+    });
+    await answer.discard();
+    const said = answer.header('docker-content-digest');
+    if (said !== undefined && said !== descriptor.digest)
+      throw new ImgconvError(
+        'DIGEST_MISMATCH',
+        `docker://${to.host}/${to.repository}: sent ${descriptor.digest}, the registry says that it has ${said.slice(0, 160)}`,
+      );
+    return answer.header('oci-subject') !== undefined;
+  }
+
+  /** Each image is there as soon as it is written. */
+  publish(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  finish(): Promise<boolean> {
+    return Promise.resolve(true);
+  }
+
+  async close(): Promise<void> {
+    this.staging[Symbol.dispose]();
+    await this.#client.close();
+  }
+}
+
+/** All results, when all have ended: nothing goes on behind the back of a failure. @throws the first failure */
+async function settled<T>(work: readonly Promise<T>[]): Promise<T[]> {
+  await Promise.allSettled(work);
+  return Promise.all(work);
+}

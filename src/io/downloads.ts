@@ -1,0 +1,301 @@
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { algorithmOf, hexOf, isDigest, type Digest } from '../model/digest.js';
+import { ImgconvError, isErrno } from '../model/errors.js';
+import { MAX_CONFIG } from '../model/json.js';
+import { BUFFER_SIZE } from './buffers.js';
+import { createHasher, expectDigest, type Expected, type Hasher } from './hash.js';
+import { writeFully } from './jobs.js';
+import { isLocked, tryLock } from './lock.js';
+import type { Pool } from './pool.js';
+import { fileIdOf, readFully, type FileBytes, type MemoryBytes } from './region.js';
+import { Patience, Transient, type RetryPolicy } from './retry.js';
+import { PARTIAL_FOLDER, type Staging } from './staging.js';
+
+/** Where a blob can be fetched from. */
+export interface Origin {
+  /** For messages. */
+  readonly where: string;
+  readonly retry: RetryPolicy;
+  /** The bytes from `offset` on, or from the beginning where the other side cannot begin elsewhere. */
+  readonly open: (
+    offset: number,
+  ) => Promise<{ readonly offset: number; readonly chunks: AsyncIterable<Uint8Array> }>;
+}
+
+/** Fetches blobs of other machines, each once a run however many images name it. */
+export interface Downloads {
+  fetch(blob: Expected, origin: Origin, onBytes?: (count: number) => void): Promise<FileBytes | MemoryBytes>;
+}
+
+/** What no run came back for is given up after this long. */
+const PARTIAL_AGE_MS = 7 * 24 * 60 * 60 * 1000;
+/** So many bytes are progress: a server that cuts every connection after a few would never be done with. */
+const PROGRESS = 1024 * 1024;
+
+/**
+ * Keeps downloads in a folder of the destination until their blobs are in place. What a run leaves unfinished the next
+ * one goes on with, after it has hashed what is there. A file that another process is at is left to it.
+ */
+export class StagedDownloads implements Downloads {
+  readonly #staging: Staging;
+  readonly #pool: Pool;
+  readonly #folder: string | undefined;
+  readonly #fetched = new Map<Digest, Promise<FileBytes>>();
+  readonly #kept = new Map<Digest, { readonly path: string; readonly unlock: () => void }>();
+  #made = false;
+
+  /** `lasting`: the staging's root is there for the next run too. */
+  constructor(staging: Staging, pool: Pool, lasting: boolean) {
+    this.#staging = staging;
+    this.#pool = pool;
+    this.#folder = lasting ? join(staging.root, PARTIAL_FOLDER) : undefined;
+  }
+
+  async fetch(blob: Expected, origin: Origin, onBytes?: (count: number) => void): Promise<FileBytes> {
+    const known = this.#fetched.get(blob.digest);
+    if (known !== undefined) return known;
+    const fetching = this.#fetch(blob, origin, onBytes);
+    this.#fetched.set(blob.digest, fetching);
+    try {
+      return await fetching;
+    } catch (error) {
+      this.#fetched.delete(blob.digest);
+      throw error;
+    }
+  }
+
+  async #fetch(blob: Expected, origin: Origin, onBytes?: (count: number) => void): Promise<FileBytes> {
+    const path = this.#pathFor(blob.digest);
+    await using download = new Download(path, blob, this.#pool, onBytes);
+    return await download.complete(origin);
+  }
+
+  /** In the folder that lasts, unless another process has the file. */
+  #pathFor(digest: Digest): string {
+    const kept = this.#kept.get(digest);
+    if (kept !== undefined) return kept.path;
+    if (this.#folder === undefined) return this.#staging.path();
+    if (!this.#made) {
+      mkdirSync(this.#folder, { recursive: true });
+      sweep(this.#folder);
+      this.#made = true;
+    }
+    const path = join(this.#folder, `${algorithmOf(digest)}-${hexOf(digest)}`);
+    const unlock = tryLock(lockOf(path));
+    if (unlock === undefined) return this.#staging.path();
+    this.#kept.set(digest, { path, unlock });
+    return path;
+  }
+
+  /** These blobs are where they belong: their downloads are not needed any more. */
+  release(digests: Iterable<Digest>): void {
+    for (const digest of digests) {
+      const kept = this.#kept.get(digest);
+      if (kept === undefined) continue;
+      rmSync(kept.path, { force: true });
+      kept.unlock();
+      this.#kept.delete(digest);
+    }
+  }
+
+  /** All that was fetched is where it belongs. */
+  releaseAll(): void {
+    this.release([...this.#kept.keys()]);
+  }
+
+  [Symbol.dispose](): void {
+    for (const { unlock } of this.#kept.values()) unlock();
+    if (!this.#made || this.#folder === undefined) return;
+    try {
+      rmdirSync(this.#folder);
+    } catch (error) {
+      if (!isErrno(error, 'ENOTEMPTY', 'EEXIST', 'ENOENT')) throw error;
+    }
+  }
+}
+
+function lockOf(path: string): string {
+  return `${path}.lock`;
+}
+
+/** Removes downloads that nobody came back for, and locks whose download is gone. */
+function sweep(folder: string): void {
+  for (const name of readdirSync(folder)) {
+    const path = join(folder, name);
+    const ofDownload = name.endsWith('.lock') ? path.slice(0, -'.lock'.length) : path;
+    const stat = statSync(ofDownload, { throwIfNoEntry: false });
+    if (stat !== undefined && Date.now() - stat.mtimeMs < PARTIAL_AGE_MS) continue;
+    if (!isDigest(name.replace(/\.lock$/, '').replace('-', ':')) || isLocked(lockOf(ofDownload))) continue;
+    rmSync(path, { force: true });
+  }
+}
+
+/** One file that grows to a blob; what is in it already is hashed, not trusted. */
+class Download {
+  readonly #path: string;
+  readonly #blob: Expected;
+  readonly #pool: Pool;
+  readonly #onBytes: ((count: number) => void) | undefined;
+  readonly #fd: number;
+  #hasher: Hasher;
+  #done = 0;
+
+  constructor(path: string, blob: Expected, pool: Pool, onBytes: ((count: number) => void) | undefined) {
+    this.#path = path;
+    this.#blob = blob;
+    this.#pool = pool;
+    this.#onBytes = onBytes;
+    this.#hasher = createHasher(algorithmOf(blob.digest));
+    this.#fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o644);
+  }
+
+  /** Fetches what is lacking. Bytes that turn out wrong are thrown away, and all is fetched anew once. */
+  async complete(origin: Origin): Promise<FileBytes> {
+    const { size } = this.#blob;
+    await this.#takeUp();
+    for (let anew = false; ; anew = true) {
+      const wasThere = this.#done;
+      await this.#fetchRest(origin);
+      try {
+        expectDigest(this.#blob, { digest: this.#hasher.digest(), size: this.#done }, origin.where);
+        break;
+      } catch (error) {
+        this.#restart();
+        if (anew && wasThere === 0) {
+          rmSync(this.#path, { force: true });
+          throw error;
+        }
+      }
+    }
+    const id = fileIdOf(fstatSync(this.#fd, { bigint: true }));
+    const staged = { digest: this.#blob.digest, id };
+    return { kind: 'file', path: this.#path, offset: 0, size, whole: true, staged };
+  }
+
+  #restart(): void {
+    ftruncateSync(this.#fd);
+    this.#hasher = createHasher(algorithmOf(this.#blob.digest));
+    this.#done = 0;
+  }
+
+  /** Hashes what an earlier run left. */
+  async #takeUp(): Promise<void> {
+    const there = fstatSync(this.#fd).size;
+    if (there > this.#blob.size) {
+      this.#restart();
+      return;
+    }
+    const buffer = new Uint8Array(Math.min(there, BUFFER_SIZE));
+    while (this.#done < there) {
+      const chunk = buffer.subarray(0, Math.min(buffer.length, there - this.#done));
+      const count = readFully(this.#fd, chunk, this.#done, this.#path);
+      if (count < chunk.length)
+        throw new ImgconvError('SOURCE_CHANGED', `${this.#path}: shrank while it was read`);
+      this.#add(chunk);
+      await new Promise(setImmediate);
+    }
+  }
+
+  #add(chunk: Uint8Array): void {
+    this.#pool.expectRunning();
+    this.#hasher.update(chunk);
+    this.#done += chunk.length;
+    this.#onBytes?.(chunk.length);
+  }
+
+  async #fetchRest(origin: Origin): Promise<void> {
+    const patience = new Patience(origin.retry);
+    let restored = this.#done;
+    while (this.#done < this.#blob.size) {
+      try {
+        await this.#append(origin);
+      } catch (failure) {
+        if (this.#done - restored >= PROGRESS) patience.restore();
+        restored = this.#done;
+        await patience.afterFailure(failure);
+      }
+    }
+  }
+
+  /** Goes on where the file ends. */
+  async #append({ where, open }: Origin): Promise<void> {
+    const { size, digest } = this.#blob;
+    const { offset, chunks } = await open(this.#done);
+    if (offset > this.#done)
+      throw new ImgconvError(
+        'REGISTRY',
+        `${where}: asked for bytes from ${this.#done}, got those from ${offset}`,
+      );
+    let skip = this.#done - offset;
+    for await (const all of chunks) {
+      const chunk = all.subarray(Math.min(skip, all.length));
+      skip -= all.length - chunk.length;
+      if (this.#done + chunk.length > size) {
+        this.#restart();
+        throw new ImgconvError(
+          'DIGEST_MISMATCH',
+          `${where}: ${digest} has ${size} bytes, and more than that came`,
+        );
+      }
+      writeFully(this.#fd, chunk, this.#done, this.#path);
+      this.#add(chunk);
+    }
+    if (this.#done < size)
+      throw new Transient(
+        new ImgconvError('NETWORK', `${where}: ended after ${this.#done} of ${size} bytes`),
+      );
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    closeSync(this.#fd);
+    return Promise.resolve();
+  }
+}
+
+/** Where nothing is to be written: configs are fetched into memory, for looking at a place. */
+export class MemoryDownloads implements Downloads {
+  readonly #fetched = new Map<Digest, Promise<MemoryBytes>>();
+
+  fetch(blob: Expected, origin: Origin): Promise<MemoryBytes> {
+    const known = this.#fetched.get(blob.digest) ?? this.#fetch(blob, origin);
+    this.#fetched.set(blob.digest, known);
+    return known;
+  }
+
+  async #fetch({ digest, size }: Expected, { where, retry, open }: Origin): Promise<MemoryBytes> {
+    if (size > MAX_CONFIG)
+      throw new ImgconvError(
+        'MANIFEST_INVALID',
+        `${where}: ${size} bytes, more than ${MAX_CONFIG} are not read`,
+      );
+    const patience = new Patience(retry);
+    for (;;) {
+      try {
+        const parts: Uint8Array[] = [];
+        let done = 0;
+        for await (const chunk of (await open(0)).chunks) {
+          done += chunk.length;
+          if (done > size)
+            throw new ImgconvError('DIGEST_MISMATCH', `${where}: ${digest} has ${size} bytes, and more came`);
+          parts.push(chunk);
+        }
+        // VerifiedBlob proves what is in memory when it reads it.
+        return { kind: 'memory', path: where, size: done, bytes: Buffer.concat(parts) };
+      } catch (failure) {
+        await patience.afterFailure(failure);
+      }
+    }
+  }
+}
