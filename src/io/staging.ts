@@ -164,6 +164,7 @@ export function deadWork(root: string): string[] {
 /** Staging folders of live processes that count on what the root holds. */
 export function claimsOn(root: string): string[] {
   return ownWork(root)
+    .filter(({ path }) => lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true)
     .filter(({ path, owner }) => isThere(join(path, CLAIM)) && !isDeadOwner(owner, path))
     .map(({ path }) => path);
 }
