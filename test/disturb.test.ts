@@ -5,7 +5,7 @@ import { text } from 'node:stream/consumers';
 import { describe, test } from 'node:test';
 
 /*
- * The benches of test/torture with fixed seeds and small counts. `npm run test:torture` is the long form; what one of
+ * The benches of test/torture with fixed seeds and small counts. `npm run test:disturb` is the long form; what one of
  * these finds comes again with the same words.
  */
 const MAIN = join(import.meta.dirname, 'torture/disturb.js');
@@ -43,7 +43,7 @@ describe('torture, in short', { concurrency: 2 }, () => {
     });
   }
 
-  test('eight writers at once in one layout and one tree lose nothing', async () => {
-    assert.equal(await bench('writers --seed short --count 1 --to oci,dir', 'commands'), 16);
+  test('eight writers at once, gc and verify in one layout and one tree: nothing is lost', async () => {
+    assert.ok((await bench('writers --seed short --count 1 --to oci,dir', 'commands')) > 16);
   });
 });

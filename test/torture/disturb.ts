@@ -55,7 +55,11 @@ function tell(what: string, counts: string, found: readonly string[]): void {
   problems += found.length;
 }
 
-const KEEPERS: readonly Keeper[] = [];
+/** What else may be at work in places that are written to. */
+const KEEPERS: readonly Keeper[] = [
+  { words: ['gc', '--older-than', '0', '--untagged'], of: ['reg', 'oci'] },
+  { words: ['verify'], of: ['dir', 'reg', 'oci'] },
+];
 const isWanted = (kind: Kind) => values.to.split(',').includes(kind);
 const titled = ({ from, to, before }: Conversion) => `${from} to ${to}, ${before}`;
 const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
