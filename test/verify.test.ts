@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
-import { convert, FORMATS, type Format, type Place } from '../src/index.js';
+import { convert, type Format, type Place } from '../src/index.js';
 import type { FaultKind, Severity } from '../src/formats/audit.js';
 import { collectGarbage } from '../src/transfer/gc.js';
 import { verify, type VerifyReport } from '../src/transfer/verify.js';
@@ -30,7 +30,7 @@ import {
   type Sample,
 } from './support/images.js';
 import { blobFile, entriesOf, layFiles, layoutFiles } from './support/layouts.js';
-import { newPlace, place } from './support/places.js';
+import { LOCAL_FORMATS, newPlace, place } from './support/places.js';
 import { contentsOf, stagingIn, stateOf } from './support/snapshot.js';
 import { readTarFile, tarOf, writeTar } from './support/tars.js';
 import { tempFolder } from './support/temp.js';
@@ -79,7 +79,7 @@ function soundFiles(path: string): Record<string, string> {
 }
 
 describe('sound places', () => {
-  for (const format of FORMATS) {
+  for (const format of LOCAL_FORMATS) {
     test(`${format.short}: nothing is found, and nothing is touched`, async () => {
       const there = await placeOf(format);
       const before = stateOf(there.path);
@@ -118,7 +118,7 @@ describe('blobs', () => {
     ['config of a member', 'demo/multi:1', () => arm.blobs[0]],
     ['layer of a member', 'demo/multi:1', () => arm.blobs.at(-1)],
   ];
-  for (const format of FORMATS) {
+  for (const format of LOCAL_FORMATS) {
     for (const [what, name, partOf] of victims) {
       for (const how of DAMAGES.filter(
         (one) => format.short === 'reg' || one === 'changed' || one === 'gone',
@@ -156,7 +156,7 @@ describe('blobs', () => {
     }
   }
 
-  for (const from of FORMATS) {
+  for (const from of LOCAL_FORMATS) {
     test(`of all kinds are fetched from ${from.short}, what they name too`, async () => {
       const source = await placeOf(from);
       const there = await placeOf(formatOf('reg'));
