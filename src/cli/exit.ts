@@ -55,10 +55,10 @@ export function hintOf({ code, hint }: ImgconvError): string {
   return hint ?? HINTS[code];
 }
 
-/** Control characters in names from images must not reach a terminal. */
+/** Control characters in names from images must not reach a terminal, nor what turns the order of letters round. */
 export function printable(text: string): string {
   return text.replace(
-    /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g,
+    /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
     (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`,
   );
 }

@@ -83,7 +83,7 @@ const OF_OPTIONS: readonly Rule[] = [
   ({ recompress, compression = 'keep', layers }) =>
     recompress === true && compression === 'keep' && layers !== 'uncompressed'
       ? [
-          '--recompress: say into what, with --compression gzip, zstd or none',
+          '--recompress: say into what with --compression gzip, zstd or none',
           'did you mean --compression gzip --recompress?',
         ]
       : undefined,

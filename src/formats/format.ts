@@ -116,9 +116,13 @@ export interface ImageReader {
   images(options: ListOptions): AsyncIterable<SourceImage | UnreadableImage>;
   /**
    * What speaks of one of these manifests of `image`, tagged first; what speaks of that in turn has to be asked for.
-   * To be called when all images have been listed, with those that have no tag.
+   * To be called when all images have been listed, with those that have no tag. What cannot be read may speak of any
+   * image of its repository, and is among what speaks of each.
    */
-  attached(image: SourceImage, digests: ReadonlySet<Digest>): Promise<readonly SourceImage[]>;
+  attached(
+    image: SourceImage,
+    digests: ReadonlySet<Digest>,
+  ): Promise<readonly (SourceImage | UnreadableImage)[]>;
   readonly audit: Audit;
   close(): Promise<void>;
 }

@@ -116,33 +116,50 @@ export function* layoutImages(
   yield* referrers(files, unnamed, repositories, provesDiffIds);
 }
 
+/** In one pass, however long a chain of referrers of referrers is and in whatever order. */
 function* referrers(
   files: Files,
   unnamed: readonly Descriptor[],
   repositories: Map<Digest, string>,
   provesDiffIds: boolean,
 ): Generator<SourceImage | UnreadableImage> {
-  let left = [...unnamed];
-  for (let before = Infinity; left.length < before;) {
-    before = left.length;
-    const later: Descriptor[] = [];
-    for (const descriptor of left) {
-      try {
-        const manifest = readLayoutManifest(files, descriptor);
-        const subject = manifest === undefined || manifest.kind === 'schema1' ? undefined : manifest.subject;
-        const repository = subject === undefined ? undefined : repositories.get(subject.digest);
-        if (repository === undefined) {
-          later.push(descriptor);
-          continue;
-        }
-        repositories.set(descriptor.digest, repository);
-        yield layoutImage(files, descriptor.digest, `${repository}@${descriptor.digest}`, provesDiffIds);
-      } catch (error) {
-        const where = `${files.path}: ${descriptor.digest}`;
-        yield { name: undefined, where, error: asImgconvError(error, where) };
-      }
+  const subjects = new Map<Digest, Digest | undefined>();
+  const waiting = new Map<Digest, Descriptor[]>();
+  const ready: Descriptor[] = [];
+  const left = new Set(unnamed);
+  for (const descriptor of unnamed) {
+    try {
+      const { digest } = descriptor;
+      if (!subjects.has(digest)) subjects.set(digest, subjectOf(files, descriptor));
+      const subject = subjects.get(digest);
+      if (subject === undefined) continue;
+      if (repositories.has(subject)) ready.push(descriptor);
+      else addTo(waiting, subject, descriptor);
+    } catch (error) {
+      const where = `${files.path}: ${descriptor.digest}`;
+      left.delete(descriptor);
+      yield { name: undefined, where, error: asImgconvError(error, where) };
     }
-    left = later;
+  }
+  for (const descriptor of ready) {
+    const { digest } = descriptor;
+    const repository = repositories.get(subjects.get(digest) ?? digest);
+    if (repository === undefined || !left.delete(descriptor)) continue;
+    repositories.set(digest, repository);
+    yield layoutImage(files, digest, `${repository}@${digest}`, provesDiffIds);
+    ready.push(...(waiting.get(digest) ?? []));
+    waiting.delete(digest);
   }
   for (const { digest } of left) yield layoutImage(files, digest, undefined, provesDiffIds);
+}
+
+function addTo<K, V>(lists: Map<K, V[]>, key: K, value: V): void {
+  const list = lists.get(key);
+  if (list === undefined) lists.set(key, [value]);
+  else list.push(value);
+}
+
+function subjectOf(files: Files, descriptor: Descriptor): Digest | undefined {
+  const manifest = readLayoutManifest(files, descriptor);
+  return manifest === undefined || manifest.kind === 'schema1' ? undefined : manifest.subject?.digest;
 }

@@ -1,8 +1,10 @@
+import { digestOf, expectDigest } from '../io/hash.js';
 import { headOf, localOf } from '../io/region.js';
 import { attachedTo } from '../model/attached.js';
-import type { Digest } from '../model/digest.js';
+import { algorithmOf, type Digest } from '../model/digest.js';
+import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { MAX_MANIFEST } from '../model/json.js';
-import { parseManifest } from '../model/manifest.js';
+import { manifestPayload, parseManifest } from '../model/manifest.js';
 import { splitReference } from '../model/reference.js';
 import type { Audit } from './audit.js';
 import type { ImageReader, ListOptions, SourceImage, UnreadableImage } from './format.js';
@@ -14,8 +16,8 @@ import type { ImageReader, ListOptions, SourceImage, UnreadableImage } from './f
 export class ListingReader implements ImageReader {
   readonly audit: Audit;
   readonly #list: (options: ListOptions) => AsyncIterable<SourceImage | UnreadableImage>;
-  readonly #byRepository = new Map<string, SourceImage[]>();
-  readonly #bySubject = new Map<string, Promise<ReadonlyMap<Digest, readonly SourceImage[]>>>();
+  readonly #byRepository = new Map<string, (SourceImage | UnreadableImage)[]>();
+  readonly #bySubject = new Map<string, Promise<Attached>>();
 
   constructor(list: (options: ListOptions) => AsyncIterable<SourceImage | UnreadableImage>, audit: Audit) {
     this.#list = list;
@@ -24,39 +26,59 @@ export class ListingReader implements ImageReader {
 
   async *images(options: ListOptions): AsyncGenerator<SourceImage | UnreadableImage> {
     for await (const image of this.#list(options)) {
-      if (options.untagged && !('error' in image)) this.#remember(image);
+      if (options.untagged) this.#remember(image);
       yield image;
     }
   }
 
-  #remember(image: SourceImage): void {
+  #remember(image: SourceImage | UnreadableImage): void {
     const repository = splitReference(image.name ?? '').name;
     const others = this.#byRepository.get(repository);
     if (others === undefined) this.#byRepository.set(repository, [image]);
     else others.push(image);
   }
 
-  async attached({ name }: SourceImage, digests: ReadonlySet<Digest>): Promise<readonly SourceImage[]> {
+  async attached(
+    { name }: SourceImage,
+    digests: ReadonlySet<Digest>,
+  ): Promise<readonly (SourceImage | UnreadableImage)[]> {
     if (name === undefined) return [];
     const repository = splitReference(name).name;
     const known = this.#bySubject.get(repository) ?? this.#subjects(repository);
     this.#bySubject.set(repository, known);
+    const { subjects, unreadable } = await known;
     const found: SourceImage[] = [];
-    for (const [digest, images] of await known) if (digests.has(digest)) found.push(...images);
-    return [...found.filter(({ untagged }) => !untagged), ...found.filter(({ untagged }) => untagged)];
+    for (const [digest, images] of subjects) if (digests.has(digest)) found.push(...images);
+    return [
+      ...found.filter(({ untagged }) => !untagged),
+      ...found.filter(({ untagged }) => untagged),
+      ...unreadable,
+    ];
   }
 
-  async #subjects(repository: string): Promise<ReadonlyMap<Digest, readonly SourceImage[]>> {
+  async #subjects(repository: string): Promise<Attached> {
     const subjects = new Map<Digest, SourceImage[]>();
+    const unreadable: UnreadableImage[] = [];
     for (const image of this.#byRepository.get(repository) ?? []) {
-      const { tag } = splitReference(image.name ?? '');
-      const digest = attachedTo(tag) ?? (tag === undefined ? await subjectOf(image) : undefined);
-      if (digest === undefined) continue;
-      const others = subjects.get(digest);
-      if (others === undefined) subjects.set(digest, [image]);
-      else others.push(image);
+      if ('error' in image) {
+        if (image.untagged === true) unreadable.push(image);
+        continue;
+      }
+      try {
+        const { tag } = splitReference(image.name ?? '');
+        const digest = attachedTo(tag) ?? (tag === undefined ? await subjectOf(image) : undefined);
+        if (digest === undefined) continue;
+        const others = subjects.get(digest);
+        if (others === undefined) subjects.set(digest, [image]);
+        else others.push(image);
+      } catch (error) {
+        // One with a name of its own fails by that name.
+        if (image.untagged !== true) continue;
+        const { name, where } = image;
+        unreadable.push({ name, where, untagged: true, error: asImgconvError(error, where) });
+      }
     }
-    return subjects;
+    return { subjects, unreadable };
   }
 
   close(): Promise<void> {
@@ -64,14 +86,31 @@ export class ListingReader implements ImageReader {
   }
 }
 
-/** What a manifest says it is about. It is proved when it is converted; here it only leads. */
+/** What speaks of images of one repository. */
+interface Attached {
+  readonly subjects: ReadonlyMap<Digest, readonly SourceImage[]>;
+  /** Revisions of which nobody can tell what they speak of. */
+  readonly unreadable: readonly UnreadableImage[];
+}
+
+/** What a manifest says it is about. @throws ImgconvError when it is not there or not what its digest says */
 async function subjectOf(image: SourceImage): Promise<Digest | undefined> {
-  try {
-    const at = await image.locate(image, 'manifest');
-    if (at === undefined || at.size > MAX_MANIFEST) return undefined;
-    const manifest = parseManifest(headOf(await localOf(at), at.size), at.path);
-    return manifest.kind === 'schema1' ? undefined : manifest.subject?.digest;
-  } catch {
-    return undefined; // Unreadable: it speaks of nothing.
-  }
+  const { digest, where } = image;
+  const at = await image.locate({ digest }, 'manifest');
+  if (at === undefined)
+    throw new ImgconvError('BLOB_MISSING', `${where}: its manifest ${digest} is not there`);
+  if (at.size > MAX_MANIFEST)
+    throw new ImgconvError(
+      'MANIFEST_INVALID',
+      `${at.path}: ${at.size} bytes, more than ${MAX_MANIFEST} are not read`,
+    );
+  const bytes = headOf(await localOf(at), at.size);
+  const payload = manifestPayload(bytes, at.path);
+  expectDigest(
+    { digest, size: payload.length },
+    { digest: digestOf(payload, algorithmOf(digest)), size: payload.length },
+    at.path,
+  );
+  const manifest = parseManifest(bytes, at.path);
+  return manifest.kind === 'schema1' ? undefined : manifest.subject?.digest;
 }

@@ -46,9 +46,14 @@ export async function* decompress(
     yield* unpack(source, packing);
   } catch (cause) {
     if (cause instanceof ImgconvError) throw cause;
-    const what = cause instanceof Error ? cause.message : String(cause);
-    throw new ImgconvError(code, `${where}: cut off, or damaged ${packing} data: ${what}`, { cause });
+    throw new ImgconvError(code, `${where}: cut off, or damaged ${packing} data${saidBy(cause)}`, { cause });
   }
+}
+
+/** What a decoder says of it; one that ran off its tables only says where in its code. */
+function saidBy(cause: unknown): string {
+  if (!(cause instanceof Error) || cause instanceof TypeError || cause instanceof RangeError) return '';
+  return `: ${cause.message}`;
 }
 
 function unpack(source: AsyncIterable<Uint8Array>, packing: Packing): AsyncIterable<Uint8Array> {

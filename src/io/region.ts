@@ -22,6 +22,8 @@ export interface FileBytes {
   readonly offset: number;
   readonly size: number;
   readonly whole: boolean;
+  /** What messages call it, if not by its path: a member of an archive that was staged as it passed. */
+  readonly shown?: string | undefined;
   /** Ours: written by this run to a staging folder and hashed on its way. */
   readonly staged?: { readonly digest: Digest; readonly id: FileId } | undefined;
 }
@@ -52,6 +54,11 @@ export interface RemoteBytes {
   readonly holder?: { readonly host: string; readonly repository: string } | undefined;
   /** Fetches the bytes, proved, once a run: further calls get the same file. `onBytes` hears of bytes as they arrive. */
   stage(onBytes?: (count: number) => void): Promise<FileBytes | MemoryBytes>;
+}
+
+/** What messages call it. */
+export function shownName(at: Bytes): string {
+  return (at.kind === 'file' ? at.shown : undefined) ?? at.path;
 }
 
 /** Tells one state of one file from any other. Link counts change the ctime, so it has no part in it. */

@@ -1,6 +1,7 @@
-import { fstatSync, openSync } from 'node:fs';
+import { fstatSync, openSync, statfsSync } from 'node:fs';
+import { dirname } from 'node:path';
 import type { Digest } from '../model/digest.js';
-import { naming } from '../model/errors.js';
+import { ImgconvError, naming } from '../model/errors.js';
 import { MAX_CONFIG } from '../model/json.js';
 import { notePassing } from './buffers.js';
 import { compress } from './compress.js';
@@ -15,14 +16,16 @@ import { VerifiedBlob } from './verified-blob.js';
 
 /** Takes members of an archive that passes as a stream; says where they can be read later. */
 export interface Spool {
-  add(path: string, chunks: AsyncIterable<Uint8Array>): Promise<LocalBytes>;
+  /** `size` is what the archive says that there is of them, in bytes. */
+  add(path: string, chunks: AsyncIterable<Uint8Array>, size: number): Promise<LocalBytes>;
 }
 
-/** Writes a stream to a new file, hashing it on the way. */
+/** Writes a stream to a new file, hashing it on the way; messages call it `shown`. */
 export async function stageFile(
   chunks: AsyncIterable<Uint8Array>,
   path: string,
   pool: Pool,
+  shown?: string,
 ): Promise<FileBytes> {
   const hasher = createHasher('sha256');
   const fd = openSync(path, 'wx', 0o644);
@@ -36,13 +39,29 @@ export async function stageFile(
       size += chunk.length;
     }
     const id = fileIdOf(naming(path, () => fstatSync(fd, { bigint: true })));
-    return { kind: 'file', path, offset: 0, size, whole: true, staged: { digest: hasher.digest(), id } };
+    return {
+      kind: 'file',
+      path,
+      shown,
+      offset: 0,
+      size,
+      whole: true,
+      staged: { digest: hasher.digest(), id },
+    };
   } finally {
     closeFile(fd, path);
   }
 }
 
 const HEAD = 512;
+
+/** A small archive may unpack to more than any disk holds: what says so itself is not begun. */
+function expectRoom(size: number, folder: string, what: string): void {
+  if (size < MAX_CONFIG) return;
+  const { bavail, bsize } = statfsSync(folder);
+  if (size > bavail * bsize)
+    throw new ImgconvError('NO_SPACE', `${what}: ${size} bytes needed, ${bavail * bsize} free`);
+}
 
 /** A tar has its magic in its first header (POSIX ustar; GNU's begins the same). */
 function looksLikeTar(head: Uint8Array): boolean {
@@ -67,10 +86,13 @@ export class StagingSpool implements Spool {
     this.#level = level;
   }
 
-  async add(path: string, chunks: AsyncIterable<Uint8Array>): Promise<LocalBytes> {
+  async add(path: string, chunks: AsyncIterable<Uint8Array>, declared: number): Promise<LocalBytes> {
     const { head, whole } = await peek(chunks, HEAD);
-    if (this.#format === undefined || !looksLikeTar(head))
-      return stageFile(whole, this.#staging.path(), this.#pool);
+    if (this.#format === undefined || !looksLikeTar(head)) {
+      const staged = this.#staging.path();
+      expectRoom(declared, dirname(staged), path);
+      return stageFile(whole, staged, this.#pool, path);
+    }
     const hasher = createHasher('sha256');
     let size = 0;
     async function* hashed() {

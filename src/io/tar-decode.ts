@@ -4,6 +4,8 @@ import { BLOCK, decodeTarHeader } from './tar-header.js';
 /** PAX and GNU extension records are held in memory; no sound archive comes near this. */
 const MAX_EXTENSION = 1024 * 1024;
 const MAX_NAME = 4096;
+/** Extended headers before one entry: one of each kind is all that tools write. */
+const MAX_EXTENSIONS = 16;
 
 /** One member of an archive. `offset` is where its content begins. */
 export interface TarEntry {
@@ -40,6 +42,7 @@ export class TarDecoder {
   readonly #where: string;
   #pending: 'pax' | 'global' | 'path' | 'link' | undefined;
   #extra: { path?: string; linkpath?: string; size?: number } = {};
+  #extensions = 0;
 
   readonly #sparse: boolean;
 
@@ -57,14 +60,20 @@ export class TarDecoder {
     if (kind !== undefined) {
       if (header.size > MAX_EXTENSION)
         throw this.#invalid(`the extended header at byte ${position} has ${header.size} bytes`);
+      if (++this.#extensions > MAX_EXTENSIONS)
+        throw this.#invalid(`more than ${MAX_EXTENSIONS} extended headers before byte ${position}`);
       this.#pending = kind;
       return { kind: 'extension', size: header.size };
     }
     const { path, linkpath, size } = this.#extra;
     this.#extra = {};
+    this.#extensions = 0;
     const name = path ?? header.name;
     if (name.length > MAX_NAME)
       throw this.#invalid(`the entry at byte ${position} has a name of ${name.length} characters`);
+    const target = linkpath ?? header.target;
+    if (target.length > MAX_NAME)
+      throw this.#invalid(`the link at byte ${position} has a target of ${target.length} characters`);
     const type = typeOf(header.flag, name);
     const own = size ?? header.size;
     return {
@@ -72,7 +81,7 @@ export class TarDecoder {
       entry: {
         name: tarName(name),
         type,
-        target: linkpath ?? header.target,
+        target,
         offset: position + BLOCK,
         // Links and directories have no content whatever their size field says (POSIX ustar).
         size: type === 'file' || type === 'other' ? own : 0,

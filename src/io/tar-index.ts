@@ -10,7 +10,12 @@ import { BLOCK, paddedSize } from './tar-header.js';
 
 /** The kernel's own bound on a chain of symbolic links (path_resolution(7)). */
 const MAX_LINKS = 40;
-const MAX_ENTRIES = 1_000_000;
+/** A thousand images of fifty layers, each with the files of old, have two thirds of it. */
+const MAX_ENTRIES = 300_000;
+/** Of all names and link targets, in characters: compressed, a gigabyte of them takes a megabyte. */
+const MAX_NAMES = 128 * 1024 * 1024;
+/** What may follow the end of an archive: tar pads to a record, some tools to far more, none to this. */
+const MAX_AFTER_END = 64 * 1024 * 1024;
 
 /** The members of an archive by name, and where their content lies. Names are keys, never paths. */
 export class TarIndex {
@@ -18,6 +23,8 @@ export class TarIndex {
   /** Where the archive ended without its end mark; undefined when it has one. */
   endedAt: number | undefined;
   readonly #entries = new Map<string, { entry: TarEntry; bytes: LocalBytes | undefined }>();
+  #count = 0;
+  #names = 0;
 
   constructor(path: string) {
     this.path = path;
@@ -30,9 +37,12 @@ export class TarIndex {
         'ARCHIVE_INVALID',
         `${this.path}: ${entry.name} is neither a file, a folder nor a link`,
       );
-    if (entry.name === '' || entry.type === 'directory') return;
-    if (this.#entries.size >= MAX_ENTRIES)
+    // Also those that are not kept: each takes its time.
+    if (++this.#count > MAX_ENTRIES)
       throw new ImgconvError('ARCHIVE_INVALID', `${this.path}: more than ${MAX_ENTRIES} entries`);
+    if ((this.#names += entry.name.length + entry.target.length) > MAX_NAMES)
+      throw new ImgconvError('ARCHIVE_INVALID', `${this.path}: names of more than ${MAX_NAMES} characters`);
+    if (entry.name === '' || entry.type === 'directory') return;
     this.#entries.set(entry.name, { entry, bytes });
   }
 
@@ -104,8 +114,13 @@ async function* readFrom(file: string): AsyncGenerator<Uint8Array> {
 
 /** How an archive file is packed, by its content. */
 export function packingOf(file: string): ReturnType<typeof sniffPacking> {
-  if (statSync(file).isDirectory())
-    throw new ImgconvError('ARCHIVE_INVALID', `${file}: a folder, not an archive`);
+  const stat = statSync(file);
+  if (stat.isDirectory()) throw new ImgconvError('ARCHIVE_INVALID', `${file}: a folder, not an archive`);
+  // A pipe would be waited for, and be without its first bytes afterwards.
+  if (!stat.isFile())
+    throw new ImgconvError('ARCHIVE_INVALID', `${file}: not a regular file`, {
+      hint: 'give - for the path and pipe the archive in',
+    });
   const head = new Uint8Array(MAGIC_LENGTH);
   const fd = openSync(file, 'r');
   try {
@@ -200,15 +215,24 @@ export async function indexStream(
       index.add(entry, undefined);
       continue;
     }
+    if (entry.size === 0) {
+      const path = `${where}: ${entry.name}`;
+      index.add(entry, { kind: 'memory', path, size: 0, bytes: new Uint8Array() });
+      continue;
+    }
     const bytes = await spool.add(
       `${where}: ${entry.name}`,
       reader.content(entry.size, () => cutOff(where, reader.position, within(entry))),
+      entry.size,
     );
     index.add(entry, bytes);
     const padding = paddedSize(entry.size) - entry.size;
     if ((await reader.read(padding)).length < padding) throw cutOff(where, reader.position, within(entry));
   }
-  await reader.drain();
+  await reader.drain(
+    MAX_AFTER_END,
+    () => new ImgconvError('ARCHIVE_INVALID', `${where}: more than ${MAX_AFTER_END} bytes after its end`),
+  );
   return index;
 }
 
@@ -256,8 +280,10 @@ class StreamReader {
     }
   }
 
-  async drain(): Promise<void> {
-    while ((await this.#some(Infinity)).length > 0);
+  /** Reads what is left, if it is no more than `limit`. */
+  async drain(limit: number, tooMuch: () => ImgconvError): Promise<void> {
+    const end = this.position + limit;
+    while ((await this.#some(Infinity)).length > 0) if (this.position > end) throw tooMuch();
   }
 }
 

@@ -14,6 +14,7 @@ import {
   openRegular,
   readFully,
   sameFile,
+  shownName,
   type Bytes,
   type FileBytes,
   type FileId,
@@ -75,7 +76,7 @@ export class VerifiedBlob {
 
   /** The blob that `at` is said to hold. Nothing is read yet; only the size is compared. */
   static at(at: Bytes, expected: Expected, pool: Pool, options: BlobOptions = {}): VerifiedBlob {
-    expectSize(expected, at.size, at.path);
+    expectSize(expected, at.size, shownName(at));
     return new VerifiedBlob(at, expected, pool, options);
   }
 
@@ -91,9 +92,14 @@ export class VerifiedBlob {
     return VerifiedBlob.at(at, { digest: at.staged.digest, size: at.size }, pool);
   }
 
-  /** Where the bytes come from, for messages. */
+  /** The file that the bytes lie in. */
   get path(): string {
     return this.#at.path;
+  }
+
+  /** Where the bytes come from, for messages. */
+  get where(): string {
+    return shownName(this.#at);
   }
 
   /** Tells these bytes from others, also in one archive. */
@@ -140,7 +146,7 @@ export class VerifiedBlob {
 
   async #scanBytes(at: LocalBytes, to: ScanJob['to']): Promise<FileId | undefined> {
     if (at.kind === 'memory') {
-      expectDigest(this, { digest: digestOf(at.bytes, algorithmOf(this.digest)), size: at.size }, at.path);
+      expectDigest(this, { digest: digestOf(at.bytes, algorithmOf(this.digest)), size: at.size }, this.where);
       if (to === undefined) return undefined;
       const fd = openSync(to.path, to.flags, 0o644);
       try {
@@ -150,16 +156,16 @@ export class VerifiedBlob {
       }
       return undefined;
     }
-    if (at.kind === 'dropped') throw dropped(at.path);
+    if (at.kind === 'dropped') throw dropped(this.where);
     const job: ScanJob = { kind: 'scan', from: at, algorithm: algorithmOf(this.digest), to };
     const { digest, id } = await this.#pool.scan(job, this.#onBytes);
-    expectDigest(this, { digest, size: at.size }, at.path);
+    expectDigest(this, { digest, size: at.size }, this.where);
     return id;
   }
 
   async #proveDiffId(diffId: Digest): Promise<void> {
     const { unpacked } = await this.#unpack(diffId);
-    expectDigest({ digest: diffId, size: unpacked.size }, unpacked, `${this.path}: decompressed layer`);
+    expectDigest({ digest: diffId, size: unpacked.size }, unpacked, `${this.where}: decompressed layer`);
   }
 
   /** Proves the bytes and gives what they unpack to, whatever that is. */
@@ -170,7 +176,7 @@ export class VerifiedBlob {
       const [algorithm, unpackedAlgorithm] = [algorithmOf(this.digest), algorithmOf(like)];
       const job = { kind: 'unpack', from: at, compression, algorithm, unpackedAlgorithm, to } as const;
       const result = await this.#pool.unpack(job, this.#onBytes);
-      expectDigest(this, { digest: result.digest, size: at.size }, at.path);
+      expectDigest(this, { digest: result.digest, size: at.size }, shownName(at));
       return result;
     }
     const hasher = createHasher(algorithmOf(like));
@@ -197,7 +203,7 @@ export class VerifiedBlob {
     try {
       const { unpacked, written } = await this.#unpack(diffId ?? this.digest, path);
       const { digest, size } = unpacked;
-      expectDigest({ digest: diffId ?? digest, size }, unpacked, `${this.path}: uncompressed layer`);
+      expectDigest({ digest: diffId ?? digest, size }, unpacked, `${this.where}: uncompressed layer`);
       const staged = written && { digest, id: written };
       return { kind: 'file', path, offset: 0, size, whole: true, staged };
     } catch (error) {
@@ -237,7 +243,7 @@ export class VerifiedBlob {
     }
     if (proven !== undefined && sameFile(proven, fileIdOf(lstatSync(path, { bigint: true })))) return true;
     rmSync(path);
-    throw new ImgconvError('SOURCE_CHANGED', `${at.path}: replaced or written to after it was verified`);
+    throw new ImgconvError('SOURCE_CHANGED', `${this.where}: replaced or written to after it was verified`);
   }
 
   async #reflink(at: FileBytes, path: string, mode: LinkMode): Promise<boolean> {
@@ -266,7 +272,7 @@ export class VerifiedBlob {
   /** The bytes as a stream that throws at its end, or when left early, unless all of them were right. */
   async *chunks(): AsyncGenerator<Uint8Array<ArrayBuffer>> {
     const at = await this.#here();
-    if (at.kind === 'dropped') throw dropped(at.path);
+    if (at.kind === 'dropped') throw dropped(this.where);
     const hasher = createHasher(algorithmOf(this.digest));
     let done = 0;
     try {
@@ -282,7 +288,7 @@ export class VerifiedBlob {
         await new Promise(setImmediate);
       }
     } finally {
-      expectDigest(this, { digest: hasher.digest(), size: done }, at.path);
+      expectDigest(this, { digest: hasher.digest(), size: done }, this.where);
     }
   }
 
@@ -290,7 +296,7 @@ export class VerifiedBlob {
   async *uncompressed(): AsyncGenerator<Uint8Array> {
     let state: 'left' | 'done' | 'failed' = 'left';
     try {
-      yield* decompress(this.chunks(), await this.compression(), this.path);
+      yield* decompress(this.chunks(), await this.compression(), this.where);
       state = 'done';
     } catch (error) {
       state = 'failed';
@@ -298,7 +304,7 @@ export class VerifiedBlob {
     } finally {
       // The decoder may not have asked for all bytes, or asked for all and told nobody of their digest.
       if (state === 'left')
-        throw new ImgconvError('DIGEST_MISMATCH', `${this.path}: left before its end was proved`);
+        throw new ImgconvError('DIGEST_MISMATCH', `${this.where}: left before its end was proved`);
     }
   }
 
@@ -317,7 +323,7 @@ export class VerifiedBlob {
     if (this.size > limit)
       throw new ImgconvError(
         'MANIFEST_INVALID',
-        `${this.path}: ${this.size} bytes, more than ${limit} are not read`,
+        `${this.where}: ${this.size} bytes, more than ${limit} are not read`,
       );
     const parts: Uint8Array[] = [];
     for await (const chunk of this.chunks()) parts.push(chunk);

@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { digestSchema, optional } from './descriptor.js';
 import type { Digest } from './digest.js';
-import { parseJson, parseWith } from './json.js';
+import { expectOwnCase, fieldsOf, isObject, parseJson, parseWith } from './json.js';
 import type { Platform } from './platform.js';
 
 /** The part of an image config (OCI image-spec config.md) that conversion depends on. */
@@ -24,6 +24,8 @@ const configSchema = z.object({
   }),
 });
 
+const FIELDS = fieldsOf('os', 'architecture', 'variant', 'rootfs', 'diff_ids', 'type');
+
 /** As `parseConfig`; undefined for a config that only has an image config's media type, as some artifacts' do. */
 export function tryConfig(bytes: Uint8Array): ImageConfig | undefined {
   try {
@@ -35,11 +37,10 @@ export function tryConfig(bytes: Uint8Array): ImageConfig | undefined {
 
 /** @throws ImgconvError MANIFEST_INVALID when the config is not an object with a rootfs, as `docker load` asks for. */
 export function parseConfig(bytes: Uint8Array, where: string): ImageConfig {
-  const { os, architecture, variant, history, rootfs } = parseWith(
-    configSchema,
-    parseJson(bytes, where),
-    where,
-  );
+  const raw = parseJson(bytes, where);
+  expectOwnCase(raw, FIELDS, where);
+  if (isObject(raw)) expectOwnCase(raw['rootfs'], FIELDS, `${where}: rootfs`);
+  const { os, architecture, variant, history, rootfs } = parseWith(configSchema, raw, where);
   return {
     platform: os && architecture ? { os, architecture, variant: variant || undefined } : undefined,
     diffIds: rootfs.diff_ids ?? [],

@@ -77,10 +77,15 @@ function unicodeEscape(char: string): string {
   return `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`;
 }
 
-function endOfString(json: string, start: number): number {
-  let i = start + 1;
-  while (i < json.length && json[i] !== '"') i += json[i] === '\\' ? 2 : 1;
-  return i + 1;
+/** Where the string that begins at `start` has ended. */
+export function endOfString(json: string, start: number): number {
+  for (let quote = json.indexOf('"', start + 1); quote >= 0; quote = json.indexOf('"', quote + 1)) {
+    let before = quote;
+    while (json[before - 1] === '\\') before--;
+    // An even number of backslashes are escaped ones.
+    if ((quote - before) % 2 === 0) return quote + 1;
+  }
+  return json.length + 1;
 }
 
 /** A Go type: what reading a value into it and writing it again gives. */

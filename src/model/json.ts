@@ -1,25 +1,89 @@
 import type * as z from 'zod';
 import { ImgconvError, type ErrorCode } from './errors.js';
+import { endOfString, foldCase } from './go-json.js';
 
 /** Manifests and indexes are held in memory; more than registries take (4 MiB, distribution `maxBodySize`) is refused. */
 export const MAX_MANIFEST = 4 * 1024 * 1024;
 /** Configs are held in memory too. */
 export const MAX_CONFIG = 8 * 1024 * 1024;
 
+/** No document of images comes near this; what recurses over values, as JSON.stringify does, has stack for more. */
+const MAX_DEPTH = 500;
+
 const decoder = new TextDecoder('utf-8', { fatal: true });
 
-/** @throws ImgconvError with `code` when the bytes are not UTF-8 JSON. */
+/**
+ * Refuses what two readers may take for different documents: a key that one object has twice. What is nested deeper
+ * than anyone would write is refused too.
+ * @throws ImgconvError with `code` when the bytes are not such UTF-8 JSON.
+ */
 export function parseJson(bytes: Uint8Array, where: string, code: ErrorCode = 'MANIFEST_INVALID'): unknown {
+  return parseText(bytes, where, code, false);
+}
+
+/** As `parseJson`, for what Docker takes though a key of it is there twice: the last counts. */
+export function parseLenientJson(bytes: Uint8Array, where: string): unknown {
+  return parseText(bytes, where, 'MANIFEST_INVALID', true);
+}
+
+function parseText(bytes: Uint8Array, where: string, code: ErrorCode, lenient: boolean): unknown {
+  let text: string;
+  let value: unknown;
   try {
-    return JSON.parse(decoder.decode(bytes)) as unknown;
+    text = decoder.decode(bytes);
+    value = JSON.parse(text) as unknown;
   } catch (cause) {
-    throw new ImgconvError(
-      code,
-      `${where}: not JSON: ${cause instanceof Error ? cause.message : 'unreadable'}`,
-      {
-        cause,
-      },
-    );
+    const what = cause instanceof Error ? cause.message : 'unreadable';
+    throw new ImgconvError(code, `${where}: not JSON: ${what}`, { cause });
+  }
+  const flaw = flawOf(text, lenient);
+  if (flaw !== undefined) throw new ImgconvError(code, `${where}: ${flaw}`);
+  return value;
+}
+
+/** What is wrong with valid JSON. */
+function flawOf(text: string, lenient: boolean): string | undefined {
+  const keys: (Set<string> | undefined)[] = [];
+  for (let i = 0; i < text.length; i++) {
+    const char = text[i];
+    if (char === '"') {
+      const end = endOfString(text, i);
+      let next = end;
+      while (' \t\r\n'.includes(text.charAt(next)) && next < text.length) next++;
+      if (text[next] === ':' && !lenient) {
+        const raw = text.slice(i, end);
+        const key = raw.includes('\\') ? String(JSON.parse(raw)) : raw.slice(1, -1);
+        const seen = (keys[keys.length - 1] ??= new Set());
+        if (seen.has(key)) return `${shownKey(key)} is there twice`;
+        seen.add(key);
+      }
+      i = end - 1;
+    } else if (char === '{' || char === '[') {
+      if (keys.push(undefined) > MAX_DEPTH) return `nested more than ${MAX_DEPTH} deep`;
+    } else if (char === '}' || char === ']') keys.pop();
+  }
+  return undefined;
+}
+
+function shownKey(key: string): string {
+  return JSON.stringify(key.length > 100 ? `${key.slice(0, 100)}…` : key);
+}
+
+/** Field names by what Go's encoding/json, by which engines and registries read, takes for them: any case will do. */
+export function fieldsOf(...names: readonly string[]): ReadonlyMap<string, string> {
+  return new Map(names.map((name) => [foldCase(name), name]));
+}
+
+/** @throws ImgconvError MANIFEST_INVALID for a key that is one of `fields` but for its case: `Layers` is `layers` to Go */
+export function expectOwnCase(value: unknown, fields: ReadonlyMap<string, string>, where: string): void {
+  if (!isObject(value)) return;
+  for (const key of Object.keys(value)) {
+    const field = fields.get(foldCase(key));
+    if (field !== undefined && field !== key)
+      throw new ImgconvError(
+        'MANIFEST_INVALID',
+        `${where}: must not have ${shownKey(key)}, which may pass for ${field}`,
+      );
   }
 }
 

@@ -8,7 +8,7 @@ import {
 } from './descriptor.js';
 import type { Digest } from './digest.js';
 import { ImgconvError } from './errors.js';
-import { isObject, parseJson, parseWith } from './json.js';
+import { expectOwnCase, fieldsOf, isObject, parseJson, parseWith } from './json.js';
 import {
   DOCKER_MANIFEST,
   DOCKER_SCHEMA1,
@@ -76,6 +76,33 @@ const schema1Schema = z.object({
   fsLayers: z.array(z.object({ blobSum: digestSchema })),
 });
 
+/** What decides what a manifest is and which blobs it has. */
+const FIELDS = fieldsOf(
+  'schemaVersion',
+  'mediaType',
+  'artifactType',
+  'subject',
+  'config',
+  'layers',
+  'manifests',
+  'fsLayers',
+  'digest',
+  'size',
+  'urls',
+  'blobSum',
+);
+
+/** Of the manifest itself and of each descriptor in it. */
+function expectFieldsInOwnCase(raw: Record<string, unknown>, where: string): void {
+  expectOwnCase(raw, FIELDS, where);
+  for (const name of ['config', 'subject']) expectOwnCase(raw[name], FIELDS, `${where}: ${name}`);
+  for (const name of ['layers', 'manifests', 'fsLayers']) {
+    const list = raw[name];
+    if (!Array.isArray(list)) continue;
+    for (const [i, one] of list.entries()) expectOwnCase(one, FIELDS, `${where}: ${name}.${i}`);
+  }
+}
+
 /** The media type that a manifest of this shape has: what it says of itself, else what its fields show. */
 function mediaTypeOf(raw: Record<string, unknown>, where: string): string {
   if (typeof raw['mediaType'] === 'string') return raw['mediaType'];
@@ -94,6 +121,7 @@ function mediaTypeOf(raw: Record<string, unknown>, where: string): string {
 export function parseManifest(bytes: Uint8Array, where: string, expected?: string): Manifest {
   const raw = parseJson(bytes, where);
   if (!isObject(raw)) throw new ImgconvError('MANIFEST_INVALID', `${where}: not a JSON object`);
+  expectFieldsInOwnCase(raw, where);
   const mediaType = mediaTypeOf(raw, where);
   if (
     expected !== undefined &&
@@ -151,11 +179,14 @@ export function manifestPayload(bytes: Uint8Array, where: string): Uint8Array {
 }
 
 /** All manifests under and with `node`, members before the index that names them, each digest once. */
-export function manifestsOf(node: ManifestNode, seen = new Map<Digest, ManifestNode>()): ManifestNode[] {
-  if (!seen.has(node.descriptor.digest)) {
-    for (const child of node.children) manifestsOf(child, seen);
-    seen.set(node.descriptor.digest, node);
-  }
+export function manifestsOf(node: ManifestNode): ManifestNode[] {
+  const seen = new Map<Digest, ManifestNode>();
+  const visit = (one: ManifestNode) => {
+    if (seen.has(one.descriptor.digest)) return;
+    for (const child of one.children) visit(child);
+    seen.set(one.descriptor.digest, one);
+  };
+  visit(node);
   return [...seen.values()];
 }
 

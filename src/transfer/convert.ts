@@ -296,13 +296,16 @@ class Conversion {
       const digests = new Set(manifestsOf(closure.root).map(({ descriptor }) => descriptor.digest));
       const signatures = job.signatures.filter(({ of }) => digests.has(of));
       const stale = job.signatures.length - signatures.length;
-      const { changed, notes } = await writer.write({ ...closure, name: job.name, signatures });
+      const { digest } = closure.root.descriptor;
+      // A name that is a digest is that of what is written.
+      const name = job.name.tag === undefined ? { ...job.name, digest } : job.name;
+      const { changed, notes } = await writer.write({ ...closure, name, signatures });
       const made = closure.notes.filter((note) => !job.closure.notes.includes(note));
       const left =
         stale === 0
           ? []
           : [`${stale} signature file(s) are of a digest that it no longer has, and stay behind`];
-      return { job, closure, changed, notes: [...job.notes, ...made, ...left, ...notes] };
+      return { job: { ...job, name }, closure, changed, notes: [...job.notes, ...made, ...left, ...notes] };
     } catch (error) {
       const { source, name } = job;
       if (this.#options.signal?.aborted === true) throw interrupted();

@@ -10,7 +10,7 @@ import { MAX_CONFIG } from '../model/json.js';
 import { isContainerImage, manifestsOf, type ManifestNode } from '../model/manifest.js';
 import { layerCompressionOf } from '../model/media-type.js';
 import { changedLayers, type CompressionOptions } from './recompress.js';
-import { readTree } from './resolve.js';
+import { readSharedTree } from './resolve.js';
 
 /**
  * Layers that the destination holds compressed: its own manifests and configs, each proved by its digest, say which
@@ -37,7 +37,7 @@ export async function knownForms(
       if ('error' in image || seen.has(image.digest)) continue;
       seen.add(image.digest);
       try {
-        for (const { manifest } of manifestsOf(await readTree(image)).filter(isContainerImage)) {
+        for (const { manifest } of manifestsOf(await readSharedTree(image, pool)).filter(isContainerImage)) {
           if (manifest.kind !== 'image' || seen.has(manifest.config.digest)) continue;
           seen.add(manifest.config.digest);
           const at = await image.locate(manifest.config, 'blob');

@@ -10,7 +10,7 @@ import { asImgconvError, type ImgconvError } from '../model/errors.js';
 import { isObject, MAX_CONFIG, parseJson } from '../model/json.js';
 import { isContainerImage, manifestsOf, type ManifestNode } from '../model/manifest.js';
 import { platformText } from '../model/platform.js';
-import { platformOf, readTree } from './resolve.js';
+import { platformOf, readSharedTree } from './resolve.js';
 import { listOptions, select, type Selector } from './select.js';
 
 /** One image as `ls` shows it. */
@@ -77,7 +77,7 @@ async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
 async function listed(image: SourceImage, pool: Pool): Promise<ListedImage> {
   const { name, digest } = image;
   try {
-    const root = await readTree(image);
+    const root = await readSharedTree(image, pool);
     const platforms = new Set<string>();
     for (const node of manifestsOf(root)) {
       const platform = await platformOf(image, node, pool).catch(() => undefined);
@@ -157,7 +157,7 @@ export async function* inspectImages(
     if (unmatched[0] !== undefined) throw unmatched[0].error;
     for (const { image } of selected) {
       if ('error' in image) throw image.error;
-      const root = await readTree(image);
+      const root = await readSharedTree(image, pool);
       const manifests: ManifestDetails[] = [];
       for (const node of manifestsOf(root)) manifests.push(await detailsOf(image, node, pool));
       const { digest, mediaType } = root.descriptor;

@@ -2,7 +2,7 @@ import type { ImageReader, SourceImage, Traits, UnreadableImage } from '../forma
 import type { Pool } from '../io/pool.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { attachedTo } from '../model/attached.js';
-import { manifestsOf } from '../model/manifest.js';
+import { manifestsOf, type ManifestNode } from '../model/manifest.js';
 import type { Platform } from '../model/platform.js';
 import { referenceText, splitReference, type Reference } from '../model/reference.js';
 import { withoutAttestations } from './extras.js';
@@ -10,7 +10,7 @@ import { withoutMissing, type MissingMode } from './missing.js';
 import { targetName, type NameOptions } from './names.js';
 import { choosePlatforms } from './platforms.js';
 import { changedLayers, type CompressionOptions } from './recompress.js';
-import { findClosure, readTree, type Closure } from './resolve.js';
+import { findClosure, readSharedTree, type Closure } from './resolve.js';
 import { listOptions, select, type Selected, type Selector } from './select.js';
 
 export interface PrepareOptions extends NameOptions {
@@ -82,6 +82,7 @@ export async function prepare(
   const named = options.tag === undefined ? undefined : expectOne(selected, options.tag);
   const chosen = new Set(selected.map(({ image }) => image));
   const jobs = new Map<string, Job>();
+  const closures: Closures = new WeakMap();
   const carried = new Set<string>();
   const skipped: string[] = [];
   const behind = new Map<string, { repository: string; followers: readonly SourceImage[] }>();
@@ -100,6 +101,7 @@ export async function prepare(
     try {
       if ('error' in image) throw image.error;
       const { reference, notes } = nameOf(wanted, image, options, traits);
+      expectOwnDigest(reference, image);
       const key = referenceText(reference);
       // A registry's referrers tag is an index of what is attached: what came with that is not carried again.
       if (wanted.target?.digest !== undefined && carried.has(`${reference.repository} ${image.digest}`))
@@ -108,10 +110,16 @@ export async function prepare(
       if (other !== undefined && other.source.digest !== image.digest)
         throw conflict(key, other.source, image);
       if (other !== undefined) continue;
-      const { closure, notes: made } = await closureOf(image, options, pool);
+      const { closure, notes: made } = await closureOf(image, options, pool, closures);
       const digests = new Set(manifestsOf(closure.root).map(({ descriptor }) => descriptor.digest));
       for (const digest of digests) carried.add(`${reference.repository} ${digest}`);
-      const followers = options.extras ? await reader.attached(image, digests) : [];
+      const attached = options.extras ? await reader.attached(image, digests) : [];
+      const followers = attached.filter((one): one is SourceImage => !('error' in one));
+      for (const one of attached) {
+        if (!('error' in one) || chosen.has(one)) continue;
+        chosen.add(one);
+        failures.push(unreadable(one));
+      }
       const follow = changedLayers(closure.root, options.compression).length === 0;
       if (follow) {
         for (const follower of followers) {
@@ -135,7 +143,7 @@ export async function prepare(
         notes: [...wanted.notes, ...image.warnings, ...notes, ...made, ...closure.notes],
       });
     } catch (error) {
-      const known = asImgconvError(error, source);
+      const known = located(asImgconvError(error, source), image.where);
       if (known.code === 'NAME_CONFLICT' || options.signal?.aborted === true) throw known;
       const sourceDigest = 'digest' in image ? image.digest : undefined;
       failures.push({ source, sourceDigest, name: undefined, error: known });
@@ -155,6 +163,38 @@ export async function prepare(
   return { jobs: sorted, failures, skipped };
 }
 
+/** Who asks for a digest has to get it. @throws ImgconvError DIGEST_MISMATCH for a name that has another image's */
+function expectOwnDigest({ tag, digest }: Reference, image: SourceImage): void {
+  if (tag !== undefined || digest === undefined || digest === image.digest) return;
+  throw new ImgconvError(
+    'DIGEST_MISMATCH',
+    `${image.where}: its name says ${digest}, its digest is ${image.digest}`,
+  );
+}
+
+/** A name that is none was read somewhere. */
+function located(error: ImgconvError, where: string): ImgconvError {
+  const { code, message, hint } = error;
+  if (code !== 'NAME_INVALID' || message.includes(where)) return error;
+  return new ImgconvError(code, `${where}: ${message}`, {
+    cause: error,
+    ...(hint !== undefined && { hint }),
+  });
+}
+
+/** It may be attached to what is converted: leaving it behind in silence would be to lose it. */
+function unreadable({ name, where, error }: UnreadableImage): Failure {
+  const hint =
+    'it may be attached to an image that is converted; --no-extras leaves out all that is attached';
+  const { code, message, cause } = error;
+  return {
+    source: name ?? where,
+    sourceDigest: undefined,
+    name: undefined,
+    error: new ImgconvError(code, message, { cause: cause ?? error, hint }),
+  };
+}
+
 function isAttached(image: SourceImage | UnreadableImage): boolean {
   return attachedTo(splitReference(image.name ?? '').tag) !== undefined;
 }
@@ -168,8 +208,17 @@ function nameOf({ target, rename }: Wanted, image: SourceImage, options: NameOpt
   });
 }
 
-async function closureOf(image: SourceImage, options: PrepareOptions, pool: Pool) {
-  const tree = await readTree(image);
+/** By the tree, which images of several names share. */
+type Closures = WeakMap<ManifestNode, ReturnType<typeof findWhole>>;
+
+async function closureOf(image: SourceImage, options: PrepareOptions, pool: Pool, known: Closures) {
+  const tree = await readSharedTree(image, pool);
+  const whole = known.get(tree) ?? findWhole(image, tree, options, pool);
+  known.set(tree, whole);
+  return whole;
+}
+
+async function findWhole(image: SourceImage, tree: ManifestNode, options: PrepareOptions, pool: Pool) {
   const bare = options.extras ? tree : withoutAttestations(tree);
   const taken = options.anyPlatformAlone && bare.manifest.kind !== 'index' ? [] : options.platforms;
   const chosen = await choosePlatforms(image, bare, taken, pool);

@@ -61,7 +61,7 @@ async function* provedAs(diffId: Digest, blob: VerifiedBlob): AsyncGenerator<Uin
   expectDigest(
     { digest: diffId, size },
     { digest: hasher.digest(), size },
-    `${blob.path}: uncompressed layer`,
+    `${blob.where}: uncompressed layer`,
   );
 }
 
@@ -103,7 +103,7 @@ export class Recompressor {
     const layers = changedLayers(closure.root, this.#options);
     if (layers.length === 0 || compression === 'keep') return closure;
     for (const { mediaType } of layers) expectForm(mediaType, compression);
-    const diffIds = await readDiffIds(closure.root, closure.blobs);
+    const diffIds = await readDiffIds(closure.root, closure.blobs, this.#pool);
     const forms = new Map<Digest, VerifiedBlob>();
     const made = await Promise.all(
       layers.map(async ({ digest }) => {

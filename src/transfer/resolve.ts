@@ -1,14 +1,12 @@
 import type { SourceImage } from '../formats/format.js';
-import { expectDigest } from '../io/hash.js';
-import { digestOf } from '../io/hash.js';
+import { digestOf, expectDigest, expectSize } from '../io/hash.js';
 import type { Pool } from '../io/pool.js';
-import { headOf, localOf, type Bytes, type LocalBytes } from '../io/region.js';
+import { headOf, localOf, shownName, type Bytes, type LocalBytes } from '../io/region.js';
 import { VerifiedBlob } from '../io/verified-blob.js';
-import { tryConfig } from '../model/config.js';
 import type { Descriptor } from '../model/descriptor.js';
 import { algorithmOf, type Digest } from '../model/digest.js';
 import { ImgconvError } from '../model/errors.js';
-import { MAX_CONFIG, MAX_MANIFEST } from '../model/json.js';
+import { MAX_MANIFEST } from '../model/json.js';
 import {
   isContainerImage,
   manifestPayload,
@@ -18,11 +16,34 @@ import {
 } from '../model/manifest.js';
 import { isForeignLayer, layerCompressionOf } from '../model/media-type.js';
 import { platformText, type Platform } from '../model/platform.js';
+import { readConfig } from './configs.js';
+import { Lately } from './lately.js';
 
 /** Indexes nest in practice once; this bounds hostile ones. */
 const MAX_NESTING = 8;
+/**
+ * Members of all indexes of an image, each as often as it is named. An index that names another a thousand times, and
+ * that a third, is small, and yet whoever walks down it would never come to an end.
+ */
+const MAX_MEMBERS = 10_000;
 /** All manifests of one image together: they are held in memory. */
 const MAX_TREE = 64 * 1024 * 1024;
+
+/** A manifest of a tree, and how many there are in it. */
+interface Member {
+  readonly node: ManifestNode | undefined;
+  readonly members: number;
+}
+const ABSENT: Member = { node: undefined, members: 1 };
+
+const trees = new Lately<ManifestNode>(64);
+
+/** As `readTree`, once for all names that a manifest in one place has. */
+export async function readSharedTree(source: SourceImage, pool: Pool): Promise<ManifestNode> {
+  const at = await source.locate({ digest: source.digest }, 'manifest');
+  const key = `${source.digest} ${at?.kind === 'file' ? at.offset : ''} ${at?.path ?? source.where}`;
+  return trees.of(pool, key, () => readTree(source));
+}
 
 /**
  * Reads an image's manifests, each proved against its digest; members that the source lacks are `absent`. So are
@@ -33,26 +54,32 @@ export async function readTree(
   onDamage?: (member: Descriptor, error: unknown) => void,
 ): Promise<ManifestNode> {
   let total = 0;
-  const known = new Map<Digest, ManifestNode | undefined>();
-  const read = async (
-    digest: Digest,
-    from: Descriptor | undefined,
-    depth: number,
-  ): Promise<ManifestNode | undefined> => {
+  const known = new Map<Digest, Member>();
+  const read = async (digest: Digest, from: Descriptor | undefined, depth: number): Promise<Member> => {
     const at = await source.locate(from ?? { digest }, 'manifest');
-    if (at === undefined) return undefined;
+    if (at === undefined) return ABSENT;
     if (at.size > MAX_MANIFEST || (total += at.size) > MAX_TREE || depth > MAX_NESTING)
-      throw notRead(at.path);
-    const { bytes, manifest, descriptor } = readManifest(await localOf(at), digest, from, at.path);
+      throw notRead(shownName(at));
+    const { bytes, manifest, descriptor } = readManifest(await localOf(at), digest, from, shownName(at));
     const children: ManifestNode[] = [];
     const absent: Descriptor[] = [];
+    let members = 1;
     for (const member of manifest.kind === 'index' ? manifest.manifests : []) {
-      if (!known.has(member.digest)) known.set(member.digest, await readMember(member, depth + 1));
-      const child = known.get(member.digest);
-      if (child === undefined) absent.push(member);
-      else children.push({ ...child, descriptor: member });
+      const child = known.get(member.digest) ?? (await readMember(member, depth + 1));
+      known.set(member.digest, child);
+      if (child.node === undefined) absent.push(member);
+      else {
+        // Named once more, it has to be the same; what it is was proved when it was read.
+        expectSize(member, child.node.descriptor.size, shownName(at));
+        children.push({ ...child.node, descriptor: member });
+      }
+      if ((members += child.members) > MAX_MEMBERS)
+        throw new ImgconvError(
+          'MANIFEST_INVALID',
+          `${shownName(at)}: it and the indexes in it have more than ${MAX_MEMBERS} members`,
+        );
     }
-    return { descriptor, bytes, manifest, children, absent };
+    return { node: { descriptor, bytes, manifest, children, absent }, members };
   };
   const readMember = async (member: Descriptor, depth: number) => {
     try {
@@ -60,10 +87,10 @@ export async function readTree(
     } catch (error) {
       if (onDamage === undefined) throw error;
       onDamage(member, error);
-      return undefined;
+      return ABSENT;
     }
   };
-  const root = await read(source.digest, undefined, 0);
+  const { node: root } = await read(source.digest, undefined, 0);
   if (root === undefined)
     throw new ImgconvError('BLOB_MISSING', `${source.where}: its manifest ${source.digest} is not there`);
   return root;
@@ -77,7 +104,7 @@ export function readManifest(
   at: LocalBytes,
   digest: Digest,
   from?: Descriptor,
-  path = at.path,
+  path = shownName(at),
 ): Pick<ManifestNode, 'bytes' | 'manifest' | 'descriptor'> {
   const where = `${path}${at.kind === 'file' && !at.whole ? ` (${digest})` : ''}`;
   if (at.size > MAX_MANIFEST) throw notRead(where);
@@ -149,7 +176,7 @@ export async function findClosure(
   for (const [digest, { at, size }] of found)
     blobs.set(digest, VerifiedBlob.at(at, { digest, size }, pool, { onBytes }));
   if (source.provesDiffIds) {
-    for (const [digest, diffId] of await readDiffIds(root, blobs)) {
+    for (const [digest, diffId] of await readDiffIds(root, blobs, pool)) {
       const layer = found.get(digest);
       if (layer !== undefined)
         blobs.set(digest, VerifiedBlob.at(layer.at, { digest, size: layer.size }, pool, { diffId, onBytes }));
@@ -158,13 +185,21 @@ export async function findClosure(
   return { root, blobs, notes };
 }
 
+/** More of one kind tell nobody more. */
+const SHOWN = 20;
+
+function shortList(all: readonly string[]): string {
+  const more = all.length > SHOWN ? ` and ${all.length - SHOWN} more` : '';
+  return `${all.slice(0, SHOWN).join(', ')}${more}`;
+}
+
 function missingError(
   source: SourceImage,
   root: ManifestNode,
   missing: ReadonlyMap<string, ReadonlySet<string>>,
 ): ImgconvError {
   const lists = [...missing].map(
-    ([platform, what]) => `${platform === '' ? '' : `${platform}: `}${[...what].join(', ')}`,
+    ([platform, what]) => `${platform === '' ? '' : `${platform}: `}${shortList([...what])}`,
   );
   const hint =
     root.manifest.kind === 'index'
@@ -198,6 +233,7 @@ export function blobsOf({
 export async function readDiffIds(
   root: ManifestNode,
   blobs: ReadonlyMap<Digest, VerifiedBlob>,
+  pool: Pool,
 ): Promise<Map<Digest, Digest>> {
   const diffIds = new Map<Digest, Digest>();
   for (const node of manifestsOf(root)) {
@@ -205,12 +241,12 @@ export async function readDiffIds(
     const { config, layers } = node.manifest;
     const blob = blobs.get(config.digest);
     if (blob === undefined) continue;
-    const expected = tryConfig(await blob.read(MAX_CONFIG))?.diffIds;
+    const expected = (await readConfig(blob, pool))?.diffIds;
     if (expected === undefined) continue;
     if (expected.length !== layers.length) {
       throw new ImgconvError(
         'MANIFEST_INVALID',
-        `${blob.path}: ${expected.length} diffIDs in config ${config.digest}, and ${layers.length} layers in its manifest`,
+        `${blob.where}: ${expected.length} diffIDs in config ${config.digest}, and ${layers.length} layers in its manifest`,
       );
     }
     for (const [i, layer] of layers.entries()) {
@@ -233,6 +269,5 @@ export async function platformOf(
   const { config } = node.manifest;
   const at = await source.locate(config, 'blob');
   if (at === undefined) return undefined;
-  const bytes = await VerifiedBlob.at(at, config, pool).read(MAX_CONFIG);
-  return tryConfig(bytes)?.platform;
+  return (await readConfig(VerifiedBlob.at(at, config, pool), pool))?.platform;
 }

@@ -111,10 +111,13 @@ function readImage(folder: string, name: string | undefined): SourceImage {
 
 function readSignatures(folder: string, digest: Digest, bytes: Uint8Array, where: string): Signature[] {
   const signatures: Signature[] = [];
+  let bytesOfAll = 0;
   const collect = (of: Digest, member: Digest | undefined) => {
     for (let number = 1; ; number++) {
       const signature = readSmall(signaturePath(folder, member, number));
       if (signature === undefined) return;
+      if ((bytesOfAll += signature.length) > MAX_MANIFEST)
+        throw new ImgconvError('MANIFEST_INVALID', `${where}: signatures of more than ${MAX_MANIFEST} bytes`);
       signatures.push({ of, bytes: signature });
     }
   };

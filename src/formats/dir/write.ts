@@ -1,5 +1,5 @@
-import { linkSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, linkSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { isIntact } from '../../io/blob-shelf.js';
 import { writeNew } from '../../io/jobs.js';
 import { OncePerDigest } from '../../io/once.js';
@@ -36,6 +36,9 @@ class DirWriter implements ImageWriter {
   /** Sizes of blobs that were there, and those that were placed, in whichever image. */
   readonly #present = new Map<Digest, number>();
   readonly #placed = new Set<Digest>();
+  /** Folders of images of this run, and those that they lie in. */
+  readonly #places = new Set<string>();
+  readonly #above = new Set<string>();
 
   constructor(tree: string, context: WriteContext) {
     this.#tree = tree;
@@ -58,6 +61,7 @@ class DirWriter implements ImageWriter {
       for (const { digest, size } of contents.blobs.values()) this.#present.set(digest, size);
       return { changed: false, notes: [] };
     }
+    this.#expectFree(place);
     const folder = this.staging.path();
     mkdirSync(folder);
     try {
@@ -74,6 +78,27 @@ class DirWriter implements ImageWriter {
       names.map((name) => join(folder, name)),
     );
     return { changed: true, notes: [] };
+  }
+
+  /**
+   * An image's folder holds no others, nor is it the folder of a host whose port looks like its tag: replacing it would
+   * take them away. @throws ImgconvError NAME_CONFLICT
+   */
+  #expectFree(place: string): void {
+    const fail = (what: string) => {
+      throw new ImgconvError('NAME_CONFLICT', `${place}: ${what}`, {
+        hint: 'give the image another name with --rename or --tag, or write into another tree',
+      });
+    };
+    if (this.#above.has(place)) fail('other images are to lie in this folder');
+    if (existsSync(place) && !existsSync(join(place, MANIFEST)) && readdirSync(place).length > 0)
+      fail('there, and not the folder of an image');
+    for (let above = dirname(place); above.length > this.#tree.length; above = dirname(above)) {
+      if (this.#places.has(above) || existsSync(join(above, MANIFEST)))
+        fail(`${above} is the folder of an image`);
+      this.#above.add(above);
+    }
+    this.#places.add(place);
   }
 
   async #isThere(place: string, { blobs, bytes }: Contents): Promise<boolean> {

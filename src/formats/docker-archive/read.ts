@@ -84,19 +84,52 @@ export async function openArchive(file: string, { pool, spool }: ReadContext): P
   throw index.absent(`neither ${MANIFEST} nor ${INDEX_FILE} in it: no image archive`);
 }
 
+/** All configs read of one archive, in bytes: links give one file many names. */
+const MAX_CONFIGS = 64 * 1024 * 1024;
+/** Manifests at and under the entries of index.json, each as often as an entry leads to it. */
+const MAX_MANIFESTS = 100_000;
+
+/** Names that manifest.json gives. */
+const MAX_NAMES = 100_000;
+
+type Config = Omit<Described, 'layers'>;
+
+/** A manifest, and the entry of index.json that leads to it. */
+interface Candidate {
+  readonly descriptor: Descriptor;
+  readonly manifest: ImageManifest;
+}
+
+/** What manifest.json says, each part of it read once however often it is named. */
 class Archive {
   readonly #index: TarIndex;
-  readonly #pool: Pool;
+  readonly #layers: Layers;
   readonly #layout: readonly Descriptor[];
   readonly #entries: readonly Entry[];
+  readonly #named = new Map<string, Descriptor[]>();
+  readonly #configs = new Map<string, Config>();
+  #configBytes = 0;
+  readonly #manifests = new Map<Digest, readonly ImageManifest[]>();
+  #manifestCount = 0;
+  /** The whole of index.json, for entries that it has no name for. */
+  #byConfig: Map<Digest, Candidate[]> | undefined;
 
   constructor(index: TarIndex, pool: Pool) {
     this.#index = index;
-    this.#pool = pool;
+    this.#layers = new Layers(index, pool);
     const where = `${index.path}: ${MANIFEST}`;
     const manifest = readDocument(index, MANIFEST, MAX_CONFIG) ?? new Uint8Array();
     this.#entries = parseWith(entriesSchema, parseJson(manifest, where), where);
+    const names = this.#entries.reduce((sum, { RepoTags }) => sum + Math.max(RepoTags?.length ?? 0, 1), 0);
+    if (names > MAX_NAMES)
+      throw new ImgconvError('ARCHIVE_INVALID', `${where}: ${names} images, more than ${MAX_NAMES}`);
     this.#layout = index.has(INDEX_FILE) ? readLayout(index) : [];
+    for (const descriptor of this.#layout) {
+      const name = familiarText(layoutName(descriptor) ?? '');
+      const others = this.#named.get(name);
+      if (others === undefined) this.#named.set(name, [descriptor]);
+      else others.push(descriptor);
+    }
   }
 
   /** Members that manifest.json names. */
@@ -109,9 +142,11 @@ class Archive {
     const repositories = new Map<Digest, string>();
     for (const entry of this.#entries) {
       const where = `${this.#index.path}: ${entry.RepoTags?.[0] ?? entry.Config}`;
+      let made: Promise<SourceImage> | undefined;
+      const make = (described: Described) => (made ??= makeImage(this.#layers, described, where));
       for (const name of entry.RepoTags?.length ? entry.RepoTags : [undefined]) {
         try {
-          const image = await this.#image(entry, name, where, covered);
+          const image = await this.#image(entry, name, make, covered);
           if (image.name !== undefined) repositories.set(image.digest, splitReference(image.name).name);
           yield image;
         } catch (error) {
@@ -126,37 +161,45 @@ class Archive {
 
   /** What `docker load` checks of an entry before its layers (moby tarexport/load.go). */
   #describe(entry: Entry): Described {
-    const where = `${this.#index.path}: ${entry.Config}`;
-    const bytes = readDocument(this.#index, entry.Config, MAX_CONFIG);
-    if (bytes === undefined)
-      throw new ImgconvError('BLOB_MISSING', `${where}: named by ${MANIFEST} and not in the archive`);
-    const claimed = hexInName(entry.Config);
-    if (claimed !== undefined && claimed !== hexOf(digestOf(bytes)))
-      throw new ImgconvError(
-        'DIGEST_MISMATCH',
-        `${where}: its digest is ${digestOf(bytes)}, not what its name says`,
-      );
+    const config = this.#configs.get(entry.Config) ?? this.#readConfig(entry.Config);
+    this.#configs.set(entry.Config, config);
     const layers = entry.Layers ?? [];
-    const described = describe(bytes, layers, where);
-    if (layers.length !== described.config.diffIds.length) {
+    const { diffIds } = config.config;
+    if (layers.length !== diffIds.length) {
       throw new ImgconvError(
         'ARCHIVE_INVALID',
-        `${where}: the config has ${described.config.diffIds.length} diffIDs, ${MANIFEST} names ${layers.length} layers`,
+        `${this.#index.path}: ${entry.Config}: the config has ${diffIds.length} diffIDs, ${MANIFEST} names ${layers.length} layers`,
       );
     }
-    return described;
+    return { ...config, layers };
   }
 
-  #namedLike(name: string | undefined): Descriptor[] {
-    if (name === undefined) return [];
-    return this.#layout.filter((one) => familiarText(layoutName(one) ?? '') === familiarText(name));
+  #readConfig(name: string): Config {
+    const where = `${this.#index.path}: ${name}`;
+    if ((this.#configBytes += this.#index.get(name)?.size ?? 0) > MAX_CONFIGS)
+      throw new ImgconvError('ARCHIVE_INVALID', `${where}: the configs take more than ${MAX_CONFIGS} bytes`);
+    const bytes = readDocument(this.#index, name, MAX_CONFIG);
+    if (bytes === undefined)
+      throw new ImgconvError('BLOB_MISSING', `${where}: named by ${MANIFEST} and not in the archive`);
+    const config = describe(bytes, where);
+    const claimed = hexInName(name);
+    if (claimed !== undefined && claimed !== hexOf(config.configDigest))
+      throw new ImgconvError(
+        'DIGEST_MISMATCH',
+        `${where}: its digest is ${config.configDigest}, not what its name says`,
+      );
+    return config;
+  }
+
+  #namedLike(name: string | undefined): readonly Descriptor[] {
+    return name === undefined ? [] : (this.#named.get(familiarText(name)) ?? []);
   }
 
   /** The image with the manifest that the archive carries, if that agrees with manifest.json, else with one made from it. */
   async #image(
     entry: Entry,
     name: string | undefined,
-    where: string,
+    make: (described: Described) => Promise<SourceImage>,
     covered: Set<Descriptor>,
   ): Promise<SourceImage> {
     const named = this.#namedLike(name);
@@ -166,30 +209,67 @@ class Archive {
     if (only !== undefined && !this.#index.has(entry.Config))
       return layoutImage(this.#index, only.digest, name, true);
     const described = this.#describe(entry);
-    for (const descriptor of named.length > 0 ? named : this.#layout) {
-      const manifest = this.#findImage(descriptor, described.configDigest, MAX_NESTING);
-      if (manifest === undefined || !this.#agrees(manifest, described)) continue;
+    for (const { descriptor, manifest } of this.#candidates(named, described.configDigest)) {
+      if (!this.#agrees(manifest, described)) continue;
       covered.add(descriptor);
       // Without a tag, index.json may still know a name by digest.
       return layoutImage(this.#index, descriptor.digest, name ?? layoutName(descriptor), true);
     }
-    const made = await makeImage(this.#index, this.#pool, described, name, where);
+    const made = { ...(await make(described)), name };
     if (named.length === 0) return made;
     const warning = `${INDEX_FILE} disagrees with ${MANIFEST}, which counts: the image has a new manifest`;
     return { ...made, warnings: [warning] };
   }
 
-  /** The manifest with this config at or under an entry of index.json. @throws ImgconvError when one on the way is damaged */
-  #findImage(descriptor: Descriptor, config: Digest, depth: number): ImageManifest | undefined {
-    const manifest = depth === 0 ? undefined : readLayoutManifest(this.#index, descriptor);
-    if (manifest === undefined) return undefined;
-    if (manifest.kind === 'image') return manifest.config.digest === config ? manifest : undefined;
-    if (manifest.kind === 'schema1') return undefined;
-    for (const member of manifest.manifests) {
-      const found = this.#findImage(member, config, depth - 1);
-      if (found !== undefined) return found;
+  /** Manifests of this config, with the entries of index.json that lead to them: those of the name, or else all. */
+  #candidates(named: readonly Descriptor[], config: Digest): readonly Candidate[] {
+    if (named.length > 0) return this.#sort(named).get(config) ?? [];
+    return (this.#byConfig ??= this.#sort(this.#layout)).get(config) ?? [];
+  }
+
+  /** By config, the first of each under one entry. */
+  #sort(entries: readonly Descriptor[]): Map<Digest, Candidate[]> {
+    const sorted = new Map<Digest, Candidate[]>();
+    for (const descriptor of entries) {
+      const seen = new Set<Digest>();
+      for (const manifest of this.#manifestsAt(descriptor)) {
+        const { digest } = manifest.config;
+        if (seen.has(digest)) continue;
+        seen.add(digest);
+        const others = sorted.get(digest);
+        if (others === undefined) sorted.set(digest, [{ descriptor, manifest }]);
+        else others.push({ descriptor, manifest });
+      }
     }
-    return undefined;
+    return sorted;
+  }
+
+  /** The image manifests at and under an entry of index.json. @throws ImgconvError when one is damaged */
+  #manifestsAt(root: Descriptor): readonly ImageManifest[] {
+    const known = this.#manifests.get(root.digest);
+    if (known !== undefined) return known;
+    const found: ImageManifest[] = [];
+    const seen = new Set<Digest>();
+    const visit = (descriptor: Descriptor, depth: number) => {
+      if (depth > MAX_NESTING || seen.has(descriptor.digest)) return;
+      seen.add(descriptor.digest);
+      if (++this.#manifestCount > MAX_MANIFESTS)
+        throw new ImgconvError(
+          'ARCHIVE_INVALID',
+          `${this.#index.path}: ${INDEX_FILE}: more than ${MAX_MANIFESTS} manifests under its entries`,
+        );
+      const manifest = readLayoutManifest(this.#index, descriptor);
+      if (manifest === undefined && descriptor === root)
+        throw new ImgconvError(
+          'BLOB_MISSING',
+          `${this.#index.path}: ${blobName(root.digest)}: named by ${INDEX_FILE} and not in the archive`,
+        );
+      if (manifest?.kind === 'image') found.push(manifest);
+      if (manifest?.kind === 'index') for (const member of manifest.manifests) visit(member, depth + 1);
+    };
+    visit(root, 1);
+    this.#manifests.set(root.digest, found);
+    return found;
   }
 
   /**
@@ -209,9 +289,31 @@ class Archive {
   }
 }
 
-function describe(bytes: Uint8Array, layers: readonly string[], where: string): Described {
+/** Layers by their names in the archive, each read once however often it is named. */
+class Layers {
+  readonly #index: TarIndex;
+  readonly #pool: Pool;
+  readonly #digests = new Map<LocalBytes, Promise<Digest>>();
+
+  constructor(index: TarIndex, pool: Pool) {
+    this.#index = index;
+    this.#pool = pool;
+  }
+
+  at(name: string): LocalBytes | undefined {
+    return this.#index.get(name);
+  }
+
+  digestOf(at: LocalBytes): Promise<Digest> {
+    const digest = this.#digests.get(at) ?? digestAt(at, this.#pool);
+    this.#digests.set(at, digest);
+    return digest;
+  }
+}
+
+function describe(bytes: Uint8Array, where: string): Config {
   const configAt: LocalBytes = { kind: 'memory', path: where, size: bytes.length, bytes };
-  return { config: parseConfig(bytes, where), configDigest: digestOf(bytes), configAt, layers };
+  return { config: parseConfig(bytes, where), configDigest: digestOf(bytes), configAt };
 }
 
 /** Images of before Docker 1.10, whose configs are rebuilt as `docker load` does. */
@@ -223,11 +325,12 @@ async function* legacyImages(index: TarIndex, pool: Pool): AsyncGenerator<Source
     return diffIdAt(at, pool);
   };
   const images = await readLegacy(index, (name, limit) => readDocument(index, name, limit), diffIdOf);
+  const known = new Layers(index, pool);
   for (const { names, config, layers } of images) {
-    for (const name of names) {
-      const where = `${index.path}: ${name}`;
-      yield await makeImage(index, pool, describe(config, layers, `${where}: config`), name, where);
-    }
+    const where = `${index.path}: ${names[0] ?? ''}`;
+    const described = { ...describe(config, `${where}: config`), layers };
+    const made = await makeImage(known, described, where);
+    for (const name of names) yield { ...made, name };
   }
 }
 
@@ -235,16 +338,10 @@ async function* legacyImages(index: TarIndex, pool: Pool): AsyncGenerator<Source
  * Docker's schema 2 manifest of the layers as they lie, as `docker push` would write it (OCI's when a layer is zstd,
  * which Docker has no media type for). The same archive always gives the same bytes.
  */
-async function makeImage(
-  index: TarIndex,
-  pool: Pool,
-  described: Described,
-  name: string | undefined,
-  where: string,
-): Promise<SourceImage> {
+async function makeImage(known: Layers, described: Described, where: string): Promise<SourceImage> {
   const { config, configDigest, configAt } = described;
   const located = new Map<Digest, LocalBytes>([[configDigest, configAt]]);
-  const found = described.layers.map((layer) => ({ layer, at: index.get(layer) }));
+  const found = described.layers.map((layer) => ({ layer, at: known.at(layer) }));
   const missing = found.filter(({ at }) => at === undefined).map(({ layer }) => layer);
   if (missing.length > 0)
     throw new ImgconvError('BLOB_MISSING', `${where}: not in the archive: ${missing.join(', ')}`);
@@ -253,7 +350,7 @@ async function makeImage(
     const at = found[i]?.at;
     if (at === undefined) continue;
     const compression = sniffCompression(headOf(at, MAGIC_LENGTH));
-    const digest = compression === 'none' ? diffId : await digestAt(at, pool);
+    const digest = compression === 'none' ? diffId : await known.digestOf(at);
     located.set(digest, at);
     layers.push({ compression, size: at.size, digest });
   }
@@ -272,7 +369,7 @@ async function makeImage(
   const digest = digestOf(bytes);
   located.set(digest, { kind: 'memory', path: `${where}: manifest`, size: bytes.length, bytes });
   return {
-    name,
+    name: undefined,
     where,
     digest,
     locate: ({ digest: wanted }) => located.get(wanted),

@@ -12,7 +12,7 @@ import {
   writeStruct,
   type GoField,
 } from '../../model/go-json.js';
-import { isObject, parseJson } from '../../model/json.js';
+import { isObject, parseLenientJson } from '../../model/json.js';
 
 /*
  * The JSON that Docker kept of each layer before 1.10, and how Docker 20.10 makes configs of it when it loads an archive
@@ -102,7 +102,7 @@ const KEPT_SINCE = [1, 8, 3];
 
 /** @throws ImgconvError MANIFEST_INVALID when it is not an object, or a field that Docker knows is of another type */
 export function parseV1Image(bytes: Uint8Array, where: string): V1Image {
-  if (!isObject(parseJson(bytes, where)))
+  if (!isObject(parseLenientJson(bytes, where)))
     throw new ImgconvError('MANIFEST_INVALID', `${where}: not a JSON object`);
   const json = compactJson(Buffer.from(bytes).toString());
   const fields = readStruct(V1_IMAGE, json, `${where}: `);

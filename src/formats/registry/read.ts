@@ -54,7 +54,13 @@ async function* images(
 function* revisions(root: string, repository: string): Generator<SourceImage | UnreadableImage> {
   for (const digest of digestsIn(revisionsPath(root, repository))) {
     const image = imageAt(root, repository, `@${digest}`, revisionLink(root, repository, digest));
-    if (image !== undefined) yield { ...image, untagged: true };
+    if (image === undefined) continue;
+    if ('error' in image || image.digest === digest) yield { ...image, untagged: true };
+    else {
+      const what = `${image.where}: says ${image.digest}, and lies where ${digest} belongs`;
+      const error = new ImgconvError('DIGEST_MISMATCH', what);
+      yield { name: image.name, where: image.where, untagged: true, error };
+    }
   }
 }
 

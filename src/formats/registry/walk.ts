@@ -5,12 +5,16 @@ import { isDigest, parseDigest, type Digest } from '../../model/digest.js';
 import { isErrno } from '../../model/errors.js';
 import { repositoriesPath } from './paths.js';
 
+/** A repository path has 255 characters at most, so half as many components. */
+const MAX_DEPTH = 130;
+
 /** Repositories may be nested in one another: `a` and `a/b`. Names with an underscore first are the registry's own. */
-export function* repositories(root: string, below = ''): Generator<string> {
+export function* repositories(root: string, below = '', depth = 0): Generator<string> {
+  if (depth > MAX_DEPTH) return;
   const folders = entriesIn(join(repositoriesPath(root), below)).filter((entry) => entry.isDirectory());
   if (below !== '' && folders.some(({ name }) => name.startsWith('_'))) yield below;
   for (const { name } of folders)
-    if (!name.startsWith('_')) yield* repositories(root, below === '' ? name : `${below}/${name}`);
+    if (!name.startsWith('_')) yield* repositories(root, below === '' ? name : `${below}/${name}`, depth + 1);
 }
 
 /** The digests that `<folder>/<alg>/<hex>` stand for; what is called otherwise is passed over. */

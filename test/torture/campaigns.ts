@@ -1,0 +1,6 @@
+import { bits } from './bits.js';
+import type { Campaign } from './campaign.js';
+import { fuzz } from './fuzz.js';
+
+/** Benches that run numbered cases in this machine's memory. */
+export const CAMPAIGNS: readonly Campaign[] = [bits, fuzz];
