@@ -521,7 +521,7 @@ describe('--recompress', { skip: hasZstd ? false : 'no zstd here' }, () => {
       const target = newPlace('reg');
       const { status, stderr } = await imgconv(['dir2reg', tree.path, target.path, '--recompress', ...flags]);
       assert.equal(status, 2);
-      assert.match(stderr, /--recompress: say into what, with --compression/);
+      assert.match(stderr, /--recompress: say into what with --compression/);
       assert.deepEqual(filesIn(target.path), []);
     }
   });
