@@ -242,6 +242,40 @@ describe('a layer of an archive', () => {
   }
 });
 
+describe('a layer unpacked to a file', () => {
+  // More than a thread's message costs, so that a thread does it; and less.
+  for (const [title, tar] of [
+    ['large', noise(3_000_000)],
+    ['small', noise(3_000)],
+  ] as const) {
+    const packed = gzipSync(tar);
+    const diffId = parseDigest(digestText(tar), 'test');
+    const said = { digest: parseDigest(digestText(packed), 'test'), size: packed.length };
+    for (const [where, at] of Object.entries(PLACES)) {
+      test(`holds the ${title} tar from ${where}, known by its digest`, async () => {
+        const path = join(tempFolder(), 'out');
+        const staged = await VerifiedBlob.at(at(packed, packed.length), said, pool).unpackTo(path, diffId);
+        assert.ok(readFileSync(path).equals(tar));
+        assert.deepEqual([staged.size, staged.staged?.digest], [tar.length, diffId]);
+        assert.equal(await VerifiedBlob.staged(staged, pool).place(join(tempFolder(), 'x'), 'hard'), 'moved');
+      });
+
+      for (const [wrong, bytes, asDiffId] of [
+        ['another diffID', packed, digest],
+        ['a changed byte', changed(packed, packed.length >> 1), diffId],
+        ['no diffID and a changed byte', changed(packed, packed.length >> 1), undefined],
+      ] as const) {
+        test(`is not left there from ${where} with ${wrong}: ${title}`, async () => {
+          const path = join(tempFolder(), 'out');
+          const blob = VerifiedBlob.at(at(bytes, packed.length), said, pool);
+          await assert.rejects(blob.unpackTo(path, asDiffId), refusal('DIGEST_MISMATCH'));
+          assert.equal(existsSync(path), false);
+        });
+      }
+    }
+  }
+});
+
 describe('read', () => {
   test('refuses more than its limit, and reads up to it', async () => {
     const blob = VerifiedBlob.of(right, digest, pool, 'memory');

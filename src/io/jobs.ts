@@ -2,8 +2,9 @@ import { closeSync, fdatasyncSync, fstatSync, openSync, writeFileSync, writeSync
 import zlib from 'node:zlib';
 import type { Algorithm, Digest } from '../model/digest.js';
 import { asImgconvError, ImgconvError, naming } from '../model/errors.js';
-import { BUFFER_SIZE, dropBytes, WINDOW } from './buffers.js';
-import { createHasher } from './hash.js';
+import { BUFFER_SIZE, dropBytes, notePassing, WINDOW } from './buffers.js';
+import { decompress } from './decompress.js';
+import { createHasher, type Expected, type Hasher } from './hash.js';
 import {
   closeFile,
   fileIdOf,
@@ -26,6 +27,21 @@ export interface ScanResult {
   readonly id: FileId;
 }
 
+/** Reads a compressed region once, hashing it and what it unpacks to, and with `to` writing that to a new file. */
+export interface UnpackJob {
+  readonly kind: 'unpack';
+  readonly from: FileBytes;
+  readonly compression: 'gzip' | 'zstd';
+  readonly algorithm: Algorithm;
+  readonly unpackedAlgorithm: Algorithm;
+  readonly to?: string | undefined;
+}
+export interface UnpackResult extends ScanResult {
+  readonly unpacked: Expected;
+  /** The state of the file that was written. */
+  readonly written: FileId | undefined;
+}
+
 /**
  * One piece of a compressed stream: gzip's is raw deflate primed with the 32 KiB before it (`pigz`'s method). All of it
  * lies in memory that threads share and that is used again: V8 would let 64 MB of what passes become garbage in each.
@@ -45,6 +61,8 @@ export interface PieceResult {
 }
 
 let buffer: Uint8Array | undefined;
+/** What is read of a compressed region at once: some times as much comes out. */
+const UNPACK_PIECE = 256 * 1024;
 
 /**
  * Synchronous, so that a worker thread spends its time in OpenSSL and the kernel, with one reused buffer.
@@ -82,6 +100,54 @@ export function scan(job: ScanJob, onBytes?: (count: number) => void): ScanResul
   } finally {
     closeSync(fd);
     if (out !== undefined && to !== undefined) closeFile(out, to.path);
+  }
+}
+
+/**
+ * zlib works on a thread of its own meanwhile; hashing and writing are the caller's.
+ * @throws ImgconvError DIGEST_MISMATCH for bytes that cannot be unpacked; SOURCE_CHANGED
+ */
+export async function unpack(job: UnpackJob, onBytes?: (count: number) => void): Promise<UnpackResult> {
+  const { from, to, compression } = job;
+  const { fd, id } = openRegular(from.path);
+  let out: number | undefined;
+  try {
+    if (to !== undefined) out = openSync(to, 'wx', 0o644);
+    const packed = createHasher(job.algorithm);
+    const unpacked = createHasher(job.unpackedAlgorithm);
+    let size = 0;
+    for await (const chunk of decompress(hashedPieces(fd, from, packed, onBytes), compression, from.path)) {
+      unpacked.update(chunk);
+      if (out !== undefined && to !== undefined) writeFully(out, chunk, size, to);
+      size += chunk.length;
+      if (chunk.length === chunk.buffer.byteLength) dropBytes(chunk);
+    }
+    if (!sameFile(id, fileIdOf(fstatSync(fd, { bigint: true })))) throw changed(from.path);
+    const written = out === undefined ? undefined : fileIdOf(fstatSync(out, { bigint: true }));
+    return { digest: packed.digest(), id, unpacked: { digest: unpacked.digest(), size }, written };
+  } catch (error) {
+    throw asImgconvError(error, from.path);
+  } finally {
+    closeSync(fd);
+    if (out !== undefined && to !== undefined) closeFile(out, to);
+  }
+}
+
+async function* hashedPieces(
+  fd: number,
+  from: FileBytes,
+  hasher: Hasher,
+  onBytes?: (count: number) => void,
+): AsyncGenerator<Uint8Array> {
+  for (let done = 0; done < from.size;) {
+    const piece = new Uint8Array(Math.min(UNPACK_PIECE, from.size - done));
+    if (readFully(fd, piece, from.offset + done, from.path) < piece.length) throw changed(from.path);
+    hasher.update(piece);
+    done += piece.length;
+    onBytes?.(piece.length);
+    await Promise.resolve();
+    yield piece;
+    notePassing(piece.length);
   }
 }
 

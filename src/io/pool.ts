@@ -4,12 +4,15 @@ import { asImgconvError, ImgconvError, type ErrorCode } from '../model/errors.js
 import {
   compressPiece,
   scan,
+  unpack,
   type PieceJob,
   type PieceResult,
   type ScanJob,
   type ScanResult,
+  type UnpackJob,
+  type UnpackResult,
 } from './jobs.js';
-import type { Reply, Request } from './worker.js';
+import type { Job, JobResult, Reply, Request } from './worker.js';
 
 interface Task {
   readonly request: Request;
@@ -63,6 +66,13 @@ export class Pool {
     return this.#run(job, onBytes);
   }
 
+  /** As `scan`, for a compressed region. */
+  async unpack(job: UnpackJob, onBytes?: (count: number) => void): Promise<UnpackResult> {
+    this.expectRunning();
+    if (job.from.size <= INLINE) return unpack(job, onBytes);
+    return this.#run(job, onBytes);
+  }
+
   /** The piece's memory is the job's until it is done. */
   async compress(job: PieceJob): Promise<PieceResult> {
     this.expectRunning();
@@ -70,10 +80,7 @@ export class Pool {
     return this.#run(job);
   }
 
-  #run<T extends ScanResult | PieceResult>(
-    job: ScanJob | PieceJob,
-    onBytes?: (count: number) => void,
-  ): Promise<T> {
+  #run<T extends JobResult>(job: Job, onBytes?: (count: number) => void): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       this.#queue.push({ request: { id: this.#next++, job }, onBytes, resolve, reject });
       this.#dispatch();

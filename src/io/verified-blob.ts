@@ -1,11 +1,11 @@
-import { copyFileSync, constants, linkSync, lstatSync, openSync, rmSync } from 'node:fs';
+import { copyFileSync, constants, fstatSync, linkSync, lstatSync, openSync, rmSync } from 'node:fs';
 import { algorithmOf, type Digest } from '../model/digest.js';
 import { ImgconvError, isErrno } from '../model/errors.js';
 import type { Compression } from '../model/media-type.js';
 import { createHasher, digestOf, expectDigest, expectSize, type Expected } from './hash.js';
 import { BUFFER_SIZE, takeBuffer } from './buffers.js';
 import { decompress, MAGIC_LENGTH, sniffCompression } from './decompress.js';
-import { writeFully, type ScanJob } from './jobs.js';
+import { writeFully, type ScanJob, type UnpackResult } from './jobs.js';
 import type { Pool } from './pool.js';
 import {
   closeFile,
@@ -153,17 +153,52 @@ export class VerifiedBlob {
   }
 
   async #proveDiffId(diffId: Digest): Promise<void> {
-    const hasher = createHasher(algorithmOf(diffId));
-    let size = 0;
-    for await (const chunk of this.uncompressed()) {
-      hasher.update(chunk);
-      size += chunk.length;
+    const { unpacked } = await this.#unpack(diffId);
+    expectDigest({ digest: diffId, size: unpacked.size }, unpacked, `${this.path}: decompressed layer`);
+  }
+
+  /** Proves the bytes and gives what they unpack to, whatever that is. */
+  async #unpack(like: Digest, to?: string): Promise<Pick<UnpackResult, 'unpacked' | 'written'>> {
+    const at = await this.#here();
+    const compression = await this.compression();
+    if (at.kind === 'file' && compression !== 'none') {
+      const [algorithm, unpackedAlgorithm] = [algorithmOf(this.digest), algorithmOf(like)];
+      const job = { kind: 'unpack', from: at, compression, algorithm, unpackedAlgorithm, to } as const;
+      const result = await this.#pool.unpack(job, this.#onBytes);
+      expectDigest(this, { digest: result.digest, size: at.size }, at.path);
+      return result;
     }
-    expectDigest(
-      { digest: diffId, size },
-      { digest: hasher.digest(), size },
-      `${this.path}: decompressed layer`,
-    );
+    const hasher = createHasher(algorithmOf(like));
+    const out = to === undefined ? undefined : openSync(to, 'wx', 0o644);
+    try {
+      let size = 0;
+      for await (const chunk of this.uncompressed()) {
+        hasher.update(chunk);
+        if (out !== undefined && to !== undefined) writeFully(out, chunk, size, to);
+        size += chunk.length;
+      }
+      const written = out === undefined ? undefined : fileIdOf(fstatSync(out, { bigint: true }));
+      return { unpacked: { digest: hasher.digest(), size }, written };
+    } finally {
+      if (out !== undefined && to !== undefined) closeFile(out, to);
+    }
+  }
+
+  /**
+   * The layer's tar as a file of its own at `path`, a staged name; without `diffId`, whatever the layer unpacks to.
+   * @throws ImgconvError DIGEST_MISMATCH
+   */
+  async unpackTo(path: string, diffId: Digest | undefined): Promise<FileBytes> {
+    try {
+      const { unpacked, written } = await this.#unpack(diffId ?? this.digest, path);
+      const { digest, size } = unpacked;
+      expectDigest({ digest: diffId ?? digest, size }, unpacked, `${this.path}: uncompressed layer`);
+      const staged = written && { digest, id: written };
+      return { kind: 'file', path, offset: 0, size, whole: true, staged };
+    } catch (error) {
+      rmSync(path, { force: true });
+      throw error;
+    }
   }
 
   /**
@@ -262,6 +297,11 @@ export class VerifiedBlob {
     }
   }
 
+  /** The digest of the layer's tar, whatever it is. */
+  async diffId(): Promise<Digest> {
+    return (await this.#unpack(this.digest)).unpacked.digest;
+  }
+
   /** How the bytes are compressed, by their first ones. */
   async compression(): Promise<Compression> {
     return sniffCompression(headOf(await this.#here(), MAGIC_LENGTH));
@@ -297,10 +337,7 @@ export async function digestAt(at: LocalBytes, pool: Pool): Promise<Digest> {
 export async function diffIdAt(at: LocalBytes, pool: Pool): Promise<Digest> {
   const digest = await digestAt(at, pool);
   if (sniffCompression(headOf(at, MAGIC_LENGTH)) === 'none') return digest;
-  const hasher = createHasher('sha256');
-  for await (const chunk of VerifiedBlob.at(at, { digest, size: at.size }, pool).uncompressed())
-    hasher.update(chunk);
-  return hasher.digest();
+  return VerifiedBlob.at(at, { digest, size: at.size }, pool).diffId();
 }
 
 function* fileChunks(path: string, offset: number, size: number): Generator<Uint8Array<ArrayBuffer>> {

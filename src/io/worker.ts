@@ -3,16 +3,21 @@ import { asImgconvError } from '../model/errors.js';
 import {
   compressPiece,
   scan,
+  unpack,
   type PieceJob,
   type PieceResult,
   type ScanJob,
   type ScanResult,
+  type UnpackJob,
+  type UnpackResult,
 } from './jobs.js';
 
-export type Request = { readonly id: number; readonly job: ScanJob | PieceJob };
+export type Job = ScanJob | UnpackJob | PieceJob;
+export type JobResult = ScanResult | UnpackResult | PieceResult;
+export type Request = { readonly id: number; readonly job: Job };
 export type Reply =
   | { readonly id: number; readonly bytes: number }
-  | { readonly id: number; readonly result: ScanResult | PieceResult }
+  | { readonly id: number; readonly result: JobResult }
   | {
       readonly id: number;
       readonly error: { code: string; message: string; hint: string | undefined; cause: string };
@@ -25,19 +30,28 @@ function reply(message: Reply): void {
   parentPort?.postMessage(message);
 }
 
+function resultOf(job: Job, onBytes: (count: number) => void): JobResult | Promise<JobResult> {
+  switch (job.kind) {
+    case 'scan':
+      return scan(job, onBytes);
+    case 'unpack':
+      return unpack(job, onBytes);
+    case 'gzip':
+    case 'zstd':
+      return compressPiece(job);
+  }
+}
+
 async function work({ id, job }: Request): Promise<void> {
   try {
-    if (job.kind !== 'scan') {
-      reply({ id, result: await compressPiece(job) });
-      return;
-    }
     let unsaid = 0;
-    const result = scan(job, (count) => {
+    const onBytes = (count: number) => {
       if ((unsaid += count) < REPORT_EVERY) return;
       reply({ id, bytes: unsaid });
       unsaid = 0;
-    });
-    reply({ id, bytes: unsaid });
+    };
+    const result = await resultOf(job, onBytes);
+    if (unsaid > 0) reply({ id, bytes: unsaid });
     reply({ id, result });
   } catch (error) {
     const { code, message, hint, stack = '', cause } = asImgconvError(error);

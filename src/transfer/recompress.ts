@@ -135,11 +135,14 @@ export class Recompressor {
         else this.#onDone('reused', known.size);
         return known;
       }
-      // A plain layer's own digest is its diffID, which is proved as it is read.
-      const tar =
-        diffId === undefined || diffId === blob.digest ? blob.uncompressed() : provedAs(diffId, blob);
-      const chunks = to === 'none' ? tar : compress(tar, to, this.#pool, this.#options.level);
-      const staged = await this.#atOnce(() => stageFile(chunks, this.#staging.path(), this.#pool));
+      const staged = await this.#atOnce(() => {
+        const path = this.#staging.path();
+        if (to === 'none') return blob.unpackTo(path, diffId);
+        // A plain layer's own digest is its diffID, which is proved as it is read.
+        const tar =
+          diffId === undefined || diffId === blob.digest ? blob.uncompressed() : provedAs(diffId, blob);
+        return stageFile(compress(tar, to, this.#pool, this.#options.level), path, this.#pool);
+      });
       this.#onDone(to === 'none' ? 'decompressed' : 'compressed', blob.size);
       return VerifiedBlob.staged(staged, this.#pool);
     });
