@@ -49,7 +49,7 @@ export function notePassing(bytes: number): void {
 /** Well above `Buffer.poolSize`, so that nothing else lies in the same memory. */
 const OWN = 64 * 1024;
 
-/** Lets go of what a library allocated for bytes that nobody uses any more. */
+/** Lets go of what a library allocated for bytes that nobody uses any more: they have no length after it. */
 export function dropBytes({ buffer }: Uint8Array): void {
   if (buffer.byteLength <= OWN || !(buffer instanceof ArrayBuffer)) return;
   // ECMAScript 2024, Node 21 and later: there, a minor collection no longer frees the memory.

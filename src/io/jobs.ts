@@ -176,8 +176,9 @@ export async function compressPiece(job: PieceJob): Promise<PieceResult> {
   const compressed = kind === 'gzip' ? deflatePiece(piece, job) : await zstdPiece(piece, job.level);
   // There is room: zlib adds 5 bytes to 16 KB that it cannot compress (deflateBound), zstd 1/256 (ZSTD_compressBound).
   new Uint8Array(memory).set(compressed);
+  const result = { compressed: compressed.length };
   dropBytes(compressed);
-  return { compressed: compressed.length };
+  return result;
 }
 
 /** All pieces but the last end in an empty stored block (Z_SYNC_FLUSH), so that they can be put one after another. */
