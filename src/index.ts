@@ -5,6 +5,9 @@ export type { Format, ImageReader, ImageWriter, SourceImage, UnreadableImage } f
 export { convert, type ConvertOptions, type Progress } from './transfer/convert.js';
 export { failedImages, type ImageReport, type Plan, type Report, type Tally } from './transfer/report.js';
 export { inspectImages, listImages, type ImageDetails, type ListedImage } from './transfer/list.js';
+export { verify, type VerifyOptions, type VerifyReport } from './transfer/verify.js';
+export type { Finding } from './transfer/findings.js';
+export { collectGarbage, type GarbageOptions, type GarbageReport } from './transfer/gc.js';
 export { parseImagesFile, type Selector } from './transfer/select.js';
 export { parsePlatform, type Platform } from './model/platform.js';
 export { parseReference, referenceText, type Reference } from './model/reference.js';

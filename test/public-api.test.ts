@@ -6,7 +6,10 @@ import type {
   ConvertOptions,
   Digest,
   ErrorCode,
+  Finding,
   Format,
+  GarbageOptions,
+  GarbageReport,
   ImageDetails,
   ImageReader,
   ImageReport,
@@ -23,6 +26,8 @@ import type {
   SourceImage,
   Tally,
   UnreadableImage,
+  VerifyOptions,
+  VerifyReport,
 } from '../src/index.js';
 import { fixture } from './support/fixtures.js';
 
@@ -31,7 +36,10 @@ export type Pinned = [
   ConvertOptions,
   Digest,
   ErrorCode,
+  Finding,
   Format,
+  GarbageOptions,
+  GarbageReport,
   ImageDetails,
   ImageReader,
   ImageReport,
@@ -48,12 +56,15 @@ export type Pinned = [
   SourceImage,
   Tally,
   UnreadableImage,
+  VerifyOptions,
+  VerifyReport,
 ];
 
 test('the library exports these names and no others', () => {
   assert.deepEqual(Object.keys(api).sort(), [
     'FORMATS',
     'ImgconvError',
+    'collectGarbage',
     'convert',
     'failedImages',
     'findPlace',
@@ -65,6 +76,7 @@ test('the library exports these names and no others', () => {
     'parsePlatform',
     'parseReference',
     'referenceText',
+    'verify',
   ]);
 });
 
