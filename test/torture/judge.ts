@@ -4,6 +4,8 @@ import type { Outcome } from './outcome.js';
 import { emptyFolders, pictureOf, unfinished, type Picture } from './picture.js';
 import { soundnessOf } from './soundness.js';
 
+export const NOT_RIGHT = 'it ends with 0, and what it made is not right';
+
 /** What a destination has to be after whatever happened: sound, and with each image that it had, or the new one. */
 export function damageOf(bench: Bench, { to, before }: Conversion, { digests }: Undisturbed): string[] {
   const target = bench.target(to);
@@ -46,8 +48,7 @@ export function faultsOf(
     lasting ||
     (path.includes('/.imgconv-') && ['remove', 'list', 'look'].includes(kind)) ||
     (left.some((name) => name.endsWith('.displaced')) && !['create', 'write', 'flush'].includes(kind));
-  if (status === 0 && plain(now) !== plain(wanted.picture))
-    problems.push('it ends with 0, and what it made is not right');
+  if (status === 0 && plain(now) !== plain(wanted.picture)) problems.push(NOT_RIGHT);
   if (status !== 0 && !isPlainError(outcome)) problems.push(`it ends with ${status}, and says: ${stderr}`);
   if (status === 1 && path.startsWith(`${bench.folder}/case/`) && !stderr.includes(`${bench.folder}/case/`))
     problems.push(`it does not say that it was ${path}`);

@@ -48,6 +48,7 @@ async function command([name = '', from = '', to = '', ...options]: readonly str
 export const here: Run = async (args, stdin, { plan } = {}): Promise<Outcome> => {
   const [out, problem] = [sink(), sink()];
   const input = stdin === undefined ? Readable.from([]) : createReadStream(stdin);
+  input.on('error', () => undefined); // Of closing it: the real standard input is not closed.
   const streams = { stdin: input, stdout: out.stream, stderr: problem.stream };
   const own = { stdin: process.stdin, stdout: process.stdout, stderr: process.stderr };
   for (const [name, value] of Object.entries(streams))
