@@ -5,6 +5,7 @@ import { refusal } from './support/errors.js';
 import { digestText, hex, imageOf } from './support/images.js';
 import { archiveOf, blobFile, savedFiles } from './support/layouts.js';
 import { newPlace, place } from './support/places.js';
+import { within } from './support/processes.js';
 import { put } from './support/images.js';
 import { tempFolder } from './support/temp.js';
 import { join } from 'node:path';
@@ -85,5 +86,33 @@ describe('damage that was found to go unnoticed, or unexplained', () => {
     put(path, await archiveOf({ ...files, 'manifest.json': Buffer.from(named) }));
     const { images } = await convert(place('tar', path), newPlace('oci'));
     assert.ok(images.some(({ error }) => error?.code === 'NAME_INVALID' && error.message.includes(path)));
+  });
+
+  test(
+    'an xz archive that holds no tar, and then a sound one in the same process',
+    { skip: spawnSync('xz', ['--version'], { stdio: 'ignore' }).error !== undefined && 'no xz here' },
+    async () => {
+      const sound = await archiveOf(savedFiles({ 'demo/app:1': await imageOf('x') }));
+      for (const [content, fails] of [
+        [Buffer.alloc(5_000_000, 'no tar'), true],
+        [sound, false],
+      ] as const) {
+        const path = join(tempFolder(), 'archive.tar.xz');
+        put(path, execFileSync('xz', ['-c', '-q', '-0'], { input: content }));
+        const converting = convert(place('tar', path), newPlace('oci'));
+        if (fails) await assert.rejects(converting, refusal('ARCHIVE_INVALID', path));
+        else assert.equal((await within(10, 'the second', converting)).images[0]?.status, 'written');
+      }
+    },
+  );
+
+  test('an archive with a layout in it whose index.json was lost', async () => {
+    const { 'index.json': _, ...files } = savedFiles({ 'demo/app:1': await imageOf('x') });
+    const path = join(tempFolder(), 'archive.tar');
+    put(path, await archiveOf(files));
+    await assert.rejects(
+      convert(place('tar', path), newPlace('oci')),
+      refusal('ARCHIVE_INVALID', 'index.json'),
+    );
   });
 });

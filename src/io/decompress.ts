@@ -1,5 +1,5 @@
 import { pipeline } from 'node:stream/promises';
-import { Readable, type Duplex } from 'node:stream';
+import type { Duplex } from 'node:stream';
 import zlib from 'node:zlib';
 import { ImgconvError, type ErrorCode } from '../model/errors.js';
 import type { Compression } from '../model/media-type.js';
@@ -112,12 +112,29 @@ interface NodeZstd {
   readonly constants: { readonly ZSTD_d_windowLogMax: number };
 }
 
+/** The decoder has room for one stream at a time: one that is left has to be cancelled, or the next waits for ever. */
 async function* unxz(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const {
     default: { XzReadableStream },
   } = await import('xz-decompress');
-  const stream = new XzReadableStream(Readable.toWeb(Readable.from(source)) as ReadableStream<Uint8Array>);
-  for await (const chunk of stream as unknown as AsyncIterable<Uint8Array>) yield chunk;
+  const chunks = source[Symbol.asyncIterator]();
+  const packed = new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      const next = await chunks.next();
+      if (next.done === true) controller.close();
+      else controller.enqueue(next.value);
+    },
+    async cancel() {
+      await chunks.return?.();
+    },
+  });
+  const reader = new XzReadableStream(packed).getReader();
+  try {
+    for (let next = await reader.read(); !next.done; next = await reader.read()) yield next.value;
+  } finally {
+    // Of no effect at its end; after an error it gives that error again.
+    await reader.cancel().catch(() => undefined);
+  }
 }
 
 /** An old-style stream that `pipeline` cannot drive; it unpacks within `write`. */

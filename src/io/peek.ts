@@ -16,8 +16,13 @@ export async function peek(chunks: AsyncIterable<Uint8Array>, length: number): P
     have += next.value.length;
   }
   async function* whole() {
-    yield* first;
-    for (let next = await iterator.next(); next.done !== true; next = await iterator.next()) yield next.value;
+    try {
+      yield* first;
+      for (let next = await iterator.next(); next.done !== true; next = await iterator.next())
+        yield next.value;
+    } finally {
+      await iterator.return?.();
+    }
   }
   return { head: Buffer.concat(first), whole: whole() };
 }

@@ -186,9 +186,18 @@ export async function indexStream(
   where: string,
   spool: Spool,
 ): Promise<TarIndex> {
+  const reader = new StreamReader(source);
+  try {
+    return await readAll(reader, where, spool);
+  } catch (error) {
+    await reader.close();
+    throw error;
+  }
+}
+
+async function readAll(reader: StreamReader, where: string, spool: Spool): Promise<TarIndex> {
   const index = new TarIndex(where);
   const decoder = new TarDecoder(where);
-  const reader = new StreamReader(source);
   for (;;) {
     const { position } = reader;
     const block = await reader.read(BLOCK);
@@ -278,6 +287,11 @@ class StreamReader {
       left -= part.length;
       yield part;
     }
+  }
+
+  /** Lets go of what the stream holds; a failure of that would hide the one that led here. */
+  async close(): Promise<void> {
+    await Promise.resolve(this.#iterator.return?.()).catch(() => undefined);
   }
 
   /** Reads what is left, if it is no more than `limit`. */

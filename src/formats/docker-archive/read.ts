@@ -22,7 +22,7 @@ import {
   OCI_MANIFEST,
   withCompression,
 } from '../../model/media-type.js';
-import { blobName, INDEX_FILE, layoutName, ownNameOf } from '../../model/oci-layout.js';
+import { blobName, INDEX_FILE, LAYOUT_FILE, layoutName, ownNameOf } from '../../model/oci-layout.js';
 import { familiarText, splitReference } from '../../model/reference.js';
 import type { ImageReader, ReadContext, SourceImage, UnreadableImage } from '../format.js';
 import { layoutImage, layoutImages, readDocument, readLayout, readLayoutManifest } from '../layout.js';
@@ -123,6 +123,9 @@ class Archive {
     const names = this.#entries.reduce((sum, { RepoTags }) => sum + Math.max(RepoTags?.length ?? 0, 1), 0);
     if (names > MAX_NAMES)
       throw new ImgconvError('ARCHIVE_INVALID', `${where}: ${names} images, more than ${MAX_NAMES}`);
+    // Without its index a layout would be taken for an older archive, and its images get other manifests.
+    if (index.has(LAYOUT_FILE) && !index.has(INDEX_FILE))
+      throw new ImgconvError('ARCHIVE_INVALID', `${index.path}: ${LAYOUT_FILE} in it, and no ${INDEX_FILE}`);
     this.#layout = index.has(INDEX_FILE) ? readLayout(index) : [];
     for (const descriptor of this.#layout) {
       const name = familiarText(layoutName(descriptor) ?? '');
