@@ -7,12 +7,13 @@ Usage: install-images.sh [REGISTRY_PATH [REGISTRY_DOMAIN]]
 
 Lays out every tagged image of the registry storage REGISTRY_PATH/docker/registry/v2 as a skopeo
 directory REGISTRY_PATH/docker/skopeo/<repository>:<tag>/, by hard link, then copies all that
-docker/skopeo holds to REGISTRY_DOMAIN/<repository>:<tag> with skopeo, indexes with all platforms.
-Images that skopeo cannot carry unchanged are named.
+docker/skopeo holds to REGISTRY_DOMAIN/<repository>:<tag>, indexes with all platforms. Certificates are
+not checked.
 
-REGISTRY_PATH    default /var/lib/registry; the argument goes before the variable
-REGISTRY_DOMAIN  default harbor.k8s.li; the argument goes before the variable
-IMGCONV          the imgconv to run (default imgconv.js beside the script)
+REGISTRY_PATH       default /var/lib/registry; the argument goes before the variable
+REGISTRY_DOMAIN     default harbor.k8s.li; the argument goes before the variable
+IMGCONV             the imgconv to run (default imgconv.js beside the script)
+IMGCONV_USE_SKOPEO  1 copies with skopeo; images that it cannot carry unchanged are named
 
 Exit status: 0 all images are installed, 1 some are not, 2 wrong usage.
 TEXT
@@ -35,13 +36,19 @@ registry_domain=${2:-${REGISTRY_DOMAIN:-harbor.k8s.li}}
 here=$(dirname -- "$(readlink -f -- "$0")")
 tree=$registry_path/docker/skopeo
 
-command -v skopeo >/dev/null || die "skopeo is not installed"
+with_skopeo=${IMGCONV_USE_SKOPEO:-}
+[[ $with_skopeo != 1 ]] || command -v skopeo >/dev/null || die "skopeo is not installed"
 [[ -d $registry_path/docker/registry/v2 ]] || die "no registry storage at $registry_path/docker/registry/v2"
 
 status=0
 imgconv reg2dir "$registry_path" "$tree" --link hard || status=$?
 ((status <= 1)) || exit "$status"
 [[ -d $tree ]] || die "no images to install"
+
+if [[ $with_skopeo != 1 ]]; then
+  imgconv push "dir:$tree" "docker://$registry_domain" --dest-tls-verify=false || status=$?
+  exit "$status"
+fi
 
 known=$(skopeo sync --help 2>&1) || true
 all=() exact=()

@@ -268,7 +268,7 @@ test('platforms for indexes alone: images that stand by themselves are taken, wh
   const report = await convert(place('dir', syncTree()), there, {
     ...KEEP,
     platforms: [parsePlatform('linux/arm64')],
-    anyPlatformAlone: true,
+    systemImages: true,
   });
   assert.deepEqual(failedImages(report), []);
   const names = await namesOf(there);

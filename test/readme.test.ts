@@ -182,7 +182,7 @@ const strict = {
 test('README.md: names every option, and none that is not there', () => {
   const optionsIn = (text: string, pattern: RegExp) =>
     new Set([...text.matchAll(pattern)].map(([, name = '']) => `--${name}`));
-  const help = ['copy', 'ls', 'inspect', 'images']
+  const help = ['copy', 'ls', 'inspect', 'images', 'save', 'push', 'sync']
     .map((command) => run(`imgconv ${command} --help`).output)
     .join('');
   const known = optionsIn(help, /--(?:no-)?([a-z][a-z-]+)/g);

@@ -20,6 +20,7 @@ import { buffer } from 'node:stream/consumers';
 import { test, type TestContext } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { pack } from 'tar-stream';
+import { SmallRegistry } from './support/small-registry.js';
 
 const root = path.resolve(import.meta.dirname, '../..');
 const bin = path.join(root, 'bin');
@@ -182,15 +183,21 @@ class Bench {
   readonly home: string;
   readonly pool: string;
   readonly #log: string;
+  /** Has a skopeo, which the scripts are told to use. */
+  readonly #equipped: boolean;
 
-  private constructor(home: string) {
+  private constructor(home: string, equipped: boolean) {
     this.home = home;
+    this.#equipped = equipped;
     this.pool = path.join(home, 'pool');
     this.#log = path.join(home, 'skopeo.log');
   }
 
   static async open(t: TestContext, ...extras: readonly 'skopeo'[]): Promise<Bench> {
-    const bench = new Bench(await mkdtemp(path.join(tmpdir(), 'imgconv scripts ')));
+    const bench = new Bench(
+      await mkdtemp(path.join(tmpdir(), 'imgconv scripts ')),
+      extras.includes('skopeo'),
+    );
     t.after(() => rm(bench.home, { recursive: true, force: true }));
     await mkdir(bench.at('path'));
     await mkdir(bench.at('work'));
@@ -210,7 +217,13 @@ class Bench {
   /** Runs a script in `work`. */
   run(script: string, args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Outcome> {
     const file = path.isAbsolute(script) ? script : path.join(bin, script);
-    const all = { PATH: this.at('path'), SKOPEO_LOG: this.#log, SKOPEO_POOL: this.pool, ...env };
+    const skopeoSays = { SKOPEO_LOG: this.#log, SKOPEO_POOL: this.pool };
+    const all = {
+      PATH: this.at('path'),
+      ...skopeoSays,
+      ...(this.#equipped && { IMGCONV_USE_SKOPEO: '1' }),
+      ...env,
+    };
     return new Promise((resolve, reject) => {
       execFile(file, args, { cwd: this.at('work'), env: all, timeout: 120_000 }, (error, stdout, stderr) => {
         const code = error === null ? 0 : error.code;
@@ -301,7 +314,7 @@ for (const script of ['convert-images.sh', 'install-images.sh', 'image-select.sh
   });
 }
 
-test('convert-images.sh fetches what the list names and stores it', async (t) => {
+test('convert-images.sh, told to use skopeo, fetches what the list names and stores it', async (t) => {
   const bench = await Bench.open(t, 'skopeo');
   const names = ['top:1', 'lib/app:1.0', 'lib/deep/er/app:2', 'lib/plain:latest'];
   const images: Record<string, Image> = {};
@@ -333,6 +346,67 @@ test('convert-images.sh fetches what the list names and stores it', async (t) =>
   assertExit(again, 0, /the images\/lib\/app:1\.0 is there already/);
   assert.deepEqual(await bench.calls(), [], 'what the tree holds is not fetched again');
   await assertStore(bench.at('work'), images);
+});
+
+/** A registry with these images. */
+async function serving(t: TestContext, images: Readonly<Record<string, Image>>): Promise<SmallRegistry> {
+  const registry = await SmallRegistry.start();
+  t.after(() => registry.stop());
+  const mediaType = 'application/vnd.docker.distribution.manifest.v2+json';
+  for (const [name, { manifest, blobs }] of Object.entries(images))
+    registry.hold(name, { mediaType, bytes: manifest }, blobs.values());
+  return registry;
+}
+
+test('convert-images.sh without skopeo fetches what the list names, once, and stores it', async (t) => {
+  const bench = await Bench.open(t);
+  const images: Record<string, Image> = {};
+  for (const name of ['top:1', 'lib/app:1.0', 'lib/deep/er/app:2', 'lib/plain:latest'])
+    images[name] = await imageOf(name);
+  const registry = await serving(t, images);
+  await put(
+    bench.at('my list.txt'),
+    '# comment\r\ntop:1\r\nlib/deep/er/app:2  \n lib/app:1.0\ntop:1\nlib/plain\nno/such:1',
+  );
+  const env = { IMAGES_LIST_FILE: bench.at('my list.txt') };
+  const first = await bench.run('convert-images.sh', [registry.host, 'the images'], env);
+  assertExit(first, 1, /1 of 5 images not fetched: no\/such:1/);
+  await assertStore(bench.at('work'), images);
+  for (const [name, image] of Object.entries(images))
+    for (const hex of image.blobs.keys())
+      await assertOneFile(bench.at('work/the images', name, hex), blobOf(bench.at('work'), hex));
+
+  const asked = registry.requests.length;
+  const again = await bench.run('convert-images.sh', [registry.host, 'the images'], env);
+  assertExit(again, 1, /the images\/lib\/app:1\.0 is there already/);
+  assert.ok(registry.requests.slice(asked).every((one) => one === 'GET /v2/' || one.includes('/no/such/')));
+  await assertStore(bench.at('work'), images);
+});
+
+test('install-images.sh without skopeo pushes every tag under its whole name', async (t) => {
+  const bench = await Bench.open(t);
+  const registry = await serving(t, {});
+  const images: Record<string, Image> = {};
+  for (const name of ['top:1', 'lib/app:1.0', 'lib/deep/er/app:2']) {
+    images[name] = await imageOf(name);
+    const [repository = '', tag = ''] = name.split(':');
+    await layStored(bench.at('work/my store'), repository, tag, images[name]);
+  }
+  assertExit(await bench.run('install-images.sh', ['my store', registry.host]), 0);
+  assert.deepEqual(
+    registry.tags(),
+    Object.fromEntries(
+      Object.entries(images)
+        .map(([name, { digest }]) => [name, digest])
+        .sort(),
+    ),
+  );
+  for (const [name, image] of Object.entries(images))
+    for (const hex of image.blobs.keys())
+      await assertOneFile(
+        bench.at('work/my store/docker/skopeo', name, hex),
+        blobOf(bench.at('work/my store'), hex),
+      );
 });
 
 test('convert-images.sh goes on when one image cannot be fetched, and fetches only that one next time', async (t) => {
@@ -395,9 +469,16 @@ test('convert-images.sh names an image of the list that the tree lacks, and stor
   const image = await imageOf('a');
   await layDir(bench.at('work/images/x/a:1'), image);
   await put(bench.at('list'), 'x/a:1\nx/missing:1\n');
-  const outcome = await bench.run('convert-images.sh', [], { IMAGES_LIST_FILE: bench.at('list') });
-  assertExit(outcome, 1);
-  assert.match(outcome.stdout + outcome.stderr, /x\/missing:1/);
+  const registry = await serving(t, {});
+  const outcome = await bench.run('convert-images.sh', [registry.host], {
+    IMAGES_LIST_FILE: bench.at('list'),
+  });
+  assertExit(outcome, 1, /1 of 2 images not fetched: x\/missing:1/);
+  assert.deepEqual(
+    registry.requests.filter((one) => one.includes('x/a')),
+    [],
+    'what the tree holds is not asked for',
+  );
   await assertStore(bench.at('work'), { 'x/a:1': image });
 });
 
@@ -419,15 +500,10 @@ test('convert-images.sh leaves no trace of an image with a damaged blob', async 
   await assertStore(bench.at('work'), { 'x/a:1': a });
 });
 
-test('convert-images.sh refuses a list that is missing or empty, and a missing tree', async (t) => {
+test('convert-images.sh refuses a list that is missing or empty', async (t) => {
   const bench = await Bench.open(t);
   await put(bench.at('empty'), '# nothing\r\n\r\n  \n');
-  await put(bench.at('list'), 'a:1\n');
-  const cases = {
-    absent: /no list of images at .*absent/,
-    empty: /empty lists no images/,
-    list: /no directory images/,
-  };
+  const cases = { absent: /no list of images at .*absent/, empty: /empty lists no images/ };
   for (const [list, says] of Object.entries(cases)) {
     assertExit(await bench.run('convert-images.sh', [], { IMAGES_LIST_FILE: bench.at(list) }), 1, says);
     assert.deepEqual(await readdir(bench.at('work')), []);
@@ -522,10 +598,11 @@ test('install-images.sh lets skopeo change a digest only where it cannot keep it
   ]);
 });
 
-test('install-images.sh does nothing without skopeo or without a store', async (t) => {
+test('install-images.sh does nothing without a store, or without the skopeo that it is to use', async (t) => {
   const bench = await Bench.open(t);
   await layStored(bench.at('work'), 'a', '1', await imageOf('a'));
-  assertExit(await bench.run('install-images.sh', ['.', 'r.test']), 1, /skopeo is not installed/);
+  const told = { IMGCONV_USE_SKOPEO: '1' };
+  assertExit(await bench.run('install-images.sh', ['.', 'r.test'], told), 1, /skopeo is not installed/);
   assert.deepEqual(await readdir(bench.at('work/docker')), ['registry']);
 
   const equipped = await Bench.open(t, 'skopeo');

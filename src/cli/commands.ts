@@ -5,6 +5,7 @@ import { errorText, EXIT } from './exit.js';
 import type { GarbageArguments } from './gc.js';
 import { conversionOptions, REPEATABLE, type ConversionArguments } from './options.js';
 import { accessOf, registryOptions, type RegistryArguments } from './registry-options.js';
+import { syncOptions, type SyncArguments } from './sync-options.js';
 import { expectKnownWords, expectSaidOnce, GLOBAL_OPTIONS, usageError, type Words } from './usage.js';
 import type { VerifyArguments } from './verify.js';
 
@@ -19,6 +20,15 @@ const STDIO = '\0-';
 
 function dashed(operand = ''): string {
   return operand.replaceAll(STDIO, '-');
+}
+
+/** The value of this option is seldom without a dash: skopeo's manual writes `--append-suffix '-mirror'`. */
+const DASHED_VALUE = '--append-suffix';
+
+function joined(args: readonly string[]): string[] {
+  const at = args.indexOf(DASHED_VALUE);
+  if (at < 0 || at + 1 >= args.length) return [...args];
+  return [...args.slice(0, at), `${DASHED_VALUE}=${args[at + 1] ?? ''}`, ...args.slice(at + 2)];
 }
 
 function conversionArguments(argv: unknown): ConversionArguments {
@@ -61,6 +71,39 @@ const COMMANDS: readonly Command[] = [
       ]);
       const { SRC, DST } = argv as { SRC: string; DST: string };
       return convertCommand(parsePlace(dashed(SRC)), parsePlace(dashed(DST)), conversionArguments(argv));
+    },
+  },
+  {
+    name: 'save',
+    operands: '<REF_OR_STORE..>',
+    describe: 'REF… STORE: remote images and charts into registry storage, or into any prefix:path',
+    options: { ...conversionOptions(), ...registryOptions(['src']) },
+    run: async (argv) => {
+      const { saveCommand } = await import('./save.js');
+      const { REF_OR_STORE } = argv as { REF_OR_STORE: string[] };
+      return saveCommand(REF_OR_STORE.map(dashed), conversionArguments(argv));
+    },
+  },
+  {
+    name: 'push',
+    operands: '<SRC> <REGISTRY> [REF..]',
+    describe: 'images of any place into a registry: docker://HOST[/PREFIX]',
+    options: { ...conversionOptions(), ...registryOptions(['dest']) },
+    run: async (argv) => {
+      const { pushCommand } = await import('./save.js');
+      const { SRC, REGISTRY } = argv as { SRC: string; REGISTRY: string };
+      return pushCommand(dashed(SRC), REGISTRY, conversionArguments(argv));
+    },
+  },
+  {
+    name: 'sync',
+    operands: '<SRC> <DST>',
+    describe: 'what skopeo sync does, in its words, between all formats',
+    options: syncOptions(),
+    run: async (argv) => {
+      const { syncCommand } = await import('./sync.js');
+      const args = argv as SyncArguments;
+      return syncCommand({ ...args, SRC: dashed(args.SRC), DST: dashed(args.DST) });
     },
   },
   {
@@ -152,7 +195,7 @@ function asksHelp(args: readonly string[]): boolean {
 export async function run(args: readonly string[], version: string): Promise<number> {
   let status = 0;
   const command = COMMANDS.find(({ name }) => name === args.find((arg) => !arg.startsWith('-')));
-  const parser = yargs(args.map((arg) => (arg === '-' ? STDIO : arg)))
+  const parser = yargs(joined(args).map((arg) => (arg === '-' ? STDIO : arg)))
     .scriptName('imgconv')
     .locale('en')
     .usage('imgconv converts container images between the forms in which they are kept\n\n$0 <command> …')

@@ -15,10 +15,22 @@ import { sizeText } from './size.js';
 /** 128 and the signal's number, as shells have it. */
 const SIGTERM_STATUS = 143;
 
+/** What a command has to add to the options that it was given. */
+interface More {
+  readonly options?: Partial<ConvertOptions>;
+  /** Hears of the report before it is printed. */
+  readonly done?: (report: Report) => void;
+}
+
 /** One conversion: options, progress on stderr, results on stdout. Gives the exit status. */
-export async function convertCommand(from: Place, to: Place, args: ConversionArguments): Promise<number> {
+export async function convertCommand(
+  from: Place,
+  to: Place,
+  args: ConversionArguments,
+  more: More = {},
+): Promise<number> {
   expectFitting(args, from, to);
-  const options = optionsOf(args, from.reference, to.reference);
+  const options = { ...optionsOf(args, from.reference, to.reference), ...more.options };
   const quiet = args.quiet === true || args.json === true;
   const progress = startProgress(process.stderr, quiet);
   const interrupt = new AbortController();
@@ -46,6 +58,7 @@ export async function convertCommand(from: Place, to: Place, args: ConversionArg
     progress.stop();
     process.off('SIGINT', stop).off('SIGTERM', stop);
   }
+  more.done?.(report);
   if (args.json === true) results.write(`${JSON.stringify(reportJson(report), null, 2)}\n`);
   else if (args.dryRun === true && report.plan !== undefined)
     results.write(planText(report.images, report.plan));
@@ -58,23 +71,28 @@ export async function convertCommand(from: Place, to: Place, args: ConversionArg
   return failedImages(report).length > 0 ? 1 : 0;
 }
 
+/** What is asked for on the command line and in lists; `source` is a reference that followed the source's path. */
+export function selectorsOf({ REF = [], imagesFile = [] }: ConversionArguments, source?: string): Selector[] {
+  const selectors: Selector[] = [
+    ...[...REF, ...(source === undefined ? [] : [source])].map((text) => ({
+      text,
+      rename: undefined,
+      where: 'the command line',
+    })),
+    ...imagesFile.flatMap(readImagesFile),
+  ];
+  if (imagesFile.length > 0 && selectors.length === 0)
+    throw new ImgconvError('USAGE', `--images-file ${imagesFile.join(', ')}: no references in it`);
+  return selectors;
+}
+
 /** `source` and `target`: references that followed the paths, `PREFIX:PATH:REFERENCE`. */
 function optionsOf(
   args: ConversionArguments,
   source: string | undefined,
   target: string | undefined,
 ): ConvertOptions {
-  const files = args.imagesFile ?? [];
-  const selectors: Selector[] = [
-    ...[...(args.REF ?? []), ...(source === undefined ? [] : [source])].map((text) => ({
-      text,
-      rename: undefined,
-      where: 'the command line',
-    })),
-    ...files.flatMap(readImagesFile),
-  ];
-  if (files.length > 0 && selectors.length === 0)
-    throw new ImgconvError('USAGE', `--images-file ${files.join(', ')}: no references in it`);
+  const selectors = selectorsOf(args, source);
   const uncompressed = args.layers === 'uncompressed';
   args.rename?.forEach(parseRename);
   return {

@@ -16,6 +16,8 @@ export interface RegistryAccess {
   readonly retryDelay?: number | undefined;
   /** URLs to pull from first, by the host that they stand for. */
   readonly mirrors?: Readonly<Record<string, string>> | undefined;
+  /** What is otherwise for some hosts. */
+  readonly hosts?: Readonly<Record<string, RegistryAccess>> | undefined;
   /** How long a registry may be silent, in milliseconds. */
   readonly idleTimeout?: number | undefined;
   /** Connections to one host at once. */

@@ -1,7 +1,7 @@
 import type { Put } from '../io/blob-shelf.js';
 import type { Downloads } from '../io/downloads.js';
 import type { Pool } from '../io/pool.js';
-import type { Bytes } from '../io/region.js';
+import type { Bytes, LocalBytes } from '../io/region.js';
 import type { Spool } from '../io/spool.js';
 import type { Staging } from '../io/staging.js';
 import type { LinkMode, VerifiedBlob } from '../io/verified-blob.js';
@@ -58,6 +58,8 @@ export interface ReadContext {
   readonly spool: Spool;
   /** Fetches what another machine has. */
   readonly downloads: Downloads;
+  /** Manifests that the target has, proved, which need not be fetched; undefined where it has none that can be found so. */
+  readonly held?: ((digest: Digest) => Uint8Array | undefined) | undefined;
   readonly access: RegistryAccess;
 }
 
@@ -160,6 +162,8 @@ export interface ImageWriter {
   readonly staging: Staging;
   /** True when blobs are files of their own, which may be links. */
   readonly links: boolean;
+  /** Where a blob with this digest lies, whichever image it is of; undefined when the place does not keep them by digest. */
+  readonly find: ((digest: Digest) => LocalBytes | undefined) | undefined;
   /** True when this blob seems to be there (by its size): for plans, never for proof. */
   holds(name: Reference, blob: { digest: Digest; size: number }): boolean | Promise<boolean>;
   /** Stages an image, or completes it where each is a commit of its own. Nothing of it is visible if this throws. */

@@ -59,6 +59,7 @@ function packingFor(file: string, asked: WriteContext['archiveCompression']): 'g
 export class LayoutTarWriter implements ImageWriter {
   readonly staging: Staging;
   readonly links = false;
+  readonly find = undefined;
   readonly #file: string;
   readonly #context: WriteContext;
   readonly #engines: boolean;

@@ -1,13 +1,16 @@
-import type { ImageReader, ImageWriter } from '../formats/format.js';
+import type { ImageReader, ImageWriter, ReadContext } from '../formats/format.js';
 import type { RegistryAccess } from '../formats/access.js';
 import type { Place } from '../formats/table.js';
 import { expectLevel } from '../io/compress.js';
 import { Pool } from '../io/pool.js';
 import { MemoryDownloads, StagedDownloads } from '../io/downloads.js';
+import { digestOf } from '../io/hash.js';
+import { headOf } from '../io/region.js';
 import { PeekSpool, StagingSpool } from '../io/spool.js';
 import type { LinkMode, VerifiedBlob } from '../io/verified-blob.js';
-import type { Digest } from '../model/digest.js';
+import { algorithmOf, type Digest } from '../model/digest.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
+import { MAX_MANIFEST } from '../model/json.js';
 import { manifestsOf } from '../model/manifest.js';
 import { ownPlatform, type Platform } from '../model/platform.js';
 import { referenceText, type Reference } from '../model/reference.js';
@@ -29,11 +32,17 @@ export interface ConvertOptions extends NameOptions {
   readonly link?: LinkMode | undefined;
   /** None means all platforms. */
   readonly platforms?: readonly Platform[] | undefined;
-  /** Images that no index holds are taken whatever their platform is, as skopeo does. */
-  readonly anyPlatformAlone?: boolean | undefined;
+  /**
+   * Takes `platforms` as skopeo takes its machine's: of an index the images alone, without attestations; of images that
+   * no index holds each, whatever its platform is.
+   */
+  readonly systemImages?: boolean | undefined;
   readonly missing?: MissingMode | undefined;
-  /** Signatures, attestations and other referrers go with their images unless this is false. */
-  readonly extras?: boolean | undefined;
+  /**
+   * Signatures, attestations and other referrers go with their images unless this is false; `listed` are those that the
+   * source lists as images of their own, and none is looked for.
+   */
+  readonly extras?: boolean | 'listed' | undefined;
   /** Undefined: gzip from an engine's archive into dir and reg, else keep. */
   readonly compression?: CompressionOptions['compression'] | undefined;
   readonly level?: number | undefined;
@@ -120,6 +129,7 @@ export async function convert(from: Place, to: Place, options: ConvertOptions = 
     const reader = await from.format.open(from.path, {
       pool,
       spool: options.dryRun ? new PeekSpool() : spool,
+      held: heldBy(writer),
       downloads: options.dryRun ? new MemoryDownloads() : downloads,
       access: { connections: options.jobs, ...options.sourceAccess },
     });
@@ -145,6 +155,18 @@ export async function convert(from: Place, to: Place, options: ConvertOptions = 
     }
     options.signal?.removeEventListener('abort', abort);
   }
+}
+
+function heldBy({ find }: ImageWriter): ReadContext['held'] {
+  return (
+    find &&
+    ((digest) => {
+      const at = find(digest);
+      if (at === undefined || at.size > MAX_MANIFEST) return undefined;
+      const bytes = headOf(at, at.size);
+      return digestOf(bytes, algorithmOf(digest)) === digest ? bytes : undefined;
+    })
+  );
 }
 
 function interrupted(): ImgconvError {
@@ -213,7 +235,7 @@ class Conversion {
       platforms,
       tag: this.#options.tag,
       where: this.#where,
-      anyPlatformAlone: this.#options.anyPlatformAlone ?? false,
+      systemImages: this.#options.systemImages ?? false,
       missing: this.#options.missing ?? 'refuse',
       extras: this.#options.extras ?? true,
       compression: this.#compression,

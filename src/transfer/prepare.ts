@@ -19,11 +19,11 @@ export interface PrepareOptions extends NameOptions {
   readonly selectors: readonly Selector[];
   readonly tag: string | undefined;
   readonly platforms: readonly Platform[];
-  /** Chooses platforms from indexes alone. */
-  readonly anyPlatformAlone: boolean;
+  /** Of indexes images alone; of what stands alone any platform. */
+  readonly systemImages: boolean;
   readonly missing: MissingMode;
   /** Carries signatures, attestations and other referrers with their images. */
-  readonly extras: boolean;
+  readonly extras: boolean | 'listed';
   readonly compression: CompressionOptions;
   readonly failFast: boolean;
   readonly onBytes: ((count: number) => void) | undefined;
@@ -70,7 +70,8 @@ export async function prepare(
   pool: Pool,
 ): Promise<Prepared> {
   const all: (SourceImage | UnreadableImage)[] = [];
-  for await (const image of reader.images(listOptions(options.selectors, options.extras))) all.push(image);
+  for await (const image of reader.images(listOptions(options.selectors, options.extras === true)))
+    all.push(image);
   const { selected, unmatched } = select(all, options.selectors);
   if (selected.length === 0 && unmatched.length === 0) throw nothing(options.where, all.length);
   const failures: Failure[] = unmatched.map(({ selector, error }) => ({
@@ -87,7 +88,7 @@ export async function prepare(
   const skipped: string[] = [];
   const behind = new Map<string, { repository: string; followers: readonly SourceImage[] }>();
   const queue: Wanted[] = selected
-    .filter(({ image, exact }) => options.extras || exact || !isAttached(image))
+    .filter(({ image, exact }) => options.extras !== false || exact || !isAttached(image))
     .map((one) => ({ ...one, rename: one.rename ?? named, target: undefined, notes: [] }));
   for (let i = 0; i < queue.length; i++) {
     const wanted = queue[i];
@@ -113,7 +114,7 @@ export async function prepare(
       const { closure, notes: made } = await closureOf(image, options, pool, closures);
       const digests = new Set(manifestsOf(closure.root).map(({ descriptor }) => descriptor.digest));
       for (const digest of digests) carried.add(`${reference.repository} ${digest}`);
-      const attached = options.extras ? await reader.attached(image, digests) : [];
+      const attached = options.extras === true ? await reader.attached(image, digests) : [];
       const followers = attached.filter((one): one is SourceImage => !('error' in one));
       for (const one of attached) {
         if (!('error' in one) || chosen.has(one)) continue;
@@ -139,7 +140,7 @@ export async function prepare(
         source: image,
         name: reference,
         closure,
-        signatures: options.extras ? image.signatures : [],
+        signatures: options.extras !== false ? image.signatures : [],
         notes: [...wanted.notes, ...image.warnings, ...notes, ...made, ...closure.notes],
       });
     } catch (error) {
@@ -219,15 +220,19 @@ async function closureOf(image: SourceImage, options: PrepareOptions, pool: Pool
 }
 
 async function findWhole(image: SourceImage, tree: ManifestNode, options: PrepareOptions, pool: Pool) {
-  const bare = options.extras ? tree : withoutAttestations(tree);
-  const taken = options.anyPlatformAlone && bare.manifest.kind !== 'index' ? [] : options.platforms;
+  const system = options.systemImages && options.platforms.length > 0;
+  const bare = options.extras !== false && !system ? tree : withoutAttestations(tree);
+  const taken = system && bare.manifest.kind !== 'index' ? [] : options.platforms;
   const chosen = await choosePlatforms(image, bare, taken, pool);
   const { root, notes } = await withoutMissing(image, chosen.root, options.missing);
   const closure = await findClosure(image, root, pool, {
     allowAbsent: options.missing === 'sparse',
     onBytes: options.onBytes,
   });
-  const dropped = bare === tree ? [] : ['its attestations are left out, so the index is a new one'];
+  const dropped =
+    bare === tree || root.manifest.kind !== 'index'
+      ? []
+      : ['its attestations are left out, so the index is a new one'];
   return { closure, notes: [...dropped, ...chosen.notes, ...notes] };
 }
 

@@ -193,18 +193,19 @@ async function scratch(t: TestContext): Promise<string> {
   return home;
 }
 
-test(
-  'convert-images.sh: from a registry, through skopeo, into what docker-registry serves',
-  { skip },
-  async (t) => {
+for (const [how, told] of [
+  ['with imgconv alone', {}],
+  ['with skopeo', { IMGCONV_USE_SKOPEO: '1' }],
+] as const) {
+  test(`convert-images.sh, ${how}: from a registry into what docker-registry serves`, { skip }, async (t) => {
     const home = await scratch(t);
     const { host, images, amd64 } = await source(t, home);
     const work = path.join(home, 'converted');
     await mkdir(work);
     await writeFile(path.join(home, 'list'), Object.keys(images).join('\n'));
-    const env = { ...process.env, IMAGES_LIST_FILE: path.join(home, 'list') };
+    const env = { ...process.env, ...told, IMAGES_LIST_FILE: path.join(home, 'list') };
     await exec(path.join(bin, 'convert-images.sh'), [host, '../the tree'], { cwd: work, env });
-    // skopeo sync without --all takes the one image of the index that fits.
+    // As skopeo sync without --all: the one image of the index that fits.
     const expected = { ...images, 'lib/multi:1': amd64 };
     await assertServed(await serve(t, work), path.join(home, 'pulled'), expected);
 
@@ -216,16 +217,21 @@ test(
     assert.ok(failure instanceof Error && 'code' in failure && 'stderr' in failure);
     assert.equal(failure.code, 1);
     assert.match(String(failure.stderr), /1 of 2 images not fetched: lib\/unknown:1/);
-  },
-);
+  });
 
-test('install-images.sh: from the storage of a registry into another registry', { skip }, async (t) => {
-  const home = await scratch(t);
-  const { store, images } = await source(t, home);
-  const target = await serve(t, path.join(home, 'target'));
-  await exec(path.join(bin, 'install-images.sh'), [store, target]);
-  await assertServed(target, path.join(home, 'pulled'), images);
-});
+  test(
+    `install-images.sh, ${how}: from the storage of a registry into another registry`,
+    { skip },
+    async (t) => {
+      const home = await scratch(t);
+      const { store, images } = await source(t, home);
+      const target = await serve(t, path.join(home, 'target'));
+      const env = { ...process.env, ...told };
+      await exec(path.join(bin, 'install-images.sh'), [store, target], { env });
+      await assertServed(target, path.join(home, 'pulled'), images);
+    },
+  );
+}
 
 test('image-select.sh: some images of a pool, served by docker-registry', { skip }, async (t) => {
   const home = await scratch(t);

@@ -27,6 +27,7 @@ export function createDir(tree: string, context: WriteContext): Promise<ImageWri
 class DirWriter implements ImageWriter {
   readonly staging: Staging;
   readonly links = true;
+  readonly find = undefined;
   readonly #tree: string;
   readonly #context: WriteContext;
   readonly #transaction: Transaction;

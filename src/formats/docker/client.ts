@@ -60,7 +60,10 @@ function pulls({ repository }: Repository): readonly string[] {
 export class Client {
   readonly retry: RetryPolicy;
   readonly #access: RegistryAccess;
+  readonly #signal: AbortSignal;
   readonly #transport: Transport;
+  /** All, to be closed. */
+  readonly #transports: Transport[];
   readonly #credentials: CredentialStore;
   readonly #endpoints = new Map<string, Endpoint>();
   readonly #mirrors = new Map<string, Endpoint>();
@@ -69,7 +72,9 @@ export class Client {
     const { retryTimes = RETRY_TIMES, retryDelay = RETRY_DELAY_MS, mirrors = {} } = access;
     this.retry = { times: retryTimes, delayMs: retryDelay, signal };
     this.#access = access;
+    this.#signal = signal;
     this.#transport = new Transport(access, signal);
+    this.#transports = [this.#transport];
     this.#credentials = new CredentialStore(access);
     for (const [host, text] of Object.entries(mirrors)) {
       const url = URL.canParse(text) ? new URL(text) : undefined;
@@ -81,11 +86,20 @@ export class Client {
   }
 
   endpoint(host: string): Endpoint {
-    const known =
-      this.#endpoints.get(host) ??
-      new Endpoint(host, this.#transport, this.#credentials, this.#access, this.retry);
+    const known = this.#endpoints.get(host) ?? this.#newEndpoint(host);
     this.#endpoints.set(host, known);
     return known;
+  }
+
+  #newEndpoint(host: string): Endpoint {
+    const { hosts = {} } = this.#access;
+    const own = Object.hasOwn(hosts, host) ? hosts[host] : undefined;
+    if (own === undefined)
+      return new Endpoint(host, this.#transport, this.#credentials, this.#access, this.retry);
+    const access = { ...this.#access, ...own };
+    const transport = new Transport(access, this.#signal);
+    this.#transports.push(transport);
+    return new Endpoint(host, transport, new CredentialStore(access), access, this.retry);
   }
 
   /** Asks the host's mirror first; what that does not have or cannot give comes from the host itself. */
@@ -139,7 +153,11 @@ export class Client {
     return { bytes, digest: first !== undefined && isDigest(first) ? first : digestOf(payload) };
   }
 
-  async hasManifest(from: Repository, reference: string): Promise<boolean> {
+  /** What a registry says of a manifest without sending it; undefined when there is none. */
+  async headManifest(
+    from: Repository,
+    reference: string,
+  ): Promise<{ readonly digest: Digest | undefined } | undefined> {
     const answer = await this.#pull(from.host, {
       path: manifestPath(from.repository, reference),
       method: 'HEAD',
@@ -148,7 +166,8 @@ export class Client {
       accept: [200, 404],
     });
     await answer.discard();
-    return answer.status === 200;
+    const said = answer.header('docker-content-digest') ?? '';
+    return answer.status === 200 ? { digest: isDigest(said) ? said : undefined } : undefined;
   }
 
   /** What has this manifest for its subject; undefined when the registry cannot be asked. */
@@ -264,8 +283,8 @@ export class Client {
     return { offset: begins, chunks: answer.chunks() };
   }
 
-  close(): Promise<void> {
-    return this.#transport.close();
+  async close(): Promise<void> {
+    await Promise.all(this.#transports.map((transport) => transport.close()));
   }
 }
 

@@ -1,7 +1,7 @@
 import { inOrder } from '../../io/in-order.js';
 import type { Bytes, MemoryBytes, RemoteBytes } from '../../io/region.js';
 import { COSIGN_SUFFIXES, referrersTag } from '../../model/attached.js';
-import type { Digest } from '../../model/digest.js';
+import { isDigest, type Digest } from '../../model/digest.js';
 import { asImgconvError, ImgconvError } from '../../model/errors.js';
 import { globMatcher } from '../../model/glob.js';
 import { parseManifest } from '../../model/manifest.js';
@@ -176,7 +176,7 @@ class DockerReader implements ImageReader {
     const key = `${repositoryText(from)} ${reference}`;
     const known = this.#manifests.get(key);
     if (known !== undefined) return known;
-    const fetching = this.#client.manifest(from, reference);
+    const fetching = this.#fetchManifest(from, reference);
     this.#manifests.set(key, fetching);
     fetching.then(
       (served) => {
@@ -190,6 +190,19 @@ class DockerReader implements ImageReader {
       () => this.#manifests.delete(key),
     );
     return fetching;
+  }
+
+  /** What the target has is not asked for: a HEAD says which manifest a tag stands for. */
+  async #fetchManifest(from: Repository, reference: string): Promise<ServedManifest | undefined> {
+    const { held } = this.#context;
+    if (held === undefined) return this.#client.manifest(from, reference);
+    const head = isDigest(reference)
+      ? { digest: reference }
+      : await this.#client.headManifest(from, reference);
+    if (head === undefined) return undefined;
+    const bytes = head.digest && held(head.digest);
+    if (head.digest !== undefined && bytes !== undefined) return { bytes, digest: head.digest };
+    return this.#client.manifest(from, reference);
   }
 
   async #manifestAt(from: Repository, { digest }: Located): Promise<MemoryBytes | undefined> {
@@ -248,7 +261,7 @@ class DockerReader implements ImageReader {
   }
 
   async #tagged(from: Repository, tag: string): Promise<SourceImage[]> {
-    if (!(await this.#client.hasManifest(from, tag))) return [];
+    if ((await this.#client.headManifest(from, tag)) === undefined) return [];
     const served = await this.#manifest(from, tag);
     return served === undefined
       ? []

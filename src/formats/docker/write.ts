@@ -34,6 +34,7 @@ class DockerWriter implements ImageWriter {
   /** What is fetched or compressed on its way from one registry to another; a registry has no room for it. */
   readonly staging = new Staging(tmpdir());
   readonly links = false;
+  readonly find = undefined;
   readonly #host: string;
   readonly #prefix: string;
   readonly #context: WriteContext;

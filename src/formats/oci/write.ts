@@ -49,6 +49,8 @@ class LayoutWriter implements ImageWriter {
     this.#shelf = new BlobShelf((digest) => blobPath(layout, digest), this.#transaction, context);
   }
 
+  readonly find = (digest: Digest) => wholeFile(blobPath(this.#layout, digest));
+
   holds(_name: Reference, { digest, size }: { digest: Digest; size: number }): boolean {
     return wholeFile(blobPath(this.#layout, digest))?.size === size;
   }

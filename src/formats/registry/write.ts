@@ -38,6 +38,8 @@ class RegistryWriter implements ImageWriter {
     this.#shelf = new BlobShelf((digest) => blobPath(root, digest), this.#transaction, context);
   }
 
+  readonly find = (digest: Digest) => wholeFile(blobPath(this.#root, digest));
+
   holds(_name: Reference, { digest, size }: { digest: Digest; size: number }): boolean {
     return wholeFile(blobPath(this.#root, digest))?.size === size;
   }

@@ -1,0 +1,158 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import type { RegistryAccess } from '../formats/access.js';
+import { docker } from '../formats/docker/index.js';
+import { canonicalName, splitPlace } from '../formats/docker/paths.js';
+import { withTags } from '../formats/docker/tags.js';
+import { FORMATS, parsePlace, prefixOf, type Place } from '../formats/table.js';
+import { asImgconvError, ImgconvError } from '../model/errors.js';
+import { ownPlatform, parsePlatform } from '../model/platform.js';
+import { parseSyncFile, referencesOf, type SyncRegistry } from '../references/sync-file.js';
+import { readText } from '../references/text.js';
+import { wholeSelectors } from '../references/wanted.js';
+import type { Report } from '../transfer/report.js';
+import { readImagesFile, type Selector } from '../transfer/select.js';
+import { convertCommand } from './convert.js';
+import { errorText } from './exit.js';
+import { accessOf } from './registry-options.js';
+import { EVERYWHERE, registryBelow } from './save.js';
+import type { SyncArguments } from './sync-options.js';
+
+interface Source {
+  readonly from: Place;
+  /** Undefined: all that is there. */
+  readonly selectors?: readonly Selector[];
+  readonly access?: RegistryAccess;
+  /** Parts of it could not be had; that was said. */
+  readonly failed?: boolean;
+}
+
+/** skopeo's words for places; of the formats all short names will do. */
+const TARGETS = FORMATS.map(({ short }) => short);
+const SOURCES = [...TARGETS, 'yaml', 'list'];
+
+/**
+ * What `skopeo sync` does, in its words (https://github.com/containers/skopeo/blob/main/docs/skopeo-sync.1.md). Unlike
+ * it, this can be run again, and then does what is left to do.
+ */
+export async function syncCommand(args: SyncArguments): Promise<number> {
+  const to = targetOf(args);
+  const source = await sourceOf(args);
+  if (source.selectors?.length === 0) return source.failed === true ? 1 : 0;
+  const chosen = args.platform?.map(parsePlatform) ?? [ownPlatform()];
+  const status = await convertCommand(
+    source.from,
+    to,
+    { ...args, failFast: args.keepGoing !== true },
+    {
+      options: {
+        ...(source.selectors !== undefined && { selectors: source.selectors }),
+        ...(source.access !== undefined && { sourceAccess: source.access }),
+        flat: args.scoped !== true,
+        appendSuffix: args.appendSuffix,
+        platforms: args.all === true ? [] : chosen,
+        systemImages: true,
+        extras: args.extras ?? 'listed',
+      },
+      done: (report) => {
+        if (args.digestfile !== undefined && args.dryRun !== true)
+          writeFileSync(args.digestfile, digestLines(report, to));
+      },
+    },
+  );
+  return source.failed === true ? Math.max(status, 1) : status;
+}
+
+function expectKind(option: string, kind: string | undefined, kinds: readonly string[]): string {
+  if (kind !== undefined && kinds.includes(kind)) return kind;
+  throw new ImgconvError('USAGE', `--${option} ${kind ?? ''}: say what it is`.replace(' :', ':'), {
+    hint: `one of ${kinds.join(', ')}`,
+  });
+}
+
+function placeOf(kind: string, path: string): Place {
+  const format = FORMATS.find(({ short }) => short === kind);
+  if (format === undefined) throw new ImgconvError('USAGE', `${kind}: no such format`);
+  return parsePlace(`${prefixOf(format)}${path}`);
+}
+
+function targetOf({ dest, DST }: SyncArguments): Place {
+  const kind = expectKind('dest', dest, TARGETS);
+  return kind === 'docker' ? registryBelow(DST) : placeOf(kind, DST);
+}
+
+async function sourceOf(args: SyncArguments): Promise<Source> {
+  const { SRC } = args;
+  const kind = expectKind('src', args.src, SOURCES);
+  if (kind === 'list') return { from: EVERYWHERE, selectors: wholeSelectors(readImagesFile(SRC)) };
+  if (kind === 'yaml') return yamlSource(args);
+  const place =
+    kind === 'docker'
+      ? { format: docker, ...splitPlace(SRC.replace(/^docker:\/\//, '')) }
+      : placeOf(kind, SRC);
+  const { reference, ...from } = place;
+  if (reference === undefined) return { from };
+  return { from, selectors: [{ text: reference, rename: undefined, where: 'the command line' }] };
+}
+
+/** All that a sync file lists, from all its registries at once. */
+async function yamlSource(args: SyncArguments): Promise<Source> {
+  const isStdin = args.SRC === '-';
+  const file = isStdin ? 'stdin' : args.SRC;
+  const registries = parseSyncFile(isStdin ? readFileSync(0, 'utf8') : readText(args.SRC), file);
+  const access = { ...accessOf(args, 'src'), hosts: hostAccess(registries, file) };
+  let failed = false;
+  const found = await withTags(access, new AbortController().signal, (tags) =>
+    Promise.all(
+      registries
+        .flatMap(({ repositories }) => repositories)
+        .map(async (repository): Promise<Selector[]> => {
+          const { where, name } = repository;
+          try {
+            const references = await referencesOf(repository, async () => {
+              const there = await tags(name);
+              if (there !== undefined) return there;
+              throw new ImgconvError('NOT_FOUND', `${where}: there is no such repository`);
+            });
+            if (references.length === 0) process.stderr.write(`imgconv: ${where}: no tag fits\n`);
+            return references.map((text) => ({ text, rename: undefined, where }));
+          } catch (error) {
+            if (args.keepGoing !== true) throw error;
+            failed = true;
+            process.stderr.write(`imgconv: ${errorText(asImgconvError(error, where), args.debug)}`);
+            return [];
+          }
+        }),
+    ),
+  );
+  return { from: EVERYWHERE, selectors: wholeSelectors(found.flat()), access, failed };
+}
+
+/** What the file says of its registries goes before what the command line says of all. */
+function hostAccess(registries: readonly SyncRegistry[], file: string): Record<string, RegistryAccess> {
+  const hosts: Record<string, RegistryAccess> = {};
+  for (const { host: key, credentials, tlsVerify, certDir } of registries) {
+    if (credentials === undefined && tlsVerify === undefined && certDir === undefined) continue;
+    const { host } = canonicalName(`${key}/x`);
+    if (Object.hasOwn(hosts, host))
+      throw new ImgconvError('DOCUMENT_INVALID', `${file}: two entries say how to speak to ${host}`);
+    hosts[host] = {
+      ...(credentials !== undefined && { creds: `${credentials.username}:${credentials.password}` }),
+      ...(tlsVerify !== undefined && { tlsVerify }),
+      ...(certDir !== undefined && { certDir }),
+    };
+  }
+  return hosts;
+}
+
+/** As skopeo writes them: the digest, and the image where it is now. */
+function digestLines({ images }: Report, { format, path }: Place): string {
+  const separator = format.prefix === 'dir' || format.traits.remote ? '/' : ':';
+  const place = `${prefixOf(format)}${path.replace(/\/$/, '')}${separator}`;
+  return images
+    .flatMap(({ name, digest, status }) =>
+      name !== undefined && digest !== undefined && (status === 'written' || status === 'unchanged')
+        ? [`${digest} ${place}${name}\n`]
+        : [],
+    )
+    .join('');
+}

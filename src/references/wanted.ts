@@ -1,0 +1,36 @@
+import { ImgconvError } from '../model/errors.js';
+import { canonicalText, isGlob, parseReference, type Reference } from '../model/reference.js';
+import type { Selector } from '../transfer/select.js';
+import { withoutScheme } from './findings.js';
+
+/**
+ * References as registries are asked for them: whole (`ubuntu` is `docker.io/library/ubuntu:latest`), each once, those of
+ * one host together. Charts may be written as Helm does, `oci://host/chart:1`. Globs stay as they are.
+ * @throws ImgconvError NAME_INVALID
+ */
+export function wholeSelectors(selectors: readonly Selector[]): Selector[] {
+  const whole = new Map<string, Selector>();
+  for (const selector of selectors) {
+    const text = withoutScheme(selector.text.replace(/^docker:\/\//, ''));
+    const name = isGlob(text) ? text : wholeText(text, selector.where);
+    whole.set(`${name} ${selector.rename ?? ''}`, { ...selector, text: name });
+  }
+  return [...whole].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, selector]) => selector);
+}
+
+function parsedAt(text: string, where: string): Reference {
+  try {
+    return parseReference(text);
+  } catch (cause) {
+    if (!(cause instanceof ImgconvError)) throw cause;
+    throw new ImgconvError(cause.code, `${where}: ${cause.message}`, { cause });
+  }
+}
+
+function wholeText(text: string, where: string): string {
+  const reference = parsedAt(text, where);
+  const { tag, digest } = reference;
+  return canonicalText(
+    tag === undefined && digest === undefined ? { ...reference, tag: 'latest' } : reference,
+  );
+}
