@@ -67,9 +67,9 @@ export async function runHere(
 export interface Run {
   readonly from: number;
   readonly to: number;
-  onProgress?(done: number): void;
+  readonly onProgress?: (done: number) => void;
   /** Hears of a failure at once: a long run may be stopped before its end. */
-  onFailed?(failed: Failed): void;
+  readonly onFailed?: (failed: Failed) => void;
 }
 
 /** Runs cases in child processes, which are ended when they take too long or too much memory. */
