@@ -64,14 +64,26 @@ export async function runHere(
   }
 }
 
+export interface Run {
+  readonly from: number;
+  readonly to: number;
+  readonly onProgress?: (done: number) => void;
+  /** Hears of a failure at once: a long run may be stopped before its end. */
+  readonly onFailed?: (failed: Failed) => void;
+}
+
 /** Runs cases in child processes, which are ended when they take too long or too much memory. */
 export async function runCampaign(
   campaign: Campaign,
   seed: string,
-  { from, to, onProgress }: { from: number; to: number; onProgress?: (done: number) => void },
+  { from, to, onProgress, onFailed }: Run,
 ): Promise<Score> {
   const tally = new Map<string, number>();
   const failed: Failed[] = [];
+  const fail = (one: Failed) => {
+    failed.push(one);
+    onFailed?.(one);
+  };
   let [peakBytes, slowestMs] = [0, 0];
   for (let next = from; next < to;) {
     const end = Math.min(next + BATCH, to);
@@ -99,7 +111,7 @@ export async function runCampaign(
         if (peakBytes > campaign.memory) {
           stop(`${Math.round(peakBytes / 1e6)} MB of memory, more than ${Math.round(campaign.memory / 1e6)}`);
           peakBytes = 0;
-        } else if (why !== undefined) failed.push({ number, why });
+        } else if (why !== undefined) fail({ number, why });
         else if (outcome !== undefined) tally.set(outcome, (tally.get(outcome) ?? 0) + 1);
       });
       child.on('exit', (code, signal) => {
@@ -108,7 +120,7 @@ export async function runCampaign(
           resolve(end);
           return;
         }
-        failed.push({ number: at, why: verdict ?? `the process ended with ${signal ?? code ?? 'nothing'}` });
+        fail({ number: at, why: verdict ?? `the process ended with ${signal ?? code ?? 'nothing'}` });
         resolve(Math.max(at + 1, next + 1));
       });
     });

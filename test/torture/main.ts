@@ -16,12 +16,14 @@ async function runOne(campaign: Campaign, seed: string, from: number, to: number
   const score = await runCampaign(campaign, seed, {
     from,
     to,
+    onFailed: ({ number, why }) => {
+      say(`FAILED: --seed ${seed} --only ${number}: ${why}`);
+    },
     onProgress: (done) => {
       say(`${done} of ${to - from} after ${Math.round((Date.now() - since) / 1000)} s`);
     },
   });
   for (const [outcome, count] of [...score.tally].sort()) say(`${String(count).padStart(7)} ${outcome}`);
-  for (const { number, why } of score.failed) say(`FAILED: --seed ${seed} --only ${number}: ${why}`);
   const { failed, peakBytes, slowestMs } = score;
   say(
     `${to - from} cases, ${failed.length} failed; slowest ${slowestMs} ms, peak ${Math.round(peakBytes / 1e6)} MB, ${Math.round((Date.now() - since) / 1000)} s`,

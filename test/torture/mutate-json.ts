@@ -95,10 +95,9 @@ export function mutateJson(bytes: Buffer, random: Random): Buffer {
   if (how === 0) return Buffer.from(JSON.stringify(nastyValue(random)));
   if (how === 1) {
     // A key said twice: JSON.stringify cannot write that.
-    const colon = pick(
-      random,
-      [...text.matchAll(/"[^"]*":/g)].map(({ index, 0: key }) => ({ index, key })),
-    );
+    const keys = [...text.matchAll(/"[^"]*":/g)].map(({ index, 0: key }) => ({ index, key }));
+    if (keys.length === 0) return Buffer.from('{"a":1,"a":2}');
+    const colon = pick(random, keys);
     return Buffer.from(
       `${text.slice(0, colon.index)}${colon.key}${JSON.stringify(nastyValue(random))},${text.slice(colon.index)}`,
     );
