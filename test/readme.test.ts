@@ -141,6 +141,8 @@ test('README.md: shows every command but those that are like others', () => {
     'reg2reg',
     'oci2reg',
     'images',
+    'verify',
+    'gc',
   ])
     assert.ok(
       shown.some(({ text }) => text.includes(`imgconv ${command} `)),
@@ -182,7 +184,7 @@ const strict = {
 test('README.md: names every option, and none that is not there', () => {
   const optionsIn = (text: string, pattern: RegExp) =>
     new Set([...text.matchAll(pattern)].map(([, name = '']) => `--${name}`));
-  const help = ['copy', 'ls', 'inspect', 'images', 'save', 'push', 'sync']
+  const help = ['copy', 'ls', 'inspect', 'images', 'verify', 'gc', 'save', 'push', 'sync']
     .map((command) => run(`imgconv ${command} --help`).output)
     .join('');
   const known = optionsIn(help, /--(?:no-)?([a-z][a-z-]+)/g);
