@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import * as z from 'zod';
 import { digestOf } from '../../io/hash.js';
 import type { RetryPolicy } from '../../io/retry.js';
@@ -59,6 +60,7 @@ function pulls({ repository }: Repository): readonly string[] {
 /** What is read from registries; each host has one pool of connections, one set of tokens, and maybe a mirror. */
 export class Client {
   readonly retry: RetryPolicy;
+  readonly #closing = new AbortController();
   readonly #access: RegistryAccess;
   readonly #transport: Transport;
   readonly #credentials: CredentialStore;
@@ -67,9 +69,11 @@ export class Client {
 
   constructor(access: RegistryAccess, signal: AbortSignal) {
     const { retryTimes = RETRY_TIMES, retryDelay = RETRY_DELAY_MS, mirrors = {} } = access;
-    this.retry = { times: retryTimes, delayMs: retryDelay, signal };
+    const either = AbortSignal.any([signal, this.#closing.signal]);
+    setMaxListeners(0, either);
+    this.retry = { times: retryTimes, delayMs: retryDelay, signal: either };
     this.#access = access;
-    this.#transport = new Transport(access, signal);
+    this.#transport = new Transport(access, either);
     this.#credentials = new CredentialStore(access);
     for (const [host, text] of Object.entries(mirrors)) {
       const url = URL.canParse(text) ? new URL(text) : undefined;
@@ -264,7 +268,9 @@ export class Client {
     return { offset: begins, chunks: answer.chunks() };
   }
 
+  /** Ends what is under way: nothing of it is wanted any more. */
   close(): Promise<void> {
+    this.#closing.abort();
     return this.#transport.close();
   }
 }
