@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import * as z from 'zod';
 import { digestOf } from '../../io/hash.js';
 import type { RetryPolicy } from '../../io/retry.js';
@@ -59,6 +60,7 @@ function pulls({ repository }: Repository): readonly string[] {
 /** What is read from registries; each host has one pool of connections, one set of tokens, and maybe a mirror. */
 export class Client {
   readonly retry: RetryPolicy;
+  readonly #closing = new AbortController();
   readonly #access: RegistryAccess;
   readonly #signal: AbortSignal;
   readonly #transport: Transport;
@@ -70,10 +72,12 @@ export class Client {
 
   constructor(access: RegistryAccess, signal: AbortSignal) {
     const { retryTimes = RETRY_TIMES, retryDelay = RETRY_DELAY_MS, mirrors = {} } = access;
-    this.retry = { times: retryTimes, delayMs: retryDelay, signal };
+    const either = AbortSignal.any([signal, this.#closing.signal]);
+    setMaxListeners(0, either);
+    this.retry = { times: retryTimes, delayMs: retryDelay, signal: either };
     this.#access = access;
-    this.#signal = signal;
-    this.#transport = new Transport(access, signal);
+    this.#signal = either;
+    this.#transport = new Transport(access, either);
     this.#transports = [this.#transport];
     this.#credentials = new CredentialStore(access);
     for (const [host, text] of Object.entries(mirrors)) {
@@ -283,7 +287,9 @@ export class Client {
     return { offset: begins, chunks: answer.chunks() };
   }
 
+  /** Ends what is under way: nothing of it is wanted any more. */
   async close(): Promise<void> {
+    this.#closing.abort();
     await Promise.all(this.#transports.map((transport) => transport.close()));
   }
 }

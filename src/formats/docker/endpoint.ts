@@ -75,8 +75,11 @@ export class Endpoint {
       if (accept.includes(answer.status)) return answer;
       // Only the registry's own word counts: a host that it redirects to must not ask for its secrets.
       if (answer.status === 401 && refused < 2 && answer.url.origin === base.origin) {
-        await answer.discard();
-        if (this.#auth.challenged(answer, scopes, authorization)) continue;
+        const isTaken = this.#auth.challenged(answer, scopes, authorization);
+        if (isTaken) {
+          await answer.discard();
+          continue;
+        }
       }
       throw await this.#failure(answer);
     }
@@ -136,8 +139,7 @@ export class Endpoint {
     const { tlsVerify } = this.#access;
     if (tlsVerify !== false && !(tlsVerify === undefined && isLoopback(base.hostname))) return base;
     try {
-      const answer = await this.#transport.send(new URL('/v2/', base), { method: 'GET', headers: {} });
-      await answer.discard();
+      await this.#transport.probe(new URL('/v2/', base));
       return base;
     } catch (error) {
       if (!isNoTls(error)) {

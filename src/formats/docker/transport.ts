@@ -47,13 +47,26 @@ export class Transport {
     this.#idleMs = access.idleTimeout ?? IDLE_MS;
   }
 
+  /**
+   * Whether a server answers in TLS. Whose certificate it shows does not matter here: nothing is said to it.
+   * @throws as `send` does
+   */
+  async probe(url: URL): Promise<void> {
+    const answer = await this.#send(url, { method: 'GET', headers: {} }, 'anyone');
+    await answer.discard();
+  }
+
   /** @throws Transient NETWORK; ImgconvError NETWORK for what another try will not mend */
-  async send(url: URL, { method, headers, body }: Outgoing): Promise<Answer> {
+  send(url: URL, outgoing: Outgoing): Promise<Answer> {
+    return this.#send(url, outgoing, 'trusted');
+  }
+
+  async #send(url: URL, { method, headers, body }: Outgoing, server: 'trusted' | 'anyone'): Promise<Answer> {
     const { default: undici } = await import('undici');
     const content = body?.();
     try {
       const answer = await undici.request(url, {
-        dispatcher: await this.#dispatcherFor(url),
+        dispatcher: await this.#dispatcherFor(url, server),
         method,
         headers: { 'user-agent': 'imgconv', ...headers },
         ...(content !== undefined && {
@@ -70,15 +83,22 @@ export class Transport {
     }
   }
 
-  #dispatcherFor(url: URL): Promise<Dispatcher> {
-    const known = this.#dispatchers.get(url.origin) ?? this.#dispatcher(url);
-    this.#dispatchers.set(url.origin, known);
+  #dispatcherFor(url: URL, server: 'trusted' | 'anyone'): Promise<Dispatcher> {
+    const key = `${server} ${url.origin}`;
+    const known = this.#dispatchers.get(key) ?? this.#dispatcher(url, server);
+    this.#dispatchers.set(key, known);
     return known;
   }
 
-  async #dispatcher(url: URL): Promise<Dispatcher> {
+  async #dispatcher(url: URL, server: 'trusted' | 'anyone'): Promise<Dispatcher> {
     const { default: undici } = await import('undici');
-    const tls = url.protocol === 'https:' ? tlsFor(url.host, this.#access) : {};
+    // Reading the CAs takes longer than all the rest: only who is to be trusted is held against them.
+    const tls =
+      server === 'anyone'
+        ? { rejectUnauthorized: false }
+        : url.protocol === 'https:'
+          ? tlsFor(url.host, this.#access)
+          : {};
     const options = {
       connections: this.#access.connections ?? CONNECTIONS,
       pipelining: 1,
@@ -154,7 +174,10 @@ export function placeOf({ origin, pathname }: URL): string {
 }
 
 /** What another try will not mend. */
-const LASTING = new Set(['ENOTFOUND', 'UND_ERR_INVALID_ARG', 'EPROTO']);
+const LASTING = new Set([
+  ...['ENOTFOUND', 'EPROTO', 'ABORT_ERR'],
+  ...['UND_ERR_INVALID_ARG', 'UND_ERR_ABORTED', 'UND_ERR_DESTROYED', 'UND_ERR_CLOSED'],
+]);
 
 function networkError(url: URL, error: unknown): unknown {
   if (error instanceof ImgconvError || error instanceof Transient) return error;

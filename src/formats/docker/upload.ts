@@ -8,7 +8,7 @@ import { placeOf, type Answer } from './transport.js';
 
 /** Of a chunked upload; a registry may ask for more (`OCI-Chunk-Min-Length`). One is held in memory. */
 const CHUNK = 8 * 1024 * 1024;
-const SMALLEST_CHUNK = 64 * 1024;
+const LEAST_CHUNK = 1024 * 1024;
 const LARGEST_CHUNK = 64 * 1024 * 1024;
 
 const BYTES = { 'content-type': 'application/octet-stream' };
@@ -32,6 +32,7 @@ export class Upload {
   readonly #blob: VerifiedBlob;
   readonly #patience: Patience;
   #chunk: number | undefined;
+  #breaks = 0;
 
   constructor(endpoint: Endpoint, to: Repository, blob: VerifiedBlob) {
     this.#endpoint = endpoint;
@@ -51,11 +52,18 @@ export class Upload {
         if (failure instanceof TooLarge) session = await this.#begin();
         else {
           await this.#patience.afterFailure(failure);
+          this.#makeSmaller();
           session = (await this.#resume(session)) ?? (await this.#begin());
         }
       }
     }
     return 'mounted';
+  }
+
+  /** What breaks off in one piece again and again may get through in smaller ones. */
+  #makeSmaller(): void {
+    if (this.#chunk !== undefined) this.#chunk = Math.max(this.#chunk / 2, LEAST_CHUNK);
+    else if (++this.#breaks > 1) this.#chunk = CHUNK;
   }
 
   get #scopes(): readonly string[] {
@@ -162,7 +170,7 @@ export class Upload {
       });
       if (answer.status === 413) {
         await answer.discard();
-        if (length / 2 < SMALLEST_CHUNK)
+        if (length <= LEAST_CHUNK)
           throw new ImgconvError(
             'REGISTRY',
             `${placeOf(url)}: chunks of ${length} bytes are too large for it`,

@@ -1,0 +1,357 @@
+import assert from 'node:assert/strict';
+import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer, type IncomingMessage } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { after, before, describe, test } from 'node:test';
+import { convert, parsePlace, type RegistryAccess } from '../src/index.js';
+import { parseChallenges } from '../src/formats/docker/challenge.js';
+import { refusal } from './support/errors.js';
+import { errorOf, FakeRegistry, reply } from './support/fake-registry.js';
+import { imageOf, layTree } from './support/images.js';
+import { newPlace, place } from './support/places.js';
+import { tempFolder } from './support/temp.js';
+
+const USER = 'user';
+const PASSWORD = 'secret-password-9';
+const IDENTITY = 'identity-token-7';
+const PAIR = Buffer.from(`${USER}:${PASSWORD}`).toString('base64');
+
+const image = await imageOf('x');
+const basic = (request: IncomingMessage) =>
+  request.headers.authorization === `Basic ${PAIR}` ? undefined : 'Basic realm="it"';
+
+/** Gives tokens that name what they are for, and remembers how it was asked. */
+class TokenServer {
+  readonly asked: { method: string; authorization: string | undefined; query: URLSearchParams }[] = [];
+  lifetime = 300;
+  body: Buffer | undefined;
+  readonly #server = createServer((request, response) => {
+    void (async () => {
+      const url = new URL(request.url ?? '', 'http://realm');
+      const query = request.method === 'POST' ? new URLSearchParams(await text(request)) : url.searchParams;
+      const { method = '', headers } = request;
+      this.asked.push({ method, authorization: headers.authorization, query });
+      const known =
+        method === 'POST'
+          ? query.get('refresh_token') === IDENTITY
+          : headers.authorization === `Basic ${PAIR}`;
+      const scopes = query.getAll('scope').flatMap((scope) => scope.split(' '));
+      if (!known)
+        reply(response, 401, {}, errorOf('UNAUTHORIZED', `you sent ${headers.authorization ?? ''}`));
+      else {
+        const token = Buffer.from(JSON.stringify({ scopes, until: Date.now() + this.lifetime * 1000 }));
+        const answer = { token: token.toString('base64url'), expires_in: this.lifetime };
+        reply(response, 200, {}, this.body ?? Buffer.from(JSON.stringify(answer)));
+      }
+    })();
+  });
+
+  static async start(): Promise<TokenServer> {
+    const tokens = new TokenServer();
+    await new Promise<void>((resolve) => tokens.#server.listen(0, '127.0.0.1', resolve));
+    return tokens;
+  }
+
+  get realm(): string {
+    return `http://127.0.0.1:${String((this.#server.address() as AddressInfo).port)}/token`;
+  }
+
+  /** Lets in who has a token, not run out, for what is asked. */
+  guard(realm = this.realm) {
+    return ({ url = '', method = '', headers }: IncomingMessage) => {
+      const [, repository] = /^\/v2\/(.+?)\/(?:manifests|blobs|tags|referrers)\//.exec(url) ?? [];
+      const actions = /GET|HEAD/.test(method) ? 'pull' : 'pull,push';
+      const scope = repository === undefined ? 'registry:catalog:*' : `repository:${repository}:${actions}`;
+      const challenge = `Bearer realm="${realm}",service="registry",scope="${scope}"`;
+      const [, token] = /^Bearer (.*)$/.exec(headers.authorization ?? '') ?? [];
+      if (token === undefined) return challenge;
+      const { scopes, until } = JSON.parse(Buffer.from(token, 'base64url').toString()) as {
+        scopes: string[];
+        until: number;
+      };
+      const fits = scopes.some((one) => one === scope || one === scope.replace(/pull$/, 'pull,push'));
+      return fits && until > Date.now() ? undefined : `${challenge},error="insufficient_scope"`;
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#server.closeAllConnections();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+}
+
+async function pull(registry: FakeRegistry, sourceAccess: RegistryAccess, name = 'team/app:1') {
+  const from = parsePlace(`docker://${registry.host}/${name}`);
+  const selectors = [{ text: from.reference ?? '', rename: undefined, where: 'test' }];
+  const { images } = await convert(from, newPlace('dir'), {
+    selectors,
+    sourceAccess: { retryDelay: 1, ...sourceAccess },
+  });
+  const [first] = images;
+  if (first?.error !== undefined) throw first.error;
+  assert.equal(first?.status, 'written');
+}
+
+function authfile(content: object): string {
+  const path = join(tempFolder(), 'auth.json');
+  writeFileSync(path, JSON.stringify(content));
+  return path;
+}
+
+describe('basic credentials', () => {
+  let registry: FakeRegistry;
+  before(async () => {
+    registry = (await FakeRegistry.start({ guard: basic })).add({ 'team/app:1': image });
+  });
+  after(() => registry[Symbol.asyncDispose]());
+
+  const auth = { auth: PAIR };
+  const wrong = { auth: Buffer.from('other:wrong').toString('base64') };
+  for (const [title, access] of [
+    ['as they are said', () => ({ creds: `${USER}:${PASSWORD}` })],
+    ['of the host', (host) => ({ authfile: authfile({ auths: { [host]: auth } }) })],
+    [
+      'of the host, as a URL',
+      (host) => ({ authfile: authfile({ auths: { [`https://${host}/v2/`]: auth } }) }),
+    ],
+    [
+      'of the most specific namespace',
+      (host) => ({
+        authfile: authfile({ auths: { [host]: wrong, [`${host}/team/app`]: auth, [`${host}/team`]: wrong } }),
+      }),
+    ],
+    [
+      'of a namespace, not of one that begins alike',
+      (host) => ({ authfile: authfile({ auths: { [`${host}/tea`]: wrong, [`${host}/team`]: auth } }) }),
+    ],
+  ] as const satisfies readonly (readonly [string, (host: string) => RegistryAccess])[]) {
+    test(title, () => pull(registry, access(registry.host)));
+  }
+
+  test('that are wrong are an error, which does not tell them', async () => {
+    registry.forget();
+    registry.fail(
+      /./,
+      (request, response) => {
+        const said = `you sent ${request.headers.authorization ?? 'nothing'} and ${PASSWORD}`;
+        reply(response, 401, { 'www-authenticate': 'Basic realm="it"' }, errorOf('UNAUTHORIZED', said));
+      },
+      100,
+    );
+    const error = await pull(registry, { creds: `${USER}:${PASSWORD}` }).catch((thrown: unknown) => thrown);
+    registry.faults.length = 0;
+    assert.ok(refusal('UNAUTHORIZED', '***')(error));
+    assert.doesNotMatch(String(error), new RegExp(`${PASSWORD}|${PAIR}`));
+    assert.ok(registry.seen.length < 10);
+  });
+
+  test('are not needed where none are asked for, and are not shown', async () => {
+    await using open = (await FakeRegistry.start()).add({ 'team/app:1': image });
+    await pull(open, { creds: `${USER}:${PASSWORD}` });
+    assert.ok(open.seen.every(({ authorization }) => authorization === undefined));
+  });
+
+  test('that are lacking are an error that says what to do', async () => {
+    const error = await pull(registry, { authfile: authfile({}) }).catch((thrown: unknown) => thrown);
+    assert.ok(refusal('UNAUTHORIZED', '401')(error));
+    assert.match((error as { hint: string }).hint, /docker login/);
+  });
+});
+
+describe('a credential helper', () => {
+  const bin = tempFolder();
+  const log = join(bin, 'log');
+  const path = process.env['PATH'];
+  before(() => {
+    const program = join(bin, 'docker-credential-test');
+    writeFileSync(
+      program,
+      `#!/bin/sh\nread server\necho "$* <$server>" >> ${log}\ncase "$server" in none*) echo credentials not found in native keychain; exit 1;; esac\necho '{"ServerURL":"x","Username":"${USER}","Secret":"${PASSWORD}"}'\n`,
+    );
+    chmodSync(program, 0o755);
+    process.env['PATH'] = `${bin}:${path ?? ''}`;
+  });
+  after(() => {
+    process.env['PATH'] = path;
+  });
+
+  for (const key of ['credHelpers', 'credsStore'] as const) {
+    test(`of ${key} is asked on its stdin`, async () => {
+      await using registry = (await FakeRegistry.start({ guard: basic })).add({ 'team/app:1': image });
+      const content =
+        key === 'credsStore' ? { credsStore: 'test' } : { credHelpers: { [registry.host]: 'test' } };
+      await pull(registry, { authfile: authfile(content) });
+      assert.ok(readFileSync(log, 'utf8').endsWith(`get <${registry.host}>\n`));
+    });
+  }
+
+  test('whose name is a path is not run', async () => {
+    await using registry = (await FakeRegistry.start({ guard: basic })).add({ 'team/app:1': image });
+    const marker = join(bin, 'marker');
+    const file = authfile({ credsStore: `x; touch ${marker}` });
+    await assert.rejects(
+      pull(registry, { authfile: file }),
+      refusal('UNAUTHORIZED', 'no name of a credential helper'),
+    );
+    assert.equal(existsSync(marker), false);
+  });
+});
+
+describe('tokens', () => {
+  let tokens: TokenServer;
+  before(async () => {
+    tokens = await TokenServer.start();
+  });
+  after(() => tokens[Symbol.asyncDispose]());
+
+  async function registryWith(guard = tokens.guard()): Promise<FakeRegistry> {
+    tokens.asked.length = 0;
+    tokens.lifetime = 300;
+    tokens.body = undefined;
+    return (await FakeRegistry.start({ guard })).add({ 'team/app:1': image });
+  }
+
+  test('are got with a password, which the registry never sees', async () => {
+    await using registry = await registryWith();
+    await pull(registry, { creds: `${USER}:${PASSWORD}` });
+    const [first] = tokens.asked;
+    assert.deepEqual([tokens.asked.length, first?.method, first?.authorization], [1, 'GET', `Basic ${PAIR}`]);
+    assert.equal(first?.query.get('scope'), 'repository:team/app:pull');
+    assert.equal(first.query.get('service'), 'registry');
+    assert.ok(registry.seen.every(({ authorization }) => !authorization?.startsWith('Basic')));
+  });
+
+  test('are got with an identity token, in the body of a POST', async () => {
+    await using registry = await registryWith();
+    await pull(registry, { authfile: authfile({ auths: { [registry.host]: { identitytoken: IDENTITY } } }) });
+    const [first] = tokens.asked;
+    assert.deepEqual([first?.method, first?.authorization], ['POST', undefined]);
+    assert.equal(first?.query.get('grant_type'), 'refresh_token');
+  });
+
+  test('that are given are used as they are', async () => {
+    await using registry = await registryWith();
+    const scopes = ['repository:team/app:pull'];
+    const token = Buffer.from(JSON.stringify({ scopes, until: Date.now() + 60_000 })).toString('base64url');
+    await pull(registry, { registryToken: token });
+    assert.equal(tokens.asked.length, 0);
+    await assert.rejects(pull(registry, { registryToken: 'eyJzY29wZXMiOltdfQ' }), refusal('UNAUTHORIZED'));
+  });
+
+  test('are got anew before they run out', async () => {
+    await using registry = await registryWith();
+    tokens.lifetime = 0.5;
+    registry.fail(
+      /blobs/,
+      async (request, response) => {
+        await new Promise((resolve) => setTimeout(resolve, 500));
+        await registry.answer(request, response);
+      },
+      1,
+    );
+    await pull(registry, { creds: `${USER}:${PASSWORD}` });
+    assert.ok(tokens.asked.length >= 1 && tokens.asked.length < 12, `${tokens.asked.length}`);
+  });
+
+  test('for a mount are for both repositories', async () => {
+    await using registry = await registryWith();
+    const tree = layTree(tempFolder(), { 'one/app:1': await imageOf('m'), 'two/app:1': await imageOf('m') });
+    const { images } = await convert(place('dir', tree), parsePlace(`docker://${registry.host}`), {
+      targetAccess: { creds: `${USER}:${PASSWORD}` },
+    });
+    assert.deepEqual(
+      images.map(({ status, error }) => error?.message ?? status),
+      ['written', 'written'],
+    );
+    const joined = tokens.asked
+      .map(({ query }) => query.getAll('scope'))
+      .filter(({ length }) => length === 2);
+    assert.ok(joined.length > 0);
+    assert.ok(
+      joined.every((scopes) => /:pull,push$/.test(scopes[0] ?? '') && /:pull$/.test(scopes[1] ?? '')),
+    );
+  });
+
+  for (const [title, realm] of [
+    ['plain HTTP on another machine', 'http://tokens.invalid/token'],
+    ['no URL', 'token'],
+    ['a URL with a password in it', 'https://a:b@tokens.invalid/'],
+    ['another protocol', 'file:///etc/passwd'],
+  ] as const) {
+    test(`are not asked for at ${title}`, async () => {
+      await using registry = await registryWith(tokens.guard(realm));
+      await assert.rejects(pull(registry, { creds: `${USER}:${PASSWORD}` }), refusal('UNAUTHORIZED'));
+      assert.equal(tokens.asked.length, 0);
+    });
+  }
+
+  for (const [title, body] of [
+    ['too much', Buffer.alloc(2 * 1024 * 1024, 'x')],
+    ['no JSON', Buffer.from('<html>')],
+    ['no token', Buffer.from('{}')],
+    ['a token that would break a header', Buffer.from('{"token":"a\\r\\nx: y"}')],
+  ] as const) {
+    test(`that come as ${title} are refused`, async () => {
+      await using registry = await registryWith();
+      tokens.body = body;
+      await assert.rejects(pull(registry, { creds: `${USER}:${PASSWORD}` }), refusal('REGISTRY'));
+    });
+  }
+
+  test('that are refused are an error without the secret that the server repeats', async () => {
+    await using registry = await registryWith();
+    const error = await pull(registry, { creds: `${USER}:${PASSWORD}x` }).catch((thrown: unknown) => thrown);
+    assert.ok(refusal('UNAUTHORIZED')(error));
+    assert.doesNotMatch(String(error), new RegExp(PASSWORD));
+  });
+});
+
+describe('secrets', () => {
+  test('do not go to where a registry redirects', async () => {
+    await using elsewhere = (await FakeRegistry.start()).add({ 'team/app:1': image });
+    await using registry = (await FakeRegistry.start({ guard: basic })).add({ 'team/app:1': image });
+    registry.fail(
+      /GET .*(?:blobs|manifests)/,
+      (request, response) => {
+        if (basic(request) !== undefined) return registry.answer(request, response);
+        reply(response, 307, { location: `${elsewhere.url}${request.url ?? ''}` });
+        return undefined;
+      },
+      100,
+    );
+    await pull(registry, { creds: `${USER}:${PASSWORD}` });
+    assert.ok(elsewhere.seen.length > 0);
+    assert.ok(elsewhere.seen.every(({ authorization }) => authorization === undefined));
+  });
+
+  test('are not given to a host that was redirected to and asks for them', async () => {
+    await using elsewhere = (await FakeRegistry.start({ guard: basic })).add({ 'team/app:1': image });
+    await using registry = (await FakeRegistry.start()).add({ 'team/app:1': image });
+    registry.fail(
+      /GET .*blobs/,
+      (request, response) => {
+        reply(response, 302, { location: `${elsewhere.url}${request.url ?? ''}` });
+      },
+      100,
+    );
+    await assert.rejects(pull(registry, { creds: `${USER}:${PASSWORD}` }), refusal('UNAUTHORIZED'));
+    assert.ok(elsewhere.seen.every(({ authorization }) => authorization === undefined));
+  });
+});
+
+test('challenges are read as RFC 9110 has them', () => {
+  assert.deepEqual(parseChallenges('Bearer realm="https://x/t?a=b,c",service=reg,scope="a:b:pull,push c"'), [
+    {
+      scheme: 'bearer',
+      parameters: { realm: 'https://x/t?a=b,c', service: 'reg', scope: 'a:b:pull,push c' },
+    },
+  ]);
+  assert.deepEqual(parseChallenges('Negotiate, BASIC realm="a \\"b\\"", Digest x=1'), [
+    { scheme: 'negotiate', parameters: {} },
+    { scheme: 'basic', parameters: { realm: 'a "b"' } },
+    { scheme: 'digest', parameters: { x: '1' } },
+  ]);
+  for (const text of ['', ',,', '"', '=']) assert.deepEqual(parseChallenges(text), []);
+});

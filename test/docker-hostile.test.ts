@@ -1,0 +1,311 @@
+import assert from 'node:assert/strict';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { describe, test } from 'node:test';
+import { convert, parsePlace, type ErrorCode } from '../src/index.js';
+import { proxyFor } from '../src/formats/docker/proxy.js';
+import { refusal } from './support/errors.js';
+import { FakeRegistry, reply } from './support/fake-registry.js';
+import { digestText, imageOf } from './support/images.js';
+import { newPlace } from './support/places.js';
+import { filesIn } from './support/snapshot.js';
+
+const image = await imageOf('x');
+const other = await imageOf('other');
+const [config = image.root, layer = image.root] = image.blobs;
+const MANIFEST = /GET .*manifests\/1$/;
+const LAYER = new RegExp(`GET .*${layer.digest}`);
+const IDLE_MS = 300;
+
+type Act = (request: IncomingMessage, response: ServerResponse) => unknown;
+
+/** A body that goes on for as long as somebody listens. */
+function endless(head: string, status = 200): Act {
+  return (_, response) => {
+    response.writeHead(status, {});
+    response.write(head);
+    const piece = Buffer.alloc(64 * 1024, ' ');
+    const more = () => {
+      while (!response.destroyed && response.write(piece));
+    };
+    response.on('drain', more);
+    more();
+  };
+}
+
+function changedBytes(bytes: Buffer): Buffer {
+  const changed = Buffer.from(bytes);
+  changed.writeUInt8(changed.readUInt8(5) ^ 1, 5);
+  return changed;
+}
+
+const redirectTo =
+  (where: string): Act =>
+  (_, response) => {
+    reply(response, 302, { location: where });
+  };
+
+/** What a registry does, to which requests, and what must come of it. */
+const LIES: readonly (readonly [title: string, on: RegExp, act: Act, code: ErrorCode])[] = [
+  [
+    'a manifest that is not what its header says',
+    MANIFEST,
+    (_, response) => {
+      reply(response, 200, { 'docker-content-digest': other.root.digest }, image.root.bytes);
+    },
+    'DIGEST_MISMATCH',
+  ],
+  [
+    'a header that is no digest',
+    MANIFEST,
+    (_, response) => {
+      reply(response, 200, { 'docker-content-digest': '../../x' }, image.root.bytes);
+    },
+    'REGISTRY',
+  ],
+  [
+    'a manifest that is too large',
+    MANIFEST,
+    (_, response) => {
+      reply(response, 200, {}, Buffer.alloc(5 << 20, ' '));
+    },
+    'REGISTRY',
+  ],
+  ['a manifest that never ends', MANIFEST, endless('{'), 'REGISTRY'],
+  [
+    'a manifest that is no JSON',
+    MANIFEST,
+    (_, response) => {
+      reply(response, 200, {}, Buffer.from('<html>'));
+    },
+    'MANIFEST_INVALID',
+  ],
+  [
+    'a layer with other bytes',
+    LAYER,
+    (_, response) => {
+      reply(response, 200, {}, changedBytes(layer.bytes));
+    },
+    'DIGEST_MISMATCH',
+  ],
+  [
+    'a layer that is too long, as it says',
+    LAYER,
+    (_, response) => {
+      reply(response, 200, {}, Buffer.concat([layer.bytes, Buffer.alloc(1)]));
+    },
+    'DIGEST_MISMATCH',
+  ],
+  ['a layer that never ends', LAYER, endless(layer.bytes.toString('latin1')), 'DIGEST_MISMATCH'],
+  [
+    'a layer that is short',
+    LAYER,
+    (_, response) => {
+      reply(response, 200, {}, layer.bytes.subarray(1));
+    },
+    'NETWORK',
+  ],
+  [
+    'a part of a layer that was not asked for',
+    LAYER,
+    (_, response) => {
+      reply(
+        response,
+        206,
+        { 'content-range': `bytes 1-${layer.bytes.length - 1}/${layer.bytes.length}` },
+        layer.bytes.subarray(1),
+      );
+    },
+    'REGISTRY',
+  ],
+  [
+    'a part without saying which',
+    LAYER,
+    (_, response) => {
+      reply(response, 206, {}, layer.bytes);
+    },
+    'REGISTRY',
+  ],
+  [
+    'a redirection to itself',
+    LAYER,
+    (request, response) => redirectTo(request.url ?? '')(request, response),
+    'REGISTRY',
+  ],
+  ['a redirection to a file', LAYER, redirectTo('file:///etc/passwd'), 'REGISTRY'],
+  ['a redirection that is no URL', LAYER, redirectTo('http://'), 'REGISTRY'],
+  ['no answer', LAYER, () => undefined, 'NETWORK'],
+  [
+    'an answer that does not go on',
+    LAYER,
+    (_, response) => {
+      response.writeHead(200, { 'content-length': layer.bytes.length });
+      response.write(layer.bytes.subarray(0, 10));
+    },
+    'NETWORK',
+  ],
+  [
+    'an answer that drips',
+    LAYER,
+    (_, response) => {
+      response.writeHead(200, { 'content-length': layer.bytes.length });
+      let at = 0;
+      const drip = setInterval(() => response.write(layer.bytes.subarray(at, ++at)), 50);
+      response.on('close', () => {
+        clearInterval(drip);
+      });
+    },
+    'NETWORK',
+  ],
+  [
+    'a layer that is not there',
+    LAYER,
+    (_, response) => {
+      reply(response, 404);
+    },
+    'BLOB_MISSING',
+  ],
+  ['an error without end', LAYER, endless('no', 500), 'REGISTRY'],
+];
+
+for (const [title, on, act, code] of LIES) {
+  test(`a registry that gives ${title} is refused, and nothing stays`, { timeout: 20_000 }, async () => {
+    await using registry = (await FakeRegistry.start()).add({ 'app:1': image });
+    registry.fail(on, act, 1000);
+    const target = newPlace('reg');
+    const { images } = await convert(parsePlace(`docker://${registry.host}`), target, {
+      selectors: [{ text: 'app:1', rename: undefined, where: 'test' }],
+      sourceAccess: { retryTimes: 1, retryDelay: 1, idleTimeout: IDLE_MS },
+    });
+    const [first] = images;
+    assert.equal(first?.status, 'failed');
+    assert.ok(refusal(code)(first.error));
+    assert.ok(registry.asked(on).length <= 8, `${registry.asked(on).length} requests`);
+    const left = filesIn(target.path).filter((name) => !name.includes('.imgconv-partial'));
+    assert.deepEqual(left, []);
+  });
+}
+
+describe('a list in pages', () => {
+  const list = async (link: (registry: FakeRegistry) => string) => {
+    await using registry = (await FakeRegistry.start()).add({ 'app:1': image });
+    registry.fail(
+      /tags\/list/,
+      (_, response) => {
+        reply(response, 200, { link: link(registry) }, Buffer.from('{"tags":["1"]}'));
+      },
+      100,
+    );
+    return await convert(parsePlace(`docker://${registry.host}/app`), newPlace('dir'), {
+      sourceAccess: { retryTimes: 0 },
+    });
+  };
+
+  test('that goes on at another host is refused', async () => {
+    await assert.rejects(
+      list(() => '<http://elsewhere.invalid/x>; rel="next"'),
+      refusal('REGISTRY', 'elsewhere.invalid'),
+    );
+  });
+
+  test('that goes round and round is refused', async () => {
+    await assert.rejects(
+      list(() => '</v2/app/tags/list?n=1000>; rel="next"'),
+      refusal('REGISTRY', 'do not come to an end'),
+    );
+  });
+
+  test('of names that are none is not taken for paths', async () => {
+    await using registry = (await FakeRegistry.start()).add({ 'app:1': image });
+    const body = Buffer.from(JSON.stringify({ tags: ['../../../x', '1'] }));
+    registry.fail(/tags\/list/, (_, response) => {
+      reply(response, 200, {}, body);
+    });
+    const { images } = await convert(parsePlace(`docker://${registry.host}/app`), newPlace('dir'));
+    assert.deepEqual(
+      images.map(({ status, error }) => error?.code ?? status),
+      ['NAME_INVALID', 'written'],
+    );
+    assert.deepEqual(registry.asked(/\.\./), []);
+  });
+});
+
+test('a registry that says it stored something else is an error', async () => {
+  await using registry = await FakeRegistry.start();
+  await using source = (await FakeRegistry.start()).add({ 'app:1': image });
+  registry.fail(/^PUT .*blobs/, async (request, response) => {
+    for await (const _ of request);
+    reply(response, 201, { 'docker-content-digest': digestText(Buffer.from('x')) });
+  });
+  const { images } = await convert(
+    parsePlace(`docker://${source.host}`),
+    parsePlace(`docker://${registry.host}`),
+  );
+  assert.ok(refusal('DIGEST_MISMATCH')(images[0]?.error));
+  assert.equal(registry.manifests.size, 0);
+});
+
+test('plain HTTP is for this machine alone, unless it is asked for', async () => {
+  const from = parsePlace('docker://registry.invalid:5000/app:1');
+  const selectors = [{ text: from.reference ?? '', rename: undefined, where: 'test' }];
+  await using registry = (await FakeRegistry.start()).add({ 'app:1': image });
+  const proxy = process.env['HTTP_PROXY'];
+  process.env['HTTP_PROXY'] = registry.url;
+  try {
+    await convert(from, newPlace('dir'), { selectors, sourceAccess: { retryTimes: 0 } }).catch(
+      () => undefined,
+    );
+    assert.deepEqual(registry.seen, []);
+  } finally {
+    if (proxy === undefined) delete process.env['HTTP_PROXY'];
+    else process.env['HTTP_PROXY'] = proxy;
+  }
+  await assert.rejects(async () => {
+    const { images } = await convert(parsePlace(`docker://${registry.host}/app`), newPlace('dir'), {
+      sourceAccess: { tlsVerify: true, retryTimes: 0 },
+    });
+    throw images[0]?.error ?? new Error('done');
+  }, refusal('NETWORK'));
+  assert.deepEqual(registry.seen, []);
+});
+
+describe('a mirror', () => {
+  test('is asked first, and the registry for what it lacks', async () => {
+    await using mirror = (await FakeRegistry.start()).add({ 'app:1': image });
+    await using registry = (await FakeRegistry.start()).add({ 'app:1': image, 'app:2': other });
+    const mirrors = { [registry.host]: mirror.url };
+    const selectors = ['app:1', 'app:2'].map((text) => ({ text, rename: undefined, where: 'test' }));
+    const { images } = await convert(parsePlace(`docker://${registry.host}`), newPlace('dir'), {
+      selectors,
+      extras: false,
+      sourceAccess: { mirrors },
+    });
+    assert.deepEqual(
+      images.map(({ status }) => status),
+      ['written', 'written'],
+    );
+    assert.deepEqual(registry.asked(new RegExp(`manifests/1|${config.digest}`)), []);
+  });
+});
+
+test('proxies and their exceptions are those that the environment names', () => {
+  const env = {
+    HTTPS_PROXY: 'http://proxy:3128',
+    http_proxy: 'plain:80',
+    NO_PROXY: 'a.b, .c.d,10.0.0.0/8,e:444',
+  };
+  for (const [url, proxy] of [
+    ['https://x.y/', 'http://proxy:3128'],
+    ['http://x.y/', 'http://plain:80'],
+    ['https://a.b/', undefined],
+    ['https://z.a.b/', undefined],
+    ['https://za.b/', 'http://proxy:3128'],
+    ['https://x.c.d/', undefined],
+    ['https://10.1.2.3/', undefined],
+    ['https://11.1.2.3/', 'http://proxy:3128'],
+    ['https://e:444/', undefined],
+    ['https://e/', 'http://proxy:3128'],
+  ] as const)
+    assert.equal(proxyFor(new URL(url), env), proxy, url);
+  assert.equal(proxyFor(new URL('https://x'), { ...env, NO_PROXY: '*' }), undefined);
+  assert.equal(proxyFor(new URL('https://x'), {}), undefined);
+});
