@@ -7,10 +7,11 @@ import { ContentDiffers } from './equal.js';
 import { imgconvWords, measure, repeated, resultOf, type Result, type Sample } from './measure.js';
 import type { Contest, Outputs, Row, Run, Verdict } from './row.js';
 import { archiveRows } from './rows-archive.js';
+import { registryRows } from './rows-registry.js';
 import { bigRows, startRows } from './rows-small.js';
 import { storeRows } from './rows-store.js';
 
-const ROWS: readonly Row[] = [...storeRows, ...archiveRows, ...startRows, ...bigRows];
+const ROWS: readonly Row[] = [...storeRows, ...registryRows, ...archiveRows, ...startRows, ...bigRows];
 const RUNS = 5;
 
 const USAGE = `npm run bench -- [ROW…] [--runs N] [--profile FOLDER]
@@ -46,7 +47,7 @@ async function contend(contest: Contest, folder: string, runs: number) {
   let more: readonly Verdict[] = [];
   for (let i = 0; i < runs; i++) {
     const outputs = outputsIn(join(folder, String(i)));
-    before?.(outputs.ours);
+    await before?.(outputs.ours);
     samples.ours.push(await timed(oursRun(contest, outputs.ours), outputs.oursLog));
     if (peer === undefined) continue;
     const { seconds, ...rest } = await timed(await peer(outputs.peer), outputs.peerLog);
@@ -100,6 +101,7 @@ async function runRow(row: Row, corpus: Corpus, runs: number): Promise<void> {
     say(`THE RESULTS DIFFER: ${error.message}`);
     process.exitCode = 1;
   } finally {
+    await contest.after?.();
     if (alone) rmSync(folder, { recursive: true, force: true });
   }
 }
@@ -107,9 +109,10 @@ async function runRow(row: Row, corpus: Corpus, runs: number): Promise<void> {
 async function profileRow(row: Row, corpus: Corpus, profiles: string): Promise<void> {
   const contest = await row.prepare(corpus);
   const { ours, oursLog } = outputsIn(join(corpus.outputs, row.name));
-  contest.before?.(ours);
+  await contest.before?.(ours);
   const into = join(resolve(profiles), row.name);
   await measure(oursRun({ ...contest, times: 1 }, ours, into).words, oursLog);
+  await contest.after?.();
   process.stdout.write(`${row.name.padEnd(NAME)} ${into}\n`);
 }
 

@@ -28,7 +28,9 @@ export interface Contest {
   /** imgconv's arguments; the words that go before them are the bench's. */
   readonly ours: (out: string) => readonly string[];
   /** What has to be there before `ours` runs; not timed. */
-  readonly before?: (out: string) => void;
+  readonly before?: (out: string) => void | Promise<void>;
+  /** Ends what the row started. */
+  readonly after?: () => Promise<void>;
   /** So many runs of `ours` are one measurement. */
   readonly times?: number;
   readonly peer?: Side;
