@@ -68,6 +68,15 @@ const CASES: Readonly<Record<string, readonly (readonly [words: string, what: st
       ['dir2tar SRC DST --missing sparse', 'docker-archive: cannot hold', 'did you mean --missing prune?'],
       ['reg2dir STORE DST --missing sparse', 'dir: cannot hold', 'sparse is for reg: oci: oci-archive:'],
     ],
+    'places and lists of save, push and sync': [
+      ['save STORE', ': which images?', '--images-file'],
+      ['push SRC DST', ': not a registry', 'docker://HOST'],
+      ['push SRC docker://localhost:1/a:1', 'a beginning of repositories', 'without a tag'],
+      ['sync SRC DST --dest reg', '--src: say what it is', 'yaml'],
+      ['sync SRC DST --src nope --dest reg', '--src nope: say what it is', 'list'],
+      ['sync SRC DST --src dir --dest yaml', '--dest yaml: say what it is', 'one of'],
+      ['sync SRC DST --src dir --dest reg --all --platform linux/amd64', '--all and --platform', 'leave one'],
+    ],
     'options that contradict each other': [
       ['dir2reg SRC DST --all --platform linux/amd64', '--all and --platform linux/amd64', 'leave one'],
       ['dir2reg SRC DST --dry-run --quiet', '--dry-run and --quiet', '--json'],
