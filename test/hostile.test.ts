@@ -117,7 +117,7 @@ describe('names that lead out of an archive', () => {
       for (const name of ['/etc/passwd', '../secret', '../../../etc/passwd', 'blobs/../../secret']) {
         const changed = { ...entry, [field]: field === 'Layers' ? entry?.Layers.map(() => name) : name };
         const without = Object.entries({ ...files, 'manifest.json': json([changed]) }).filter(
-          ([one]) => one !== 'index.json',
+          ([one]) => one !== 'index.json' && one !== 'oci-layout',
         );
         await refuses(archive(await archiveOf(Object.fromEntries(without))), 'BLOB_MISSING');
       }
