@@ -609,6 +609,25 @@ describe('an archive with index.json and manifest.json', () => {
     }
   });
 
+  test('that lacks the member of an index that manifest.json may mean says so, and makes no new manifest', async () => {
+    const ours = await savedImage('ours', ['demo/app:1']);
+    const { root } = await manifestOf(
+      ours,
+      ours.layers.map((layer) => part(OCI.layer, layer)),
+    );
+    const index = part(OCI.index, {
+      schemaVersion: 2,
+      mediaType: OCI.index,
+      manifests: [descriptorOf(root)],
+    });
+    const { report } = await toTree(await hybrid(ours, { 'demo/app:1': index }, []));
+    assert.deepEqual(
+      failedImages(report).map(({ error }) => error?.code),
+      ['BLOB_MISSING'],
+    );
+    assert.match(failedImages(report)[0]?.error?.message ?? '', new RegExp(`manifest ${root.digest}`));
+  });
+
   for (const [title, theirs] of [
     [
       'names another image',

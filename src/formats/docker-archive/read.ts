@@ -111,6 +111,8 @@ class Archive {
   #configBytes = 0;
   readonly #manifests = new Map<Digest, readonly ImageManifest[]>();
   #manifestCount = 0;
+  /** Entries of index.json some of whose members are absent. */
+  readonly #partial = new Set<Digest>();
   /** The whole of index.json, for entries that it has no name for. */
   #byConfig: Map<Digest, Candidate[]> | undefined;
 
@@ -212,12 +214,16 @@ class Archive {
     if (only !== undefined && !this.#index.has(entry.Config))
       return layoutImage(this.#index, only.digest, name, true);
     const described = this.#describe(entry);
-    for (const { descriptor, manifest } of this.#candidates(named, described.configDigest)) {
+    const candidates = this.#candidates(named, described.configDigest);
+    for (const { descriptor, manifest } of candidates) {
       if (!this.#agrees(manifest, described)) continue;
       covered.add(descriptor);
       // Without a tag, index.json may still know a name by digest.
       return layoutImage(this.#index, descriptor.digest, name ?? layoutName(descriptor), true);
     }
+    // One of the manifests that are absent may be the image's: what is not there disagrees with nothing.
+    const partial = candidates.length === 0 && named.find(({ digest }) => this.#partial.has(digest));
+    if (partial) return layoutImage(this.#index, partial.digest, name, true);
     const made = { ...(await make(described)), name };
     if (named.length === 0) return made;
     const warning = `${INDEX_FILE} disagrees with ${MANIFEST}, which counts: the image has a new manifest`;
@@ -267,6 +273,7 @@ class Archive {
           'BLOB_MISSING',
           `${this.#index.path}: ${blobName(root.digest)}: named by ${INDEX_FILE} and not in the archive`,
         );
+      if (manifest === undefined) this.#partial.add(root.digest);
       if (manifest?.kind === 'image') found.push(manifest);
       if (manifest?.kind === 'index') for (const member of manifest.manifests) visit(member, depth + 1);
     };
