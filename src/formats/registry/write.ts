@@ -15,15 +15,7 @@ import {
   type WriteContext,
   type Written,
 } from '../format.js';
-import {
-  blobPath,
-  layerLink,
-  repositoryPath,
-  revisionLink,
-  rootOf,
-  tagIndexLink,
-  tagLink,
-} from './paths.js';
+import { blobPath, layerLink, repositoryPath, revisionLink, rootOf, tagIndexLink, tagLink } from './paths.js';
 
 export function createRegistry(path: string, context: WriteContext): Promise<ImageWriter> {
   return Promise.resolve(new RegistryWriter(rootOf(path), context));
