@@ -13,6 +13,10 @@ import {
   type Place,
   type Report,
 } from '../src/index.js';
+import { digestOf } from '../src/io/hash.js';
+import { Pool } from '../src/io/pool.js';
+import { tarToFile } from '../src/io/tar-sink.js';
+import { VerifiedBlob } from '../src/io/verified-blob.js';
 import { imgconv } from './support/cli.js';
 import { digestsOf, expected, fixture } from './support/fixtures.js';
 import {
@@ -42,6 +46,7 @@ import { imageIdsOf, namesOf, newPlace, place } from './support/places.js';
 import { contentsOf, filesIn, stagingIn } from './support/snapshot.js';
 import { readTarFile } from './support/tars.js';
 import { tempFolder } from './support/temp.js';
+import { arm, disarm } from './torture/injector.js';
 
 const COMPRESSIONS = ['keep', 'gzip'] as const;
 
@@ -522,4 +527,18 @@ describe('containerd28-multiarch.tar, whose layers are all absent', () => {
     assert.ok(stdout.includes('localhost:5003/demo/multi:1'));
     assert.ok(existsSync(file));
   });
+});
+
+test('a flush that fails while more is added spoils the archive, also when the next one would not', async () => {
+  const folder = tempFolder();
+  await using pool = new Pool(1);
+  const tar = tarToFile(join(folder, 'out.tar'), 'none', pool);
+  const blobOf = (bytes: Uint8Array) => VerifiedBlob.of(bytes, digestOf(bytes), pool, 'made here');
+  // Writing the header, and opening, writing and closing the file come first.
+  arm({ action: 'EIO', at: 5, root: folder });
+  await tar.addBlobs([{ name: 'large', blob: blobOf(new Uint8Array(16 * 1024 ** 2)) }]);
+  await assert.rejects(tar.end(), { code: 'IO', message: /out\.tar/ });
+  assert.match(disarm().fired ?? '', /^flush fdatasync /);
+  await assert.rejects(tar.addBlobs([{ name: 'small', blob: blobOf(new Uint8Array(1)) }]), { code: 'IO' });
+  await tar.close();
 });

@@ -190,7 +190,7 @@ export class LayoutTarWriter implements ImageWriter {
     }
     await tar.end();
     this.#tar = undefined;
-    tar.close();
+    await tar.close();
     if (this.#file === STDOUT) return true;
     if (await sameContent(this.#staged, this.#file, this.#context.pool)) return false;
     const transaction = new Transaction(this.staging);
@@ -199,9 +199,11 @@ export class LayoutTarWriter implements ImageWriter {
     return true;
   }
 
-  close(): Promise<void> {
-    this.#tar?.close();
-    this.staging[Symbol.dispose]();
-    return Promise.resolve();
+  async close(): Promise<void> {
+    try {
+      await this.#tar?.close();
+    } finally {
+      this.staging[Symbol.dispose]();
+    }
   }
 }

@@ -1,4 +1,4 @@
-import { fsyncSync, ftruncateSync, openSync } from 'node:fs';
+import { fdatasync, fsyncSync, ftruncateSync, openSync } from 'node:fs';
 import { once } from 'node:events';
 import { PassThrough } from 'node:stream';
 import { asImgconvError, ImgconvError, naming } from '../model/errors.js';
@@ -16,8 +16,11 @@ export interface TarSink {
   addBytes(name: string, bytes: Uint8Array): Promise<void>;
   /** Writes the end of the archive. */
   end(): Promise<void>;
-  close(): void;
+  close(): Promise<void>;
 }
+
+/** With so much to write, the disk begins while more is hashed: what is left for the flush at the end is less. */
+const FLUSH_FROM = 16 * 1024 * 1024;
 
 /** A plain file: blobs are written at their places by the threads that hash them, and taken back if one fails. */
 export class TarFile implements TarSink {
@@ -25,6 +28,8 @@ export class TarFile implements TarSink {
   readonly #fd: number;
   #position = 0;
   #spoiled: ImgconvError | undefined;
+  #unflushed = 0;
+  #flushing: Promise<void> | undefined;
 
   constructor(path: string) {
     this.#path = path;
@@ -34,9 +39,10 @@ export class TarFile implements TarSink {
   async addBlobs(blobs: readonly { readonly name: string; readonly blob: VerifiedBlob }[]): Promise<void> {
     const start = this.#position;
     // Asynchronous, so that a header which cannot be written waits for the blobs that are under way.
-    const writing = blobs.map(async ({ name, blob }) =>
-      blob.writeInto(this.#path, this.#begin(name, blob.size)),
-    );
+    const writing = blobs.map(async ({ name, blob }) => {
+      await blob.writeInto(this.#path, this.#begin(name, blob.size));
+      this.#wrote(blob.size);
+    });
     const failed = (await Promise.allSettled(writing)).find((result) => result.status === 'rejected');
     if (failed === undefined) return;
     this.#truncate(start);
@@ -47,6 +53,20 @@ export class TarFile implements TarSink {
   addBytes(name: string, bytes: Uint8Array): Promise<void> {
     writeFully(this.#fd, bytes, this.#begin(name, bytes.length), this.#path);
     return Promise.resolve();
+  }
+
+  /** A file says once that it could not be written (fsync(2)): a flush that failed spoils the archive for good. */
+  #wrote(size: number): void {
+    this.#unflushed += size;
+    if (this.#unflushed < FLUSH_FROM || this.#flushing !== undefined) return;
+    this.#unflushed = 0;
+    this.#flushing = new Promise((resolve) => {
+      fdatasync(this.#fd, (error) => {
+        if (error !== null) this.#spoiled ??= asImgconvError(error, this.#path);
+        this.#flushing = undefined;
+        resolve();
+      });
+    });
   }
 
   /** What cannot be taken back spoils the archive: nothing more is added then, nor is it ever ended. */
@@ -72,16 +92,17 @@ export class TarFile implements TarSink {
   }
 
   /** Two blocks of zeros end an archive (POSIX ustar); holes between entries read as the zeros they are padded with. */
-  end(): Promise<void> {
+  async end(): Promise<void> {
+    await this.#flushing;
     if (this.#spoiled !== undefined) throw this.#spoiled;
     this.#truncate(this.#position + 2 * BLOCK);
     naming(this.#path, () => {
       fsyncSync(this.#fd);
     });
-    return Promise.resolve();
   }
 
-  close(): void {
+  async close(): Promise<void> {
+    await this.#flushing;
     closeFile(this.#fd, this.#path);
   }
 }
@@ -136,8 +157,9 @@ export class TarStream implements TarSink {
     });
   }
 
-  close(): void {
+  close(): Promise<void> {
     // Nothing is held that `end` does not let go of.
+    return Promise.resolve();
   }
 }
 

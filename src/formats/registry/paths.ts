@@ -43,8 +43,12 @@ export function repositoriesPath(root: string): string {
   return join(root, 'repositories');
 }
 
+export function repositoryPath(root: string, repository: string): string {
+  return join(repositoriesPath(root), repository);
+}
+
 function manifestsPath(root: string, repository: string): string {
-  return join(repositoriesPath(root), repository, '_manifests');
+  return join(repositoryPath(root, repository), '_manifests');
 }
 
 export function tagsPath(root: string, repository: string): string {
@@ -56,7 +60,7 @@ export function revisionsPath(root: string, repository: string): string {
 }
 
 export function layersPath(root: string, repository: string): string {
-  return join(repositoriesPath(root), repository, '_layers');
+  return join(repositoryPath(root, repository), '_layers');
 }
 
 export function layerLink(root: string, repository: string, digest: Digest): string {
@@ -64,7 +68,7 @@ export function layerLink(root: string, repository: string, digest: Digest): str
 }
 
 export function uploadsPath(root: string, repository: string): string {
-  return join(repositoriesPath(root), repository, '_uploads');
+  return join(repositoryPath(root, repository), '_uploads');
 }
 
 export function blobsPath(root: string): string {

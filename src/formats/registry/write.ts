@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { BlobShelf } from '../../io/blob-shelf.js';
-import { wholeFile } from '../../io/region.js';
+import { isThere, wholeFile } from '../../io/region.js';
 import { Staging } from '../../io/staging.js';
 import { Transaction, type Step } from '../../io/transaction.js';
 import { VerifiedBlob } from '../../io/verified-blob.js';
@@ -15,7 +15,7 @@ import {
   type WriteContext,
   type Written,
 } from '../format.js';
-import { blobPath, layerLink, revisionLink, rootOf, tagIndexLink, tagLink } from './paths.js';
+import { blobPath, layerLink, repositoryPath, revisionLink, rootOf, tagIndexLink, tagLink } from './paths.js';
 
 export function createRegistry(path: string, context: WriteContext): Promise<ImageWriter> {
   return Promise.resolve(new RegistryWriter(rootOf(path), context));
@@ -29,6 +29,8 @@ class RegistryWriter implements ImageWriter {
   readonly #transaction: Transaction;
   readonly #shelf: BlobShelf;
   readonly #linked = new Set<string>();
+  /** Repositories that this run met, and whether they were there then: in a new one no link needs looking at. */
+  readonly #wasThere = new Map<string, boolean>();
 
   constructor(root: string, context: WriteContext) {
     this.#root = root;
@@ -49,8 +51,9 @@ class RegistryWriter implements ImageWriter {
     const notes: string[] = [];
     const puts = await Promise.all([...blobs.values()].map((blob) => this.#shelf.put(blob)));
     let changed = puts.some((how) => how !== 'present');
+    const isNew = !this.#isThere(repository);
     const link = (path: string, digest: Digest, step?: Step) => {
-      if (this.#link(path, digest, step)) changed = true;
+      if (this.#link(path, digest, isNew, step)) changed = true;
     };
     for (const digest of blobs.keys()) this.#shelf.keep(digest);
     for (const { descriptor, bytes, manifest } of manifestsOf(image)) {
@@ -84,12 +87,19 @@ class RegistryWriter implements ImageWriter {
     return { changed, notes };
   }
 
+  #isThere(repository: string): boolean {
+    const known = this.#wasThere.get(repository) ?? isThere(repositoryPath(this.#root, repository));
+    this.#wasThere.set(repository, known);
+    return known;
+  }
+
   /** False when the link is there and says this already. */
-  #link(path: string, digest: Digest, step: Step = 'content'): boolean {
+  #link(path: string, digest: Digest, isNew: boolean, step: Step = 'content'): boolean {
     const key = `${path} ${digest}`;
     if (this.#linked.has(key)) return false;
     this.#linked.add(key);
     if (
+      !isNew &&
       wholeFile(path)?.size === digest.length &&
       naming(path, () => readFileSync(path, 'latin1')) === digest
     )
