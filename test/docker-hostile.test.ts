@@ -5,7 +5,7 @@ import { convert, parsePlace, type ErrorCode } from '../src/index.js';
 import { proxyFor } from '../src/formats/docker/proxy.js';
 import { refusal } from './support/errors.js';
 import { FakeRegistry, reply } from './support/fake-registry.js';
-import { digestText, imageOf } from './support/images.js';
+import { digestText, hex, imageOf } from './support/images.js';
 import { newPlace } from './support/places.js';
 import { filesIn } from './support/snapshot.js';
 
@@ -284,6 +284,51 @@ describe('a mirror', () => {
       ['written', 'written'],
     );
     assert.deepEqual(registry.asked(new RegExp(`manifests/1|${config.digest}`)), []);
+  });
+
+  /** Pulls these, with what is attached, from a mirror of a registry that answers nothing to what fits `lost`. */
+  async function pulled(names: readonly string[], lost: RegExp) {
+    const signature = `app:sha256-${hex(image.root.digest)}.sig`;
+    await using mirror = (await FakeRegistry.start()).add({
+      'app:1': image,
+      'app:2': other,
+      [signature]: other,
+    });
+    await using registry = (await FakeRegistry.start()).add({ 'app:1': image, 'app:3': other });
+    registry.fail(lost, (_, response) => response.destroy(), Infinity);
+    const tree = newPlace('dir');
+    const { images } = await convert(parsePlace(`docker://${registry.host}`), tree, {
+      selectors: names.map((text) => ({ text, rename: undefined, where: 'test' })),
+      sourceAccess: { mirrors: { [registry.host]: mirror.url }, retryTimes: 1, retryDelay: 1 },
+    });
+    const outcomes = images.map(({ name, status, error }) => [name, error?.code ?? status]);
+    return { host: registry.host, images, outcomes, asked: registry.asked(/./), signature };
+  }
+
+  test('without a way to the registry gives what it has of what is attached, and says so', async () => {
+    const { host, images, outcomes, asked, signature } = await pulled(['app:1', 'app:2'], /./);
+    assert.deepEqual(outcomes, [
+      ['app:1', 'written'],
+      ['app:2', 'written'],
+      [signature, 'written'],
+    ]);
+    const note = `${host} cannot be reached: of what is attached only what its mirror has comes along`;
+    for (const { notes } of images) assert.ok(notes.includes(note), notes.join());
+    const second = new RegExp(hex(other.root.digest));
+    assert.deepEqual(
+      asked.filter((line) => second.test(line)),
+      [],
+      'it is waited for again',
+    );
+  });
+
+  test('does not stand for the registry where an image itself, or one that answers, is lost', async () => {
+    const failures = async (lost: RegExp) =>
+      (await pulled(['app:1', 'app:3'], lost)).images.flatMap(({ source, error }) =>
+        error === undefined ? [] : `${source.slice(source.indexOf('app'))} ${error.code}`,
+      );
+    assert.deepEqual(await failures(/./), ['app:3 NETWORK']);
+    assert.deepEqual(await failures(/sha256/), ['app:1 NETWORK', 'app:3 NETWORK']);
   });
 });
 

@@ -113,6 +113,12 @@ export interface ListOptions {
   readonly wanted?: readonly string[] | undefined;
 }
 
+export interface Attached {
+  readonly images: readonly (SourceImage | UnreadableImage)[];
+  /** For the report of the image that they are attached to: where could not be looked. */
+  readonly notes: readonly string[];
+}
+
 export interface ImageReader {
   /** In a fixed order. */
   images(options: ListOptions): AsyncIterable<SourceImage | UnreadableImage>;
@@ -121,10 +127,7 @@ export interface ImageReader {
    * To be called when all images have been listed, with those that have no tag. What cannot be read may speak of any
    * image of its repository, and is among what speaks of each.
    */
-  attached(
-    image: SourceImage,
-    digests: ReadonlySet<Digest>,
-  ): Promise<readonly (SourceImage | UnreadableImage)[]>;
+  attached(image: SourceImage, digests: ReadonlySet<Digest>): Promise<Attached>;
   readonly audit: Audit;
   close(): Promise<void>;
 }

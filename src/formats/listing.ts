@@ -7,7 +7,7 @@ import { MAX_MANIFEST } from '../model/json.js';
 import { manifestPayload, parseManifest } from '../model/manifest.js';
 import { splitReference } from '../model/reference.js';
 import type { Audit } from './audit.js';
-import type { ImageReader, ListOptions, SourceImage, UnreadableImage } from './format.js';
+import type { Attached, ImageReader, ListOptions, SourceImage, UnreadableImage } from './format.js';
 
 /**
  * A place that can list all it has. What is attached to an image is found in that list: by tag, and by `subject`
@@ -17,7 +17,7 @@ export class ListingReader implements ImageReader {
   readonly audit: Audit;
   readonly #list: (options: ListOptions) => AsyncIterable<SourceImage | UnreadableImage>;
   readonly #byRepository = new Map<string, (SourceImage | UnreadableImage)[]>();
-  readonly #bySubject = new Map<string, Promise<Attached>>();
+  readonly #bySubject = new Map<string, Promise<Subjects>>();
 
   constructor(list: (options: ListOptions) => AsyncIterable<SourceImage | UnreadableImage>, audit: Audit) {
     this.#list = list;
@@ -38,25 +38,23 @@ export class ListingReader implements ImageReader {
     else others.push(image);
   }
 
-  async attached(
-    { name }: SourceImage,
-    digests: ReadonlySet<Digest>,
-  ): Promise<readonly (SourceImage | UnreadableImage)[]> {
-    if (name === undefined) return [];
+  async attached({ name }: SourceImage, digests: ReadonlySet<Digest>): Promise<Attached> {
+    if (name === undefined) return { images: [], notes: [] };
     const repository = splitReference(name).name;
     const known = this.#bySubject.get(repository) ?? this.#subjects(repository);
     this.#bySubject.set(repository, known);
     const { subjects, unreadable } = await known;
     const found: SourceImage[] = [];
     for (const [digest, images] of subjects) if (digests.has(digest)) found.push(...images);
-    return [
+    const images = [
       ...found.filter(({ untagged }) => !untagged),
       ...found.filter(({ untagged }) => untagged),
       ...unreadable,
     ];
+    return { images, notes: [] };
   }
 
-  async #subjects(repository: string): Promise<Attached> {
+  async #subjects(repository: string): Promise<Subjects> {
     const subjects = new Map<Digest, SourceImage[]>();
     const unreadable: UnreadableImage[] = [];
     for (const image of this.#byRepository.get(repository) ?? []) {
@@ -87,7 +85,7 @@ export class ListingReader implements ImageReader {
 }
 
 /** What speaks of images of one repository. */
-interface Attached {
+interface Subjects {
   readonly subjects: ReadonlyMap<Digest, readonly SourceImage[]>;
   /** Revisions of which nobody can tell what they speak of. */
   readonly unreadable: readonly UnreadableImage[];

@@ -10,7 +10,7 @@ import {
   rmSync,
   statSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { algorithmOf, hexOf, isDigest, type Digest } from '../model/digest.js';
 import { ImgconvError, isErrno } from '../model/errors.js';
 import { MAX_CONFIG } from '../model/json.js';
@@ -39,6 +39,12 @@ export interface Downloads {
   fetch(blob: Expected, origin: Origin, onBytes?: (count: number) => void): Promise<FileBytes | MemoryBytes>;
 }
 
+/** A download whose lock this run holds. */
+interface Kept {
+  readonly path: string;
+  readonly unlock: () => void;
+}
+
 /** What no run came back for is given up after this long. */
 const PARTIAL_AGE_MS = 7 * 24 * 60 * 60 * 1000;
 /** So many bytes are progress: a server that cuts every connection after a few would never be done with. */
@@ -53,7 +59,9 @@ export class StagedDownloads implements Downloads {
   readonly #pool: Pool;
   readonly #folder: string | undefined;
   readonly #fetched = new Map<Digest, Promise<FileBytes>>();
-  readonly #kept = new Map<Digest, { readonly path: string; readonly unlock: () => void }>();
+  readonly #kept = new Map<Digest, Kept>();
+  /** Names of downloads of earlier runs; undefined until they are asked for. */
+  #earlier: Set<string> | undefined;
   #made = false;
 
   /** `lasting`: the staging's root is there for the next run too. */
@@ -92,22 +100,30 @@ export class StagedDownloads implements Downloads {
       sweep(this.#folder);
       this.#made = true;
     }
-    const path = join(this.#folder, `${algorithmOf(digest)}-${hexOf(digest)}`);
+    const path = pathOf(this.#folder, digest);
     const unlock = tryLock(lockOf(path));
     if (unlock === undefined) return this.#staging.path();
     this.#kept.set(digest, { path, unlock });
     return path;
   }
 
-  /** These blobs are where they belong: their downloads are not needed any more. */
+  /** These blobs are where they belong: their downloads, of this run or of one that was killed, are not needed any more. */
   release(digests: Iterable<Digest>): void {
     for (const digest of digests) {
-      const kept = this.#kept.get(digest);
+      const kept = this.#kept.get(digest) ?? this.#ofEarlier(digest);
       if (kept === undefined) continue;
       rmSync(kept.path, { force: true });
       kept.unlock();
       this.#kept.delete(digest);
     }
+  }
+
+  #ofEarlier(digest: Digest): Kept | undefined {
+    if (this.#folder === undefined) return undefined;
+    this.#earlier ??= new Set(namesIn(this.#folder).map((name) => name.replace(/\.lock$/, '')));
+    const path = pathOf(this.#folder, digest);
+    const unlock = this.#earlier.has(basename(path)) ? tryLock(lockOf(path)) : undefined;
+    return unlock && { path, unlock };
   }
 
   /** All that was fetched is where it belongs. */
@@ -117,12 +133,26 @@ export class StagedDownloads implements Downloads {
 
   [Symbol.dispose](): void {
     for (const { unlock } of this.#kept.values()) unlock();
-    if (!this.#made || this.#folder === undefined) return;
+    if (this.#folder === undefined || !(this.#made || (this.#earlier?.size ?? 0) > 0)) return;
     try {
       rmdirSync(this.#folder);
     } catch (error) {
       if (!isErrno(error, 'ENOTEMPTY', 'EEXIST', 'ENOENT')) throw error;
     }
+  }
+}
+
+function pathOf(folder: string, digest: Digest): string {
+  return join(folder, `${algorithmOf(digest)}-${hexOf(digest)}`);
+}
+
+/** None when the folder is not there. */
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR', 'EACCES')) return [];
+    throw error;
   }
 }
 

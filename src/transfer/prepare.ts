@@ -114,9 +114,10 @@ export async function prepare(
       const { closure, notes: made } = await closureOf(image, options, pool, closures);
       const digests = new Set(manifestsOf(closure.root).map(({ descriptor }) => descriptor.digest));
       for (const digest of digests) carried.add(`${reference.repository} ${digest}`);
-      const attached = options.extras === true ? await reader.attached(image, digests) : [];
-      const followers = attached.filter((one): one is SourceImage => !('error' in one));
-      for (const one of attached) {
+      const attached = options.extras === true ? await reader.attached(image, digests) : undefined;
+      const { images = [], notes: unseen = [] } = attached ?? {};
+      const followers = images.filter((one): one is SourceImage => !('error' in one));
+      for (const one of images) {
         if (!('error' in one) || chosen.has(one)) continue;
         chosen.add(one);
         failures.push(unreadable(one));
@@ -141,7 +142,7 @@ export async function prepare(
         name: reference,
         closure,
         signatures: options.extras !== false ? image.signatures : [],
-        notes: [...wanted.notes, ...image.warnings, ...notes, ...made, ...closure.notes],
+        notes: [...wanted.notes, ...image.warnings, ...notes, ...made, ...closure.notes, ...unseen],
       });
     } catch (error) {
       const known = located(asImgconvError(error, source), image.where);

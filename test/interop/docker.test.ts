@@ -104,6 +104,24 @@ describe('docker', { skip }, () => {
         });
       });
 
+      test('pulls what save fetched from a registry, and what push sent to one', async () => {
+        const [served, saved] = [join(await folder(), 'store'), join(await folder(), 'store')];
+        await imgconv('dir2reg', await treeOf(), served);
+        await withRegistry(served, async ({ host }) => {
+          await imgconv('save', ...loadable.map(([name]) => `${host}/${name}`), saved);
+        });
+        await withRegistry(saved, async (registry) => {
+          for (const [name, imageId] of loadable)
+            await assertPulls(registry, name, imageId, sample.says[name]);
+        });
+        await engine.forgetImages();
+        await withRegistry(await folder(), async (registry) => {
+          await imgconv('push', saved, `docker://${registry.host}/site`);
+          for (const [name, imageId] of loadable)
+            await assertPulls(registry, `site/${name}`, imageId, sample.says[name]);
+        });
+      });
+
       for (const archive of sample.archives) {
         test(`pulls from a store that tar2reg made of ${basename(archive)}`, async () => {
           const store = join(await folder(), 'store');

@@ -69,6 +69,10 @@ export class Client {
   readonly #credentials: CredentialStore;
   readonly #endpoints = new Map<string, Endpoint>();
   readonly #mirrors = new Map<string, Endpoint>();
+  /** Hosts that answered, themselves. */
+  readonly #reached = new Set<string>();
+  /** Hosts that have a mirror and never answered: they are not waited for again and again. */
+  readonly #unreached = new Map<string, ImgconvError>();
 
   constructor(access: RegistryAccess, signal: AbortSignal) {
     const { retryTimes = RETRY_TIMES, retryDelay = RETRY_DELAY_MS, mirrors = {} } = access;
@@ -118,8 +122,23 @@ export class Client {
         // The registry itself is asked, and its word counts.
       }
     }
+    const unreached = this.#unreached.get(host);
+    if (unreached !== undefined) throw unreached;
     const endpoint = this.endpoint(host);
-    return tries === 'once' ? endpoint.try(request) : endpoint.request(request);
+    try {
+      const answer = await (tries === 'once' ? endpoint.try(request) : endpoint.request(request));
+      this.#reached.add(host);
+      return answer;
+    } catch (error) {
+      const lost = error instanceof ImgconvError && error.code === 'NETWORK' && !this.#signal.aborted;
+      if (lost && mirror !== undefined && !this.#reached.has(host)) this.#unreached.set(host, error);
+      throw error;
+    }
+  }
+
+  /** Only its mirror answers: what there is of it came from there. */
+  isBehindMirror(host: string): boolean {
+    return this.#unreached.has(host);
   }
 
   /** A manifest's bytes, proved if it is asked for by digest; undefined when there is none. */

@@ -9,6 +9,7 @@ import { isForeignLayer } from '../../model/media-type.js';
 import { isGlob, isRepository, parseReference, splitHost, splitReference } from '../../model/reference.js';
 import { NOTHING_OF_ITS_OWN } from '../audit.js';
 import type {
+  Attached,
   ImageReader,
   ListOptions,
   Located,
@@ -240,24 +241,42 @@ class DockerReader implements ImageReader {
     };
   }
 
-  /** By the referrers API where there is one, by the referrers tag, and by cosign's tags. */
-  async attached({ name = '' }: SourceImage, digests: ReadonlySet<Digest>): Promise<readonly SourceImage[]> {
+  /**
+   * By the referrers API where there is one, by the referrers tag, and by cosign's tags. What a mirror does not have is
+   * not missed where there is no way to the registry itself.
+   */
+  async attached({ name = '' }: SourceImage, digests: ReadonlySet<Digest>): Promise<Attached> {
     const from = canonicalName(splitReference(name).name);
+    const notes = new Set<string>();
+    const look = async (looking: Promise<SourceImage[]>) => {
+      try {
+        return await looking;
+      } catch (error) {
+        const lost = error instanceof ImgconvError && error.code === 'NETWORK';
+        if (!lost || !this.#client.isBehindMirror(from.host)) throw error;
+        notes.add(`${from.host} cannot be reached: of what is attached only what its mirror has comes along`);
+        return [];
+      }
+    };
     const found = await Promise.all(
       [...digests].map(async (digest) => {
         const tag = referrersTag(digest);
-        const tags = ['', ...COSIGN_SUFFIXES].map((suffix) => this.#tagged(from, `${tag}${suffix}`));
-        const [tagged, referrers = []] = await Promise.all([
+        const tags = ['', ...COSIGN_SUFFIXES].map((suffix) => look(this.#tagged(from, `${tag}${suffix}`)));
+        const [tagged, untagged] = await Promise.all([
           Promise.all(tags),
-          this.#client.referrers(from, digest),
+          look(this.#referring(from, digest)),
         ]);
-        const speaking = await Promise.all(
-          referrers.map((descriptor) => this.#untagged(from, descriptor.digest)),
-        );
-        return { tagged: tagged.flat(), untagged: speaking.flat() };
+        return { tagged: tagged.flat(), untagged };
       }),
     );
-    return [...found.flatMap(({ tagged }) => tagged), ...found.flatMap(({ untagged }) => untagged)];
+    const images = [...found.flatMap(({ tagged }) => tagged), ...found.flatMap(({ untagged }) => untagged)];
+    return { images, notes: [...notes] };
+  }
+
+  async #referring(from: Repository, digest: Digest): Promise<SourceImage[]> {
+    const referrers = (await this.#client.referrers(from, digest)) ?? [];
+    const found = await Promise.all(referrers.map((descriptor) => this.#untagged(from, descriptor.digest)));
+    return found.flat();
   }
 
   async #tagged(from: Repository, tag: string): Promise<SourceImage[]> {
