@@ -20,6 +20,7 @@ import {
   type Sample,
 } from './support/images.js';
 import { LOCAL_FORMATS, namesOf, newPlace, place } from './support/places.js';
+import { until } from './support/processes.js';
 import { contentsOf, filesIn, stagingIn } from './support/snapshot.js';
 import { tempFolder } from './support/temp.js';
 
@@ -285,7 +286,7 @@ describe('a download that breaks off', () => {
   });
 });
 
-describe('a failure that may pass is tried again', () => {
+describe('a failure that may pass is tried again', { concurrency: 5 }, () => {
   for (const [title, act] of [
     [
       '500',
@@ -364,6 +365,22 @@ describe('push', () => {
     const about = registry.asked(new RegExp(encodeURIComponent(baseDigest)));
     assert.equal(about.filter((line) => line.startsWith('PUT')).length, 1);
     assert.equal(about.filter((line) => /^POST .*mount=/.test(line)).length, 2);
+  });
+
+  test('asks for the blobs of an image side by side', async () => {
+    const tree = layTree(tempFolder(), { 'app:1': await imageOf('1', { base: randomBytes(1000) }) });
+    await using registry = await FakeRegistry.start();
+    const asked = () => registry.asked(/^HEAD .*blobs/).length;
+    registry.fail(
+      /^HEAD .*blobs/,
+      async (request, response) => {
+        await until('the others', () => asked() === 4); // Its config, layers and manifest.
+        await registry.answer(request, response);
+      },
+      Infinity,
+    );
+    await converted(place('dir', tree), remote(registry));
+    assert.equal(asked(), 4);
   });
 
   test('from the same registry moves no bytes', async () => {

@@ -42,15 +42,20 @@ export async function planOf(
   >();
   for (const { name, closure } of images) {
     const compressed = new Set(changedLayers(closure.root, compression).map(({ digest }) => digest));
-    for (const [digest, blob] of closure.blobs) {
-      const known = actions.get(digest)?.action;
-      // In a tree one image may have what another lacks: what is lacking anywhere is to be placed.
-      if (known !== undefined && known !== 'present') continue;
+    // In a tree one image may have what another lacks: what is lacking anywhere is to be placed.
+    const open = [...closure.blobs].filter(([digest]) =>
+      [undefined, 'present'].includes(actions.get(digest)?.action),
+    );
+    // Side by side: a registry takes its time for each answer.
+    const held = await Promise.all(
+      open.map(async ([digest, blob]) => !compressed.has(digest) && (await writer.holds(name, blob))),
+    );
+    for (const [i, [digest, blob]] of open.entries()) {
       const { size } = blob;
       const links =
         writer.links && (link === 'auto' || link === 'hard') && blob.isFile && sameDevice(blob.path);
       if (compressed.has(digest)) actions.set(digest, { action: 'compress', size });
-      else if (await writer.holds(name, blob)) actions.set(digest, { action: 'present', size });
+      else if (held[i] === true) actions.set(digest, { action: 'present', size });
       else actions.set(digest, { action: blob.isRemote ? 'fetch' : links ? 'link' : 'copy', size });
     }
   }

@@ -281,11 +281,13 @@ export class FakeRegistry {
       reply(response, 416, state());
       return;
     }
+    const parts = [there];
     try {
-      for await (const chunk of request as AsyncIterable<Buffer>)
-        this.#uploads.set(id, Buffer.concat([this.#uploads.get(id) ?? there, chunk]));
+      for await (const chunk of request as AsyncIterable<Buffer>) parts.push(chunk);
     } catch {
       return; // It broke off; what came is kept.
+    } finally {
+      this.#uploads.set(id, Buffer.concat(parts));
     }
     if (request.method === 'PATCH') {
       reply(response, 202, state());
