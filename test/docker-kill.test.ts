@@ -191,6 +191,19 @@ describe('save, killed and run again', () => {
     expectWhole(store, killer, KILLS + 1);
   });
 
+  test('clears away the folder of downloads that a killed run had emptied', async () => {
+    await using registry = (await FakeRegistry.start()).add(images);
+    const store = layStore(tempFolder(), images);
+    const partial = join(store, 'docker/registry/v2/.imgconv-partial');
+    mkdirSync(partial);
+    // Killed as it took a lock.
+    const [space = ''] = ownerName().split('-');
+    const owner = `${space}-${process.pid}-1-abcdef`;
+    writeFileSync(join(partial, `sha256-${'0'.repeat(64)}.lock-${owner}`), owner);
+    await runOn(new Killer(registry, store), registry, store);
+    assert.deepEqual(stagingIn(store), []);
+  });
+
   test('clears away downloads whose blobs are in place', async () => {
     await using registry = (await FakeRegistry.start()).add(images);
     const store = layStore(tempFolder(), images);

@@ -18,6 +18,7 @@ import { BUFFER_SIZE } from './buffers.js';
 import { createHasher, expectDigest, type Expected, type Hasher } from './hash.js';
 import { writeFully } from './jobs.js';
 import { isLocked, tryLock } from './lock.js';
+import { isDeadOwner, isOwnerName } from './owner.js';
 import type { Pool } from './pool.js';
 import { fileIdOf, readFully, type FileBytes, type MemoryBytes } from './region.js';
 import { Patience, Transient, type RetryPolicy } from './retry.js';
@@ -101,7 +102,7 @@ export class StagedDownloads implements Downloads {
       this.#made = true;
     }
     const path = pathOf(this.#folder, digest);
-    const unlock = tryLock(lockOf(path));
+    const unlock = lockIn(this.#folder, path);
     if (unlock === undefined) return this.#staging.path();
     this.#kept.set(digest, { path, unlock });
     return path;
@@ -133,11 +134,14 @@ export class StagedDownloads implements Downloads {
 
   [Symbol.dispose](): void {
     for (const { unlock } of this.#kept.values()) unlock();
-    if (this.#folder === undefined || !(this.#made || (this.#earlier?.size ?? 0) > 0)) return;
+    if (this.#folder === undefined) return;
     try {
+      // Also what a killed run left.
+      sweep(this.#folder);
       rmdirSync(this.#folder);
     } catch (error) {
-      if (!isErrno(error, 'ENOTEMPTY', 'EEXIST', 'ENOENT')) throw error;
+      if (!isErrno(error, 'ENOTEMPTY', 'EEXIST', 'ENOENT', 'ENOTDIR', 'EACCES', 'EPERM', 'EROFS'))
+        throw error;
     }
   }
 }
@@ -156,14 +160,27 @@ function namesIn(folder: string): string[] {
   }
 }
 
+/** Another run may have removed the folder, which was empty, as it ended. */
+function lockIn(folder: string, path: string): (() => void) | undefined {
+  try {
+    return tryLock(lockOf(path));
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT')) throw error;
+    mkdirSync(folder, { recursive: true });
+    return tryLock(lockOf(path));
+  }
+}
+
 function lockOf(path: string): string {
   return `${path}.lock`;
 }
 
-/** Removes downloads that nobody came back for, and locks whose download is gone. */
+/** Removes downloads that nobody came back for, locks whose download is gone, and what dead processes left of taking one. */
 function sweep(folder: string): void {
-  for (const name of readdirSync(folder)) {
+  for (const name of namesIn(folder)) {
     const path = join(folder, name);
+    const [, owner] = /\.lock-(.+)$/.exec(name) ?? [];
+    if (owner !== undefined && isOwnerName(owner) && isDeadOwner(owner, path)) rmSync(path, { force: true });
     const ofDownload = name.endsWith('.lock') ? path.slice(0, -'.lock'.length) : path;
     const stat = statSync(ofDownload, { throwIfNoEntry: false });
     if (stat !== undefined && Date.now() - stat.mtimeMs < PARTIAL_AGE_MS) continue;
