@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { gunzipSync, gzipSync } from 'node:zlib';
@@ -18,7 +18,8 @@ import { Pool } from '../src/io/pool.js';
 import { tarToFile } from '../src/io/tar-sink.js';
 import { VerifiedBlob } from '../src/io/verified-blob.js';
 import { imgconv } from './support/cli.js';
-import { digestsOf, expected, fixture } from './support/fixtures.js';
+import { refusal } from './support/errors.js';
+import { digestsOf, expected, fixture, syncTree } from './support/fixtures.js';
 import {
   descriptorOf,
   digestText,
@@ -541,4 +542,15 @@ test('a flush that fails while more is added spoils the archive, also when the n
   assert.match(disarm().fired ?? '', /^flush fdatasync /);
   await assert.rejects(tar.addBlobs([{ name: 'small', blob: blobOf(new Uint8Array(1)) }]), { code: 'IO' });
   await tar.close();
+});
+
+test('a folder or a FIFO is not replaced by an archive', async () => {
+  const folder = tempFolder();
+  const fifo = join(folder, 'fifo');
+  execFileSync('mkfifo', [fifo]);
+  for (const path of [folder, fifo])
+    for (const to of ['tar', 'ocitar'])
+      await assert.rejects(convert(place('dir', syncTree()), place(to, path)), refusal('USAGE', path));
+  assert.ok(lstatSync(fifo).isFIFO());
+  assert.deepEqual(readdirSync(folder), ['fifo']);
 });

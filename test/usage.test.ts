@@ -86,6 +86,7 @@ const CASES: Readonly<Record<string, readonly (readonly [words: string, what: st
         '--layers keep and --compression zstd',
         'leave one',
       ],
+      ['dir2reg SRC DST --dry-run=yes', '--dry-run=yes: neither true nor false', '--dry-run'],
       ['dir2reg SRC DST --recompress', '--recompress: say into what', '--compression gzip --recompress'],
       [
         'dir2reg SRC DST --recompress --compression keep',

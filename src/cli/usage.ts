@@ -41,10 +41,14 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   silent: 'quiet',
 };
 
+function beforeDashes(args: readonly string[]): readonly string[] {
+  const end = args.indexOf('--');
+  return end < 0 ? args : args.slice(0, end);
+}
+
 /** The names of options as they were said, without dashes and values, in their order; not those behind a `--`. */
 function saidOptions(args: readonly string[]): string[] {
-  const end = args.indexOf('--');
-  return (end < 0 ? args : args.slice(0, end)).flatMap((arg) => /^--([^=]+)/.exec(arg)?.[1] ?? []);
+  return beforeDashes(args).flatMap((arg) => /^--([^=]+)/.exec(arg)?.[1] ?? []);
 }
 
 /**
@@ -65,11 +69,21 @@ export function expectKnownWords(args: readonly string[], commands: readonly Wor
     );
   }
   const options = { ...GLOBAL_OPTIONS, ...command?.options };
+  expectYesOrNo(args, options);
   for (const said of saidOptions(args)) {
     const positive = said.replace(/^no-/, '');
     if (Object.hasOwn(options, said) || said === 'help' || said === 'version') continue;
     if (positive !== said && options[positive]?.type === 'boolean') continue;
     throw unknownOption(said, command, options);
+  }
+}
+
+/** yargs takes any value but `true` for no: `--dry-run=yes` would not be a dry run. */
+function expectYesOrNo(args: readonly string[], options: OptionTable): void {
+  for (const arg of beforeDashes(args)) {
+    const [, name = '', value = ''] = /^--(?:no-)?([^=]+)=(.*)$/s.exec(arg) ?? [];
+    if (options[name]?.type !== 'boolean' || ['true', 'false'].includes(value)) continue;
+    throw usage(`--${name}=${value}: neither true nor false`, `did you mean --${name}?`);
   }
 }
 

@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname } from 'node:path';
 import { sameContent } from '../io/same-content.js';
@@ -6,7 +7,7 @@ import { tarToFile, tarToStdout, type TarSink } from '../io/tar-sink.js';
 import { Transaction } from '../io/transaction.js';
 import { tryConfig } from '../model/config.js';
 import type { Digest } from '../model/digest.js';
-import { ImgconvError } from '../model/errors.js';
+import { ImgconvError, naming } from '../model/errors.js';
 import { MAX_CONFIG } from '../model/json.js';
 import { isContainerImage, manifestsOf, type ImageManifest, type ManifestNode } from '../model/manifest.js';
 import {
@@ -55,6 +56,16 @@ function packingFor(file: string, asked: WriteContext['archiveCompression']): 'g
   return /\.(?:zst|tzst)$/.test(file) ? 'zstd' : 'none';
 }
 
+/** An archive takes the place of a file of its name; of a folder, a device or a FIFO it must not. @throws ImgconvError USAGE */
+function expectReplaceable(file: string): void {
+  if (file === STDOUT) return;
+  const stat = naming(file, () => statSync(file, { throwIfNoEntry: false }));
+  if (stat === undefined || stat.isFile()) return;
+  throw new ImgconvError('USAGE', `${file}: there already, and no regular file`, {
+    hint: 'give the name of a file for the archive, or - for standard output',
+  });
+}
+
 /** Writes an OCI layout into a tar; with `engines` also what `docker load` goes by. */
 export class LayoutTarWriter implements ImageWriter {
   readonly staging: Staging;
@@ -72,6 +83,7 @@ export class LayoutTarWriter implements ImageWriter {
   readonly #repositories = new Map<string, Map<string, string>>();
 
   constructor(file: string, context: WriteContext, engines: boolean) {
+    expectReplaceable(file);
     this.#file = file;
     this.#context = context;
     this.#engines = engines;
