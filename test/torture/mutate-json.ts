@@ -64,18 +64,17 @@ function changeObject(object: Record<string, unknown>, random: Random): void {
   const key = keys.length > 0 && random.below(4) > 0 ? pick(random, keys) : pick(random, KEYS);
   const set = (name: string, value: unknown) =>
     Object.defineProperty(object, name, { value, enumerable: true, configurable: true, writable: true });
+  // Its own alone: what every object inherits must not be changed in this very process.
+  const own: unknown = Object.getOwnPropertyDescriptor(object, key)?.value;
   switch (random.below(5)) {
     case 0:
       Reflect.deleteProperty(object, key);
       return;
     case 1:
-      set(
-        pick(random, [key.toUpperCase(), key.toLowerCase(), `${key} `, key.replace('s', '\u017f')]),
-        object[key],
-      );
+      set(pick(random, [key.toUpperCase(), key.toLowerCase(), `${key} `, key.replace('s', '\u017f')]), own);
       return;
     case 2:
-      set(pick(random, KEYS), object[key]);
+      set(pick(random, KEYS), own);
       return;
     default:
       set(key, nastyValue(random));
