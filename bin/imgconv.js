@@ -1,4 +1,4 @@
 #!/usr/bin/env node
-import { main } from '../dist/bundle/main.js';
+import { load } from './load.js';
 
-process.exitCode = await main(process.argv.slice(2), new URL('../package.json', import.meta.url));
+process.exitCode = await load().main(process.argv.slice(2), new URL('../package.json', import.meta.url));

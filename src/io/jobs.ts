@@ -60,6 +60,8 @@ export interface PieceResult {
   readonly compressed: number;
 }
 
+/** What is read and hashed at once: it is still in the core's own cache when it is hashed, and when it is written. */
+const SCAN_PIECE = 128 * 1024;
 let buffer: Uint8Array | undefined;
 /** What is read of a compressed region at once: some times as much comes out. */
 const UNPACK_PIECE = 256 * 1024;
@@ -75,8 +77,7 @@ export function scan(job: ScanJob, onBytes?: (count: number) => void): ScanResul
   try {
     if (to !== undefined) out = openSync(to.path, to.flags, 0o644);
     const hasher = createHasher(job.algorithm);
-    const room =
-      from.size < BUFFER_SIZE ? new Uint8Array(from.size) : (buffer ??= new Uint8Array(BUFFER_SIZE));
+    const room = from.size < SCAN_PIECE ? new Uint8Array(from.size) : (buffer ??= new Uint8Array(SCAN_PIECE));
     for (let done = 0; done < from.size;) {
       const want = room.subarray(0, Math.min(room.length, from.size - done));
       const chunk = want.subarray(0, readFully(fd, want, from.offset + done, from.path));
