@@ -18,6 +18,7 @@ import { basename, join } from 'node:path';
 import { describe, test } from 'node:test';
 import { writeFully } from '../src/io/jobs.js';
 import { ownerName } from '../src/io/owner.js';
+import { Pool } from '../src/io/pool.js';
 import { Staging, STAGING_PREFIX } from '../src/io/staging.js';
 import { Transaction } from '../src/io/transaction.js';
 import { refusal } from './support/errors.js';
@@ -293,7 +294,7 @@ describe('a transaction', () => {
       const staged = staging.path();
       mkdirSync(staged);
       put(join(staged, 'file'), 'in a folder');
-      transaction.moveFolder(staged, join(root, 'folder'), [join(staged, 'file')]);
+      transaction.moveFolder(staged, join(root, 'folder'), ['file']);
       assert.deepEqual(readdirSync(root), [basename(staging.folder)]);
       await transaction.commit();
     }
@@ -398,21 +399,14 @@ describe('a failed run', () => {
     assert.equal(existsSync(root), false);
   });
 
-  test('leaves what it had made visible, and what others have put into its folders', () => {
+  test('leaves what others have put into its folders', () => {
     const root = join(tempFolder(), 'root');
     {
-      using staging = new Staging(root);
-      for (const name of ['empty', 'used']) {
-        mkdirSync(staging.folder, { recursive: true });
-        mkdirSync(join(root, name));
-        staging.madeFolder(join(root, name));
-      }
+      using staging = new Staging(join(root, 'used/empty'));
+      staging.path();
       writeFileSync(join(root, 'used/file'), 'of another');
     }
-    assert.deepEqual(
-      readdirSync(root).filter((name) => !name.startsWith(STAGING_PREFIX)),
-      ['used'],
-    );
+    assert.deepEqual(readdirSync(root, { recursive: true }).sort(), ['used', 'used/file']);
   });
 });
 
@@ -427,6 +421,61 @@ describe('writers beside one another', () => {
     transaction.write(join(root, 'shared/b'), 'b');
     await transaction.commit();
     assert.equal(readFileSync(join(root, 'shared/b'), 'utf8'), 'b');
+  });
+
+  test('merge their folders, and replace files of the same name', async () => {
+    const root = tempFolder();
+    using staging = new Staging(root);
+    const transaction = new Transaction(staging);
+    for (const name of ['kept/deep/new', 'kept/same', 'new/deep/file'])
+      transaction.write(join(root, name), 'mine');
+    put(join(root, 'kept/deep/old'), 'theirs');
+    put(join(root, 'kept/same'), 'theirs');
+    mkdirSync(join(root, 'new/deep'), { recursive: true });
+    await transaction.commit();
+    assert.deepEqual(contentsOf(root), {
+      'kept/deep/new': 'mine',
+      'kept/deep/old': 'theirs',
+      'kept/same': 'mine',
+      'new/deep/file': 'mine',
+    });
+  });
+
+  test('go through a symbolic link to a folder, and not over a file', async () => {
+    const [root, other] = [tempFolder(), tempFolder()];
+    using staging = new Staging(root);
+    const transaction = new Transaction(staging);
+    symlinkSync(other, join(root, 'link'));
+    transaction.write(join(root, 'link/deep/file'), 'mine');
+    await transaction.commit();
+    assert.equal(readFileSync(join(other, 'deep/file'), 'utf8'), 'mine');
+    put(join(root, 'file'), 'theirs');
+    transaction.write(join(root, 'file/below'), 'mine');
+    await assert.rejects(transaction.commit(), { code: 'ENOTDIR' });
+    assert.equal(readFileSync(join(root, 'file'), 'utf8'), 'theirs');
+  });
+
+  test('make what is much on other threads, with the same result', async () => {
+    const roots = [tempFolder(), tempFolder()];
+    await using pool = new Pool(2);
+    for (const [i, root] of roots.entries()) {
+      using staging = new Staging(root);
+      const transaction = new Transaction(staging, i === 0 ? pool : undefined);
+      for (let n = 0; n < 2000; n++) {
+        const staged = staging.path();
+        writeFileSync(staged, `moved ${n}`);
+        transaction.move(staged, join(root, `blobs/${n % 16}/${n}/data`));
+        transaction.write(
+          join(root, `links/${n % 7}/${n}/link`),
+          `link ${n}`,
+          n % 2 === 0 ? 'content' : 'tag',
+        );
+      }
+      await transaction.commit();
+    }
+    const [one = '', other = ''] = roots;
+    assert.equal(Object.keys(contentsOf(one)).length, 4000);
+    assert.deepEqual(contentsOf(one), contentsOf(other));
   });
 
   test('put the folder back that was moved aside last', () => {
@@ -453,8 +502,8 @@ describe('writers beside one another', () => {
       using other = new Staging(root);
       const [a, b] = [new Transaction(one), new Transaction(other)];
       const [x, y] = [staged('x', one), staged('y', other)];
-      a.moveFolder(x, join(root, 'image'), [join(x, 'file')]);
-      b.moveFolder(y, join(root, 'image'), [join(y, 'file')]);
+      a.moveFolder(x, join(root, 'image'), ['file']);
+      b.moveFolder(y, join(root, 'image'), ['file']);
       await Promise.all([a.commit(), b.commit()]);
     }
     assert.match(readFileSync(join(root, 'image/file'), 'utf8'), /^[xy]$/);

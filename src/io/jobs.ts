@@ -1,7 +1,16 @@
-import { closeSync, fdatasyncSync, fstatSync, openSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fdatasyncSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import zlib from 'node:zlib';
 import type { Algorithm, Digest } from '../model/digest.js';
-import { asImgconvError, ImgconvError, naming } from '../model/errors.js';
+import { asImgconvError, ImgconvError, isErrno, naming } from '../model/errors.js';
 import { BUFFER_SIZE, dropBytes, notePassing, WINDOW } from './buffers.js';
 import { decompress } from './decompress.js';
 import { createHasher, type Expected, type Hasher } from './hash.js';
@@ -58,6 +67,16 @@ export interface PieceJob {
 export interface PieceResult {
   /** So many bytes of the memory are the compressed piece. */
   readonly compressed: number;
+}
+
+/** Makes folders, which may be there, small files, and renames staged ones; all but those are relative to `root`. */
+export interface AssembleJob {
+  readonly kind: 'assemble';
+  readonly root: string;
+  /** Each comes after the one that it is in. */
+  readonly folders: readonly string[];
+  readonly files: readonly (readonly [path: string, content: string | Uint8Array])[];
+  readonly moves: readonly (readonly [from: string, path: string])[];
 }
 
 /** What is read and hashed at once: it is still in the core's own cache when it is hashed, and when it is written. */
@@ -169,6 +188,30 @@ export function writeNew(path: string, bytes: Uint8Array | string): void {
   naming(path, () => {
     writeFileSync(path, bytes, { flag: 'wx' });
   });
+}
+
+/** @throws ImgconvError IO, NO_SPACE */
+export function assemble({ root, folders, files, moves }: AssembleJob): void {
+  for (const folder of folders) {
+    const path = folder === '.' ? root : `${root}/${folder}`;
+    naming(path, () => {
+      makeFolder(path);
+    });
+  }
+  for (const [path, content] of files) writeNew(`${root}/${path}`, content);
+  for (const [from, path] of moves) {
+    naming(from, () => {
+      renameSync(from, `${root}/${path}`);
+    });
+  }
+}
+
+function makeFolder(path: string): void {
+  try {
+    mkdirSync(path);
+  } catch (error) {
+    if (!isErrno(error, 'EEXIST')) throw error;
+  }
 }
 
 export async function compressPiece(job: PieceJob): Promise<PieceResult> {

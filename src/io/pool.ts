@@ -6,6 +6,7 @@ import {
   compressPiece,
   scan,
   unpack,
+  type AssembleJob,
   type PieceJob,
   type PieceResult,
   type ScanJob,
@@ -44,6 +45,7 @@ export class Pool {
   #queue: Task[] = [];
   #inline = INLINE_BUDGET;
   #next = 0;
+  #closed: Promise<unknown> = Promise.resolve();
   #aborted: ImgconvError | undefined;
   #interrupt: (error: ImgconvError) => void = () => undefined;
   readonly #abort = new AbortController();
@@ -83,6 +85,12 @@ export class Pool {
     this.expectRunning();
     if (job.length <= INLINE) return compressPiece(job);
     return this.#run(job);
+  }
+
+  /** Unlike the others, this is never done by the caller's own thread. */
+  async assemble(job: AssembleJob): Promise<void> {
+    this.expectRunning();
+    await this.#run(job);
   }
 
   #run<T extends JobResult>(job: Job, onBytes?: (count: number) => void): Promise<T> {
@@ -156,9 +164,11 @@ export class Pool {
     for (const task of tasks) task.reject(error);
   }
 
+  /** No thread is at work any more when this resolves. */
   async close(): Promise<void> {
-    const workers = this.#workers.splice(0);
-    await Promise.all(workers.map(({ worker }) => worker.terminate()));
+    const ended = this.#workers.splice(0).map(({ worker }) => worker.terminate());
+    this.#closed = Promise.all([this.#closed, ...ended]);
+    await this.#closed;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

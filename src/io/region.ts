@@ -98,11 +98,25 @@ export function wholeFile(path: string): FileBytes | undefined {
   return { kind: 'file', path, offset: 0, size: stat.size, whole: true };
 }
 
+/** Reading does not change the source's access times, where the file is this user's own or the user is root (open(2)). */
+let noAccessTime = constants.O_NOATIME;
+
+function openPlainly(path: string): number {
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+  try {
+    return openSync(path, flags | noAccessTime);
+  } catch (error) {
+    if (noAccessTime === 0 || !isErrno(error, 'EPERM')) throw error;
+    noAccessTime = 0;
+    return openSync(path, flags);
+  }
+}
+
 /** Opens a regular file for reading, never through a symbolic link and never waiting for a FIFO's writer. */
 export function openRegular(path: string): { fd: number; id: FileId } {
   let fd: number;
   try {
-    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    fd = openPlainly(path);
   } catch (error) {
     if (isErrno(error, 'ELOOP')) throw new ImgconvError('IO', `${path}: a symbolic link, not a regular file`);
     throw asImgconvError(error);

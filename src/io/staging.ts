@@ -100,11 +100,6 @@ export class Staging {
     renameSync(path, aside);
   }
 
-  /** To be told of folders that the run makes: if it fails, those that stayed empty go again. */
-  madeFolder(path: string): void {
-    this.#folders.push(path);
-  }
-
   /** What was made so far has its content. */
   keepFolders(): void {
     this.#folders = [];

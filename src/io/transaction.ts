@@ -1,122 +1,63 @@
 import { spawn } from 'node:child_process';
-import { mkdirSync, renameSync } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { dirname } from 'node:path';
-import { asImgconvError, isErrno } from '../model/errors.js';
-import { writeNew } from './jobs.js';
-import { isThere } from './region.js';
+import { asImgconvError } from '../model/errors.js';
+import { Mirror, type Step } from './mirror.js';
+import type { Pool } from './pool.js';
 import type { Staging } from './staging.js';
 
 /** From so many files on, one sync of the file system costs less than one of each file. */
 const SYNC_FILESYSTEM_FROM = 128;
 /** The file system joins what is asked for at once into one commit of its journal. */
 const SYNCS_AT_ONCE = 8;
-/** Each is lost only when another writer was quicker. */
-const TRIES = 100;
-
-/** Tags come after all that they need is on the disk. */
-export type Step = 'content' | 'tag';
-
-interface Rename {
-  readonly staged: string;
-  readonly path: string;
-  readonly replace: boolean;
-}
 
 /**
- * A set of files that become visible together: written beside their places, flushed, renamed in; contents first, in
- * the order they were added, then tags. Killed at any moment, what is visible is whole and no tag lacks its content.
+ * A set of files that become visible together: written beside their places, flushed, renamed in; contents first, then
+ * tags. Killed at any moment, what is visible is whole and no tag lacks its content.
  */
 export class Transaction {
   readonly staging: Staging;
-  readonly #renames: Record<Step, Rename[]> = { content: [], tag: [] };
-  #unflushed: string[] = [];
-  readonly #folders = new Set<string>();
+  readonly #mirror: Mirror;
 
-  constructor(staging: Staging) {
+  /** Without a `pool` all is done by this thread. */
+  constructor(staging: Staging, pool?: Pool) {
     this.staging = staging;
+    this.#mirror = new Mirror(staging, pool);
   }
 
   /** A small file of its own content. */
   write(path: string, bytes: Uint8Array | string, step: Step = 'content'): void {
-    const staged = this.staging.path();
-    writeNew(staged, bytes);
-    this.move(staged, path, step);
+    this.#mirror.write(path, bytes, step);
   }
 
   /** A file that was staged already. */
   move(staged: string, path: string, step: Step = 'content'): void {
-    this.#unflushed.push(staged);
-    this.#renames[step].push({ staged, path, replace: false });
+    this.#mirror.move(staged, path, step);
   }
 
-  /** A folder that was staged with these files in it; what is at `path` is moved aside first. */
+  /** A folder that was staged with files of these names in it; what is at `path` is moved aside first. */
   moveFolder(staged: string, path: string, files: readonly string[]): void {
-    this.#unflushed.push(...files, staged);
-    this.#renames.content.push({ staged, path, replace: true });
+    this.#mirror.moveFolder(staged, path, files);
   }
 
   async commit(): Promise<void> {
     // Also when there is nothing to do: what a killed run left goes with the next one.
     this.staging.sweep();
-    const changed = new Set<string>();
-    await this.#flush(this.#unflushed.splice(0));
-    for (const step of ['content', 'tag'] as const) {
-      for (const rename of this.#renames[step].splice(0)) {
-        this.#put(rename, changed);
-      }
-      await this.#flush([...changed]);
-      if (changed.size > 0) this.staging.keepFolders();
-      changed.clear();
-    }
-  }
-
-  /** Renames one into its place, beside others who put theirs into the same places at the same time. */
-  #put({ staged, path, replace }: Rename, changed: Set<string>): void {
-    for (let left = TRIES; ; left--) {
-      try {
-        this.#makeFolder(dirname(path), changed);
-        renameSync(staged, path);
-        changed.add(dirname(path));
-        return;
-      } catch (error) {
-        if (left === 0) throw error;
-        if (replace && isErrno(error, 'ENOTEMPTY', 'EEXIST', 'ENOTDIR')) this.#displace(path);
-        // A run that failed clears away folders that are empty still.
-        else if (isErrno(error, 'ENOENT')) this.#folders.clear();
-        else throw error;
+    await this.#mirror.assembled();
+    await this.#flush(this.#mirror.paths());
+    while (!this.#mirror.isEmpty) {
+      for (const step of ['content', 'tag'] as const) {
+        const changed = this.#mirror.merge(step);
+        await this.#flush(changed);
+        if (changed.size > 0) this.staging.keepFolders();
       }
     }
   }
 
-  #displace(path: string): void {
-    try {
-      this.staging.displace(path);
-    } catch (error) {
-      if (!isErrno(error, 'ENOENT')) throw error; // Another writer moved it.
-    }
-  }
-
-  /** Each folder is made or found once, from the top: one system call each. */
-  #makeFolder(folder: string, changed: Set<string>): void {
-    if (this.#folders.has(folder)) return;
-    const above = dirname(folder);
-    if (above !== folder) this.#makeFolder(above, changed);
-    try {
-      mkdirSync(folder);
-      this.staging.madeFolder(folder);
-      changed.add(above);
-    } catch (error) {
-      if (!isErrno(error, 'EEXIST', 'EISDIR', 'EPERM', 'EACCES', 'EROFS') || !isThere(folder)) throw error;
-    }
-    this.#folders.add(folder);
-  }
-
-  async #flush(paths: readonly string[]): Promise<void> {
-    const first = paths[0];
-    if (first === undefined) return;
-    if (paths.length >= SYNC_FILESYSTEM_FROM && (await syncFileSystem(first))) return;
+  async #flush(paths: Iterable<string>): Promise<void> {
     const left = [...paths];
+    const [first] = left;
+    if (first === undefined) return;
+    if (left.length >= SYNC_FILESYSTEM_FROM && (await syncFileSystem(first))) return;
     const work = async () => {
       for (let path = left.pop(); path !== undefined; path = left.pop()) {
         try {

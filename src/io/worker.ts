@@ -1,9 +1,11 @@
 import { parentPort } from 'node:worker_threads';
 import { asImgconvError } from '../model/errors.js';
 import {
+  assemble,
   compressPiece,
   scan,
   unpack,
+  type AssembleJob,
   type PieceJob,
   type PieceResult,
   type ScanJob,
@@ -12,8 +14,8 @@ import {
   type UnpackResult,
 } from './jobs.js';
 
-export type Job = ScanJob | UnpackJob | PieceJob;
-export type JobResult = ScanResult | UnpackResult | PieceResult;
+export type Job = ScanJob | UnpackJob | PieceJob | AssembleJob;
+export type JobResult = ScanResult | UnpackResult | PieceResult | undefined;
 export type Request = { readonly id: number; readonly job: Job };
 export type Reply =
   | { readonly id: number; readonly bytes: number }
@@ -32,6 +34,9 @@ function reply(message: Reply): void {
 
 function resultOf(job: Job, onBytes: (count: number) => void): JobResult | Promise<JobResult> {
   switch (job.kind) {
+    case 'assemble':
+      assemble(job);
+      return undefined;
     case 'scan':
       return scan(job, onBytes);
     case 'unpack':

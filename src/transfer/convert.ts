@@ -76,7 +76,7 @@ interface Outcome {
 
 const STDOUT = '-';
 /** So many images or bytes become visible together: syncing once for many is what makes many cheap. */
-const BATCH_IMAGES = 256;
+const BATCH_IMAGES = 1024;
 const BATCH_BYTES = 2 * 1024 ** 3;
 /** Images under way at once: enough to keep the threads busy while others wait for the disk. */
 const IMAGES_AT_ONCE = 8;
@@ -147,6 +147,8 @@ export async function convert(from: Place, to: Place, options: ConvertOptions = 
     failure = options.signal?.aborted === true ? interrupted() : asImgconvError(error, from.path);
     throw failure;
   } finally {
+    // Nobody writes into what is cleared away.
+    if (failure !== undefined) await pool.close();
     // What cannot be cleared away now, the next run clears: it must not hide what went wrong.
     try {
       await writer.close();

@@ -34,7 +34,7 @@ export async function repair(
 ): Promise<Repaired[]> {
   using staging = new Staging(mending.root);
   await staging.claim();
-  const transaction = new Transaction(staging);
+  const transaction = new Transaction(staging, pool);
   const repaired = await fetchAll(mending, findings.fetches(), sources, transaction, pool);
   await transaction.commit();
   for (const { path, content, needs } of findings.writes()) {

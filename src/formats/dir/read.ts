@@ -1,10 +1,10 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { digestOf } from '../../io/hash.js';
-import { isThere, wholeFile } from '../../io/region.js';
+import { headOf, isThere, wholeFile } from '../../io/region.js';
 import { STAGING_PREFIX } from '../../io/staging.js';
 import { isDigest, type Digest } from '../../model/digest.js';
-import { asImgconvError, ImgconvError, naming } from '../../model/errors.js';
+import { asImgconvError, ImgconvError } from '../../model/errors.js';
 import { MAX_MANIFEST } from '../../model/json.js';
 import { manifestPayload, parseManifest } from '../../model/manifest.js';
 import { splitReference } from '../../model/reference.js';
@@ -78,7 +78,7 @@ function readSmall(path: string): Uint8Array | undefined {
       'MANIFEST_INVALID',
       `${path}: ${file.size} bytes, a manifest has ${MAX_MANIFEST} at most`,
     );
-  return naming(path, () => readFileSync(path));
+  return headOf(file, file.size);
 }
 
 function readImage(folder: string, name: string | undefined): SourceImage {

@@ -45,7 +45,7 @@ class DirWriter implements ImageWriter {
     this.#tree = tree;
     this.#context = context;
     this.staging = new Staging(tree);
-    this.#transaction = new Transaction(this.staging);
+    this.#transaction = new Transaction(this.staging, context.pool);
   }
 
   holds(name: Reference, { digest, size }: { digest: Digest; size: number }): boolean {
@@ -73,11 +73,7 @@ class DirWriter implements ImageWriter {
     }
     for (const [name, bytes] of contents.bytes) writeNew(join(folder, name), bytes);
     const names = [...contents.blobs.keys(), ...contents.bytes.keys()];
-    this.#transaction.moveFolder(
-      folder,
-      place,
-      names.map((name) => join(folder, name)),
-    );
+    this.#transaction.moveFolder(folder, place, names);
     return { changed: true, notes: [] };
   }
 

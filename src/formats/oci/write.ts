@@ -45,7 +45,7 @@ class LayoutWriter implements ImageWriter {
   constructor(layout: string, context: WriteContext) {
     this.#layout = layout;
     this.staging = new Staging(layout);
-    this.#transaction = new Transaction(this.staging);
+    this.#transaction = new Transaction(this.staging, context.pool);
     this.#shelf = new BlobShelf((digest) => blobPath(layout, digest), this.#transaction, context);
   }
 

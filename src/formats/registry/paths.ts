@@ -27,66 +27,68 @@ export function rootOf(path: string): string {
 }
 
 export function isRoot(root: string): boolean {
-  return isThere(join(root, 'repositories'));
+  return isThere(repositoriesPath(root));
 }
 
+/* Of thousands of images there are tens of thousands of paths: they are put together, and not normalised each. */
+
 function byDigest(folder: string, digest: Digest): string {
-  return join(folder, algorithmOf(digest), hexOf(digest));
+  return `${folder}/${algorithmOf(digest)}/${hexOf(digest)}`;
 }
 
 export function blobPath(root: string, digest: Digest): string {
   const hex = hexOf(digest);
-  return join(blobsPath(root), algorithmOf(digest), hex.slice(0, 2), hex, 'data');
+  return `${blobsPath(root)}/${algorithmOf(digest)}/${hex.slice(0, 2)}/${hex}/data`;
 }
 
 export function repositoriesPath(root: string): string {
-  return join(root, 'repositories');
+  return `${root}/repositories`;
 }
 
 export function repositoryPath(root: string, repository: string): string {
-  return join(repositoriesPath(root), repository);
+  return `${repositoriesPath(root)}/${repository}`;
 }
 
 function manifestsPath(root: string, repository: string): string {
-  return join(repositoryPath(root, repository), '_manifests');
+  return `${repositoryPath(root, repository)}/_manifests`;
 }
 
 export function tagsPath(root: string, repository: string): string {
-  return join(manifestsPath(root, repository), 'tags');
+  return `${manifestsPath(root, repository)}/tags`;
 }
 
 export function revisionsPath(root: string, repository: string): string {
-  return join(manifestsPath(root, repository), 'revisions');
+  return `${manifestsPath(root, repository)}/revisions`;
 }
 
 export function layersPath(root: string, repository: string): string {
-  return join(repositoryPath(root, repository), '_layers');
+  return `${repositoryPath(root, repository)}/_layers`;
 }
 
 export function layerLink(root: string, repository: string, digest: Digest): string {
-  return join(byDigest(layersPath(root, repository), digest), 'link');
+  return `${byDigest(layersPath(root, repository), digest)}/link`;
 }
 
 export function uploadsPath(root: string, repository: string): string {
-  return join(repositoryPath(root, repository), '_uploads');
+  return `${repositoryPath(root, repository)}/_uploads`;
 }
 
 export function blobsPath(root: string): string {
-  return join(root, 'blobs');
+  return `${root}/blobs`;
 }
 
 export function revisionLink(root: string, repository: string, digest: Digest): string {
-  return join(byDigest(revisionsPath(root, repository), digest), 'link');
+  return `${byDigest(revisionsPath(root, repository), digest)}/link`;
 }
 
 export function tagIndexPath(root: string, repository: string, tag: string): string {
-  return join(tagsPath(root, repository), tag, 'index');
+  return `${tagsPath(root, repository)}/${tag}/index`;
 }
 
 export function tagIndexLink(root: string, repository: string, tag: string, digest: Digest): string {
-  return join(byDigest(tagIndexPath(root, repository, tag), digest), 'link');
+  return `${byDigest(tagIndexPath(root, repository, tag), digest)}/link`;
 }
 
 export function tagLink(root: string, repository: string, tag: string): string {
-  return join(tagsPath(root, repository), tag, 'current', 'link');
+  return `${tagsPath(root, repository)}/${tag}/current/link`;
 }

@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs';
 import { BlobShelf } from '../../io/blob-shelf.js';
 import { isThere, wholeFile } from '../../io/region.js';
 import { Staging } from '../../io/staging.js';
-import { Transaction, type Step } from '../../io/transaction.js';
+import type { Step } from '../../io/mirror.js';
+import { Transaction } from '../../io/transaction.js';
 import { VerifiedBlob } from '../../io/verified-blob.js';
 import type { Digest } from '../../model/digest.js';
 import { naming } from '../../model/errors.js';
@@ -36,7 +37,7 @@ class RegistryWriter implements ImageWriter {
     this.#root = root;
     this.#context = context;
     this.staging = new Staging(root);
-    this.#transaction = new Transaction(this.staging);
+    this.#transaction = new Transaction(this.staging, context.pool);
     this.#shelf = new BlobShelf((digest) => blobPath(root, digest), this.#transaction, context);
   }
 
