@@ -1,5 +1,5 @@
 import ssri, { type Integrity } from 'ssri';
-import { algorithmOf, hexOf, parseDigest, type Algorithm, type Digest } from '../model/digest.js';
+import { parseDigest, type Algorithm, type Digest } from '../model/digest.js';
 import { ImgconvError } from '../model/errors.js';
 
 /** A digest under way. */
@@ -33,15 +33,12 @@ export interface Expected {
 }
 
 /**
- * Passes only if the bytes are what they are said to be. Integrities come from `fromHex`: ssri reads `sha256:<hex>`
- * as nothing to check and accepts any bytes.
+ * Passes only if the bytes are what they are said to be. Text is compared with text: ssri's own comparison reads
+ * `sha256:<hex>` as nothing to check and accepts any bytes.
  * @throws ImgconvError DIGEST_MISMATCH with both digests, both sizes and the file
  */
 export function expectDigest(expected: Expected, actual: Expected, where: string): void {
-  const integrity = ssri.fromHex(hexOf(expected.digest), algorithmOf(expected.digest));
-  const found = ssri.fromHex(hexOf(actual.digest), algorithmOf(actual.digest));
-  const strength = integrity.match(found);
-  if (strength !== false && expected.size === actual.size && expected.digest === actual.digest) return;
+  if (expected.size === actual.size && expected.digest === actual.digest) return;
   throw new ImgconvError(
     'DIGEST_MISMATCH',
     `${where}: expected ${expected.digest} (${expected.size} bytes), found ${actual.digest} (${actual.size} bytes)`,

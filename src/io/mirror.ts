@@ -11,6 +11,8 @@ export type Step = 'content' | 'tag';
 
 /** So many files are work enough for a message to a thread. */
 const LOT = 512;
+/** So many are made before a thread that could make them has started. */
+const AT_FIRST = 2048;
 /** Each is lost only when another writer was quicker. */
 const TRIES = 100;
 
@@ -34,6 +36,7 @@ export class Mirror {
   #folder: string | undefined;
   #lot = newLot();
   #lots: Promise<unknown>[] = [];
+  #atFirst = AT_FIRST;
   /** By folders: what is in them and not in its place yet, in the order in which it was added. All are places below the root. */
   readonly #entries = new Map<string, Set<string>>();
   /** Files that are tags, and folders with such files. */
@@ -97,8 +100,9 @@ export class Mirror {
     if (files.length + moves.length < atLeast) return;
     this.#lot = newLot();
     const job: AssembleJob = { kind: 'assemble', root: this.#root(), folders: [...folders], files, moves };
+    this.#atFirst -= files.length + moves.length;
     const made =
-      this.#pool === undefined || atLeast < LOT
+      this.#pool === undefined || atLeast < LOT || this.#atFirst > 0
         ? Promise.resolve().then(() => {
             assemble(job);
           })
