@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream';
 import zlib from 'node:zlib';
 import { ImgconvError, type ErrorCode } from '../model/errors.js';
 import type { Compression } from '../model/media-type.js';
+import { headOf, tailOf, type LocalBytes } from './region.js';
 
 /** What an archive file may be packed in; layers are gzip or zstd at most. */
 export type Packing = Compression | 'xz' | 'bzip2';
@@ -24,6 +25,20 @@ export const MAGIC_LENGTH = 6;
 /** How these bytes are packed, by their first ones. */
 export function sniffPacking(head: Uint8Array): Packing {
   return MAGIC.find(([, magic]) => magic.every((byte, i) => head[i] === byte))?.[0] ?? 'none';
+}
+
+/** The last field of a gzip member (RFC 1952): the length of what it unpacks to, modulo 2^32. */
+const TRAILER = 4;
+
+/**
+ * What a gzip layer says that it unpacks to, in bytes, which need not be so: it may be of several members or more than
+ * 4 GiB. Undefined for what is not gzip, and for what claims to be longer packed than unpacked, which is such a case.
+ */
+export function gzipSize(at: LocalBytes): number | undefined {
+  if (sniffPacking(headOf(at, MAGIC_LENGTH)) !== 'gzip') return undefined;
+  const trailer = Buffer.from(tailOf(at, TRAILER));
+  const size = trailer.length < TRAILER ? 0 : trailer.readUInt32LE();
+  return size < at.size ? undefined : size;
 }
 
 /** As `sniffPacking`, for layers. */
