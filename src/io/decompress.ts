@@ -10,6 +10,8 @@ export type Packing = Compression | 'xz' | 'bzip2';
 
 /** Node's default of 16 KiB bounces every piece between threads. */
 const CHUNK = 512 * 1024;
+/** Room for what is unpacked while the last of it is hashed and written; Node's own is less than one chunk. */
+const AHEAD = { chunkSize: CHUNK, readableHighWaterMark: 2 * CHUNK };
 /** xz and zstd may ask for windows of gigabytes; what `zstd` itself takes without a flag is 128 MiB (RFC 8878 asks for 8). */
 const MAX_WINDOW_LOG = 27;
 
@@ -76,7 +78,7 @@ function unpack(source: AsyncIterable<Uint8Array>, packing: Packing): AsyncItera
     case 'none':
       return source;
     case 'gzip':
-      return through(source, zlib.createGunzip({ chunkSize: CHUNK }));
+      return through(source, zlib.createGunzip(AHEAD));
     case 'zstd':
       return unzstd(source);
     case 'xz':
@@ -102,7 +104,7 @@ async function* unzstd(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8A
   if ('createZstdDecompress' in zlib) {
     const node = zlib as unknown as NodeZstd;
     const params = { [node.constants.ZSTD_d_windowLogMax]: MAX_WINDOW_LOG };
-    yield* through(source, node.createZstdDecompress({ chunkSize: CHUNK, params }));
+    yield* through(source, node.createZstdDecompress({ ...AHEAD, params }));
     return;
   }
   const { Decompress } = await import('fzstd');
