@@ -1,15 +1,17 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { describe, test } from 'node:test';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { convert, type Place } from '../src/index.js';
+import { failedImages } from '../src/transfer/report.js';
 import { digestText, hex, descriptorOf, OCI, part, type Sample } from './support/images.js';
 import { entriesOf, layFiles, layoutFiles } from './support/layouts.js';
 import { newPlace, place } from './support/places.js';
 import { stagingIn } from './support/snapshot.js';
 import { bodyOf, readTar, tarOf } from './support/tars.js';
 import { tempFolder } from './support/temp.js';
+import { arm, disarm } from './torture/injector.js';
 
 const UNCOMPRESSED = { compression: 'none', recompress: true } as const;
 
@@ -23,10 +25,10 @@ function noise(size: number): Buffer {
 }
 
 /** What a gzip file ends with is the size of its last member, or of nothing at all. */
+const ODD = 'two members, the last of which is most of it';
 const PACKINGS: Readonly<Record<string, (tar: Buffer) => Buffer>> = {
   'one member': (tar) => gzipSync(tar),
-  'two members, the last of which is most of it': (tar) =>
-    Buffer.concat([gzipSync(tar.subarray(0, 700)), gzipSync(tar.subarray(700))]),
+  [ODD]: (tar) => Buffer.concat([gzipSync(tar.subarray(0, 700)), gzipSync(tar.subarray(700))]),
   'a last member of nothing': (tar) => Buffer.concat([gzipSync(tar), gzipSync(Buffer.alloc(0))]),
   'bytes after its end that are no trailer': (tar) =>
     Buffer.concat([gzipSync(tar), Buffer.from([0, 0, 0, 1])]),
@@ -97,6 +99,37 @@ async function sizesIn(archive: Buffer): Promise<Map<string, Set<number>>> {
   }
   return sizes;
 }
+
+/** Every so many operations one fails: a prime, so that it is not always the same kind. */
+const STEP = 7;
+
+for (const [action, sticky] of [
+  ['EIO', false],
+  ['ENOSPC', true],
+] as const)
+  test(`an operation that fails with ${action}: nothing unfinished is seen, and the next run makes it`, async () => {
+    const images = { 'demo/a:1': packedAs('one member'), 'demo/b:1': packedAs(ODD, 'odd') };
+    const [source, undisturbed] = [layoutOf(images), await archiveOf(images)];
+    let struck = 0;
+    for (let at = 1; ; at += STEP) {
+      const to = newPlace('tar');
+      const folder = dirname(to.path);
+      arm({ action, at, sticky, root: folder });
+      const failed = await convert(source, to, UNCOMPRESSED).then(
+        (report) => failedImages(report).length > 0,
+        () => true,
+      );
+      if (disarm().fired === undefined) break;
+      struck++;
+      // An operation may fail of which nothing depends: what could not be cleared away, the next run clears.
+      if (!failed) assert.ok(readFileSync(to.path).equals(undisturbed), `at ${at}`);
+      else if (existsSync(to.path))
+        assert.deepEqual(failedImages(await convert(to, newPlace('reg'))), [], `at ${at}`);
+      await convert(source, to, UNCOMPRESSED);
+      assert.ok(readFileSync(to.path).equals(undisturbed), `again, at ${at}`);
+    }
+    assert.ok(struck >= 4, `${struck} operations`);
+  });
 
 describe('a layer that is unpacked in its place in an archive', () => {
   for (const how of Object.keys(PACKINGS)) {
