@@ -16,7 +16,7 @@ import {
 } from 'node:fs';
 import { basename, join } from 'node:path';
 import { describe, test } from 'node:test';
-import { writeFully } from '../src/io/jobs.js';
+import { writeFully } from '../src/io/output.js';
 import { ownerName } from '../src/io/owner.js';
 import { Pool } from '../src/io/pool.js';
 import { Staging, STAGING_PREFIX } from '../src/io/staging.js';

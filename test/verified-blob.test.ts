@@ -40,6 +40,10 @@ function fileOf(bytes: Buffer): string {
   return path;
 }
 
+function tempFile(): string {
+  return join(tempFolder(), 'file');
+}
+
 /** Where a blob may lie; `bytes` is what is there, `size` what is said of it. */
 const PLACES: Readonly<Record<string, (bytes: Buffer, size: number) => Bytes>> = {
   'a file': (bytes, size) => ({ kind: 'file', path: fileOf(bytes), offset: 0, size, whole: true }),
@@ -273,6 +277,61 @@ describe('a layer unpacked to a file', () => {
         });
       }
     }
+  }
+});
+
+describe('a layer that is unpacked where its bytes are asked for', () => {
+  const tar = noise(3_000_000);
+  const packed = gzipSync(tar);
+  const diffId = parseDigest(digestText(tar), 'test');
+  const said = { digest: parseDigest(digestText(packed), 'test'), size: packed.length };
+  const layerFrom = (where: string, bytes: Buffer) => {
+    const at = PLACES[where];
+    assert.ok(at);
+    return VerifiedBlob.at(at(bytes, packed.length), said, pool);
+  };
+
+  for (const where of Object.keys(PLACES)) {
+    test(`is written between what stands there already, from ${where}`, async () => {
+      const out = fileOf(Buffer.alloc(tar.length + 20, '-'));
+      await layerFrom(where, packed)
+        .unpacked({ digest: diffId, size: tar.length }, tempFile)
+        .writeInto(out, 10);
+      assert.ok(readFileSync(out).equals(Buffer.concat([Buffer.alloc(10, '-'), tar, Buffer.alloc(10, '-')])));
+    });
+
+    test(`leaves what follows alone when it is longer than was said, from ${where}`, async () => {
+      const out = fileOf(Buffer.alloc(tar.length + 20, '-'));
+      const size = tar.length - 1000;
+      const blob = layerFrom(where, packed).unpacked({ digest: diffId, size }, tempFile);
+      await assert.rejects(blob.writeInto(out, 10), refusal('DIGEST_MISMATCH'));
+      assert.ok(
+        readFileSync(out)
+          .subarray(10 + size)
+          .equals(Buffer.alloc(1010, '-')),
+      );
+    });
+
+    for (const [wrong, bytes, expected] of [
+      ['shorter than was said', packed, { digest: diffId, size: tar.length + 1 }],
+      ['another diffID', packed, { digest, size: tar.length }],
+      ['a changed byte', changed(packed, packed.length >> 1), { digest: diffId, size: tar.length }],
+    ] as const) {
+      test(`is refused, from ${where}: ${wrong}`, async () => {
+        const blob = layerFrom(where, bytes).unpacked(expected, tempFile);
+        const out = fileOf(Buffer.alloc(tar.length + 20));
+        await assert.rejects(blob.writeInto(out, 10), refusal('DIGEST_MISMATCH'));
+        await assert.rejects(blob.prove(), refusal('DIGEST_MISMATCH'));
+        await assert.rejects(concat(blob.chunks()), refusal('DIGEST_MISMATCH'));
+      });
+    }
+
+    test(`is a file where one is asked for, from ${where}`, async () => {
+      const blob = layerFrom(where, packed).unpacked({ digest: diffId, size: tar.length }, tempFile);
+      const path = tempFile();
+      assert.equal(await blob.place(path, 'auto'), 'moved');
+      assert.ok(readFileSync(path).equals(tar));
+    });
   }
 });
 

@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname } from 'node:path';
+import { expectSize } from '../io/hash.js';
 import { sameContent } from '../io/same-content.js';
 import { Staging } from '../io/staging.js';
 import { tarToFile, tarToStdout, type TarSink } from '../io/tar-sink.js';
@@ -77,7 +78,7 @@ export class LayoutTarWriter implements ImageWriter {
   readonly #packing: 'gzip' | 'zstd' | 'none';
   #tar: TarSink | undefined;
   #staged = '';
-  readonly #added = new Set<Digest>();
+  readonly #added = new Map<Digest, number>();
   readonly #images: { name: Reference; root: ManifestNode }[] = [];
   readonly #entries: EngineEntry[] = [];
   readonly #repositories = new Map<string, Map<string, string>>();
@@ -100,9 +101,10 @@ export class LayoutTarWriter implements ImageWriter {
     const notes = signaturesNote(signatures);
     const entry = this.#engines ? await this.#entryFor(name, root, blobs, notes) : undefined;
     const fresh = [...blobs].filter(([digest]) => !this.#added.has(digest));
+    for (const [digest, blob] of blobs) expectSize(blob, this.#added.get(digest) ?? blob.size, blob.where);
     await tar.addBlobs(fresh.map(([digest, blob]) => ({ name: blobName(digest), blob })));
     for (const [digest, blob] of fresh) {
-      this.#added.add(digest);
+      this.#added.set(digest, blob.size);
       this.#context.onPut(blob.isRemote ? 'fetched' : blob.isStaged ? 'moved' : 'copied', blob.size);
     }
     if (entry !== undefined) this.#addEntry(name, entry);

@@ -3,12 +3,15 @@ import type { Duplex } from 'node:stream';
 import zlib from 'node:zlib';
 import { ImgconvError, type ErrorCode } from '../model/errors.js';
 import type { Compression } from '../model/media-type.js';
+import { headOf, tailOf, type LocalBytes } from './region.js';
 
 /** What an archive file may be packed in; layers are gzip or zstd at most. */
 export type Packing = Compression | 'xz' | 'bzip2';
 
 /** Node's default of 16 KiB bounces every piece between threads. */
 const CHUNK = 512 * 1024;
+/** Room for what is unpacked while the last of it is hashed and written; Node's own is less than one chunk. */
+const AHEAD = { chunkSize: CHUNK, readableHighWaterMark: 2 * CHUNK };
 /** xz and zstd may ask for windows of gigabytes; what `zstd` itself takes without a flag is 128 MiB (RFC 8878 asks for 8). */
 const MAX_WINDOW_LOG = 27;
 
@@ -24,6 +27,20 @@ export const MAGIC_LENGTH = 6;
 /** How these bytes are packed, by their first ones. */
 export function sniffPacking(head: Uint8Array): Packing {
   return MAGIC.find(([, magic]) => magic.every((byte, i) => head[i] === byte))?.[0] ?? 'none';
+}
+
+/** The last field of a gzip member (RFC 1952): the length of what it unpacks to, modulo 2^32. */
+const TRAILER = 4;
+
+/**
+ * What a gzip layer says that it unpacks to, in bytes, which need not be so: it may be of several members or more than
+ * 4 GiB. Undefined for what is not gzip, and for what claims to be longer packed than unpacked, which is such a case.
+ */
+export function gzipSize(at: LocalBytes): number | undefined {
+  if (sniffPacking(headOf(at, MAGIC_LENGTH)) !== 'gzip') return undefined;
+  const trailer = Buffer.from(tailOf(at, TRAILER));
+  const size = trailer.length < TRAILER ? 0 : trailer.readUInt32LE();
+  return size < at.size ? undefined : size;
 }
 
 /** As `sniffPacking`, for layers. */
@@ -61,7 +78,7 @@ function unpack(source: AsyncIterable<Uint8Array>, packing: Packing): AsyncItera
     case 'none':
       return source;
     case 'gzip':
-      return through(source, zlib.createGunzip({ chunkSize: CHUNK }));
+      return through(source, zlib.createGunzip(AHEAD));
     case 'zstd':
       return unzstd(source);
     case 'xz':
@@ -87,7 +104,7 @@ async function* unzstd(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8A
   if ('createZstdDecompress' in zlib) {
     const node = zlib as unknown as NodeZstd;
     const params = { [node.constants.ZSTD_d_windowLogMax]: MAX_WINDOW_LOG };
-    yield* through(source, node.createZstdDecompress({ chunkSize: CHUNK, params }));
+    yield* through(source, node.createZstdDecompress({ ...AHEAD, params }));
     return;
   }
   const { Decompress } = await import('fzstd');

@@ -16,7 +16,7 @@ import { ImgconvError, isErrno } from '../model/errors.js';
 import { MAX_CONFIG } from '../model/json.js';
 import { BUFFER_SIZE } from './buffers.js';
 import { createHasher, expectDigest, type Expected, type Hasher } from './hash.js';
-import { writeFully } from './jobs.js';
+import { writeFully } from './output.js';
 import { isLocked, tryLock } from './lock.js';
 import { isDeadOwner, isOwnerName } from './owner.js';
 import type { Pool } from './pool.js';

@@ -1,49 +1,43 @@
-import {
-  closeSync,
-  fdatasyncSync,
-  fstatSync,
-  mkdirSync,
-  openSync,
-  renameSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, fstatSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import zlib from 'node:zlib';
 import type { Algorithm, Digest } from '../model/digest.js';
 import { asImgconvError, ImgconvError, isErrno, naming } from '../model/errors.js';
-import { BUFFER_SIZE, dropBytes, notePassing, WINDOW } from './buffers.js';
+import { dropBytes, notePassing, WINDOW } from './buffers.js';
 import { decompress } from './decompress.js';
 import { createHasher, type Expected, type Hasher } from './hash.js';
 import {
-  closeFile,
   fileIdOf,
   openRegular,
   readFully,
   sameFile,
   type FileBytes,
   type FileId,
+  type Target,
 } from './region.js';
+import { Output } from './output.js';
 
-/** Reads a region once, hashing it and, with `to`, writing it from `position` of a file. */
+/** Reads a region once, hashing it and, with `to`, writing it there. */
 export interface ScanJob {
   readonly kind: 'scan';
   readonly from: FileBytes;
   readonly algorithm: Algorithm;
-  readonly to?: { readonly path: string; readonly position: number; readonly flags: 'wx' | 'r+' } | undefined;
+  readonly to?: Target | undefined;
 }
 export interface ScanResult {
   readonly digest: Digest;
   readonly id: FileId;
 }
 
-/** Reads a compressed region once, hashing it and what it unpacks to, and with `to` writing that to a new file. */
+/** Reads a compressed region once, hashing it and what it unpacks to, and with `to` writing that there. */
 export interface UnpackJob {
   readonly kind: 'unpack';
   readonly from: FileBytes;
   readonly compression: 'gzip' | 'zstd';
   readonly algorithm: Algorithm;
   readonly unpackedAlgorithm: Algorithm;
-  readonly to?: string | undefined;
+  readonly to?: Target | undefined;
+  /** More bytes than these it must not unpack to: what follows in the file is not its own. */
+  readonly most?: number | undefined;
 }
 export interface UnpackResult extends ScanResult {
   readonly unpacked: Expected;
@@ -86,15 +80,16 @@ let buffer: Uint8Array | undefined;
 const UNPACK_PIECE = 256 * 1024;
 
 /**
- * Synchronous, so that a worker thread spends its time in OpenSSL and the kernel, with one reused buffer.
+ * Reads and writes without waiting, so that a worker thread spends its time in OpenSSL and the kernel, with one reused
+ * buffer; only the disk is waited for, while the thread does other jobs.
  * @throws ImgconvError SOURCE_CHANGED when the file was written to or cut while it was read
  */
-export function scan(job: ScanJob, onBytes?: (count: number) => void): ScanResult {
+export async function scan(job: ScanJob, onBytes?: (count: number) => void): Promise<ScanResult> {
   const { from, to } = job;
   const { fd, id } = openRegular(from.path);
-  let out: number | undefined;
+  let out: Output | undefined;
   try {
-    if (to !== undefined) out = openSync(to.path, to.flags, 0o644);
+    if (to !== undefined) out = new Output(to);
     const hasher = createHasher(job.algorithm);
     const room = from.size < SCAN_PIECE ? new Uint8Array(from.size) : (buffer ??= new Uint8Array(SCAN_PIECE));
     for (let done = 0; done < from.size;) {
@@ -102,24 +97,20 @@ export function scan(job: ScanJob, onBytes?: (count: number) => void): ScanResul
       const chunk = want.subarray(0, readFully(fd, want, from.offset + done, from.path));
       if (chunk.length < want.length) throw changed(from.path);
       hasher.update(chunk);
-      if (out !== undefined && to !== undefined) writeFully(out, chunk, to.position + done, to.path);
+      const isDue = out?.write(chunk);
       done += chunk.length;
       onBytes?.(chunk.length);
+      if (isDue === true) await new Promise(setImmediate);
     }
     if (!sameFile(id, fileIdOf(fstatSync(fd, { bigint: true })))) throw changed(from.path);
     if (from.whole && id.size !== BigInt(from.size)) throw changed(from.path);
-    if (out !== undefined && to?.flags === 'wx' && from.size >= BUFFER_SIZE) {
-      const file = out;
-      naming(to.path, () => {
-        fdatasyncSync(file);
-      });
-    }
+    await out?.end();
     return { digest: hasher.digest(), id };
   } catch (error) {
     throw asImgconvError(error, from.path);
   } finally {
     closeSync(fd);
-    if (out !== undefined && to !== undefined) closeFile(out, to.path);
+    await out?.close();
   }
 }
 
@@ -128,28 +119,30 @@ export function scan(job: ScanJob, onBytes?: (count: number) => void): ScanResul
  * @throws ImgconvError DIGEST_MISMATCH for bytes that cannot be unpacked; SOURCE_CHANGED
  */
 export async function unpack(job: UnpackJob, onBytes?: (count: number) => void): Promise<UnpackResult> {
-  const { from, to, compression } = job;
+  const { from, to, compression, most = Infinity } = job;
   const { fd, id } = openRegular(from.path);
-  let out: number | undefined;
+  let out: Output | undefined;
   try {
-    if (to !== undefined) out = openSync(to, 'wx', 0o644);
+    if (to !== undefined) out = new Output(to);
     const packed = createHasher(job.algorithm);
     const unpacked = createHasher(job.unpackedAlgorithm);
     let size = 0;
     for await (const chunk of decompress(hashedPieces(fd, from, packed, onBytes), compression, from.path)) {
+      if (size + chunk.length > most) throw tooLong(from.path, most);
       unpacked.update(chunk);
-      if (out !== undefined && to !== undefined) writeFully(out, chunk, size, to);
+      out?.write(chunk);
       size += chunk.length;
       if (chunk.length === chunk.buffer.byteLength) dropBytes(chunk);
     }
     if (!sameFile(id, fileIdOf(fstatSync(fd, { bigint: true })))) throw changed(from.path);
-    const written = out === undefined ? undefined : fileIdOf(fstatSync(out, { bigint: true }));
+    await out?.end();
+    const written = out?.state();
     return { digest: packed.digest(), id, unpacked: { digest: unpacked.digest(), size }, written };
   } catch (error) {
     throw asImgconvError(error, from.path);
   } finally {
     closeSync(fd);
-    if (out !== undefined && to !== undefined) closeFile(out, to);
+    await out?.close();
   }
 }
 
@@ -171,16 +164,12 @@ async function* hashedPieces(
   }
 }
 
-function changed(path: string): ImgconvError {
-  return new ImgconvError('SOURCE_CHANGED', `${path}: changed or shrank while it was read`);
+function tooLong(path: string, most: number): ImgconvError {
+  return new ImgconvError('DIGEST_MISMATCH', `${path}: unpacks to more than ${most} bytes`);
 }
 
-/** `path` is that of the open file. @throws ImgconvError IO, NO_SPACE */
-export function writeFully(fd: number, bytes: Uint8Array, position: number | null, path: string): void {
-  naming(path, () => {
-    for (let done = 0; done < bytes.length;)
-      done += writeSync(fd, bytes, done, bytes.length - done, position === null ? null : position + done);
-  });
+function changed(path: string): ImgconvError {
+  return new ImgconvError('SOURCE_CHANGED', `${path}: changed or shrank while it was read`);
 }
 
 /** A new file of these bytes. @throws ImgconvError IO, NO_SPACE */

@@ -12,7 +12,7 @@ import type { Digest } from '../model/digest.js';
 import { asImgconvError, ImgconvError, isErrno, naming } from '../model/errors.js';
 
 /** Where bytes lie. `path` also names them in messages. Readers hand these out; only `VerifiedBlob` reads them. */
-export type Bytes = LocalBytes | RemoteBytes;
+export type Bytes = LocalBytes | RemoteBytes | PackedBytes;
 export type LocalBytes = FileBytes | MemoryBytes | DroppedBytes;
 
 /** `size` bytes of a file from `offset`; `whole` when that is all of it, so that the file itself can be linked. */
@@ -54,6 +54,30 @@ export interface RemoteBytes {
   readonly holder?: { readonly host: string; readonly repository: string } | undefined;
   /** Fetches the bytes, proved, once a run: further calls get the same file. `onBytes` hears of bytes as they arrive. */
   stage(onBytes?: (count: number) => void): Promise<FileBytes | MemoryBytes>;
+}
+
+/** Where a job writes, from `position` of a file; with `flush`, what is written is on the disk when the job is done. */
+export interface Target {
+  readonly path: string;
+  readonly position: number;
+  readonly flags: 'wx' | 'r+';
+  readonly flush: boolean;
+}
+
+/** What some other bytes unpack to, before that is done. The proof is its maker's. */
+export interface PackedBytes {
+  readonly kind: 'packed';
+  readonly path: string;
+  /** As what is packed says; `unpackInto` and `stage` fail if it is another. */
+  readonly size: number;
+  unpackInto(to: Target, onBytes?: (count: number) => void): Promise<void>;
+  /** As a file of its own, in a staging folder. */
+  stage(onBytes?: (count: number) => void): Promise<FileBytes>;
+}
+
+/** True for bytes that no file or memory of this machine has yet. */
+export function isElsewhere(at: Bytes): at is RemoteBytes | PackedBytes {
+  return at.kind === 'remote' || at.kind === 'packed';
 }
 
 /** What messages call it. */
@@ -149,18 +173,29 @@ export function closeFile(fd: number, path: string): void {
 
 /** Where the bytes can be read on this machine: remote ones are fetched. */
 export async function localOf(at: Bytes): Promise<LocalBytes> {
-  return at.kind === 'remote' ? at.stage() : at;
+  return isElsewhere(at) ? at.stage() : at;
 }
 
 /** The first bytes of a blob, at most `count`: to look at, not to keep. */
 export function headOf(at: LocalBytes, count: number): Uint8Array {
   if (at.kind === 'memory') return at.bytes.subarray(0, count);
   if (at.kind === 'dropped') return at.head.subarray(0, count);
-  const { fd } = openRegular(at.path);
+  return partOf(at, 0, count);
+}
+
+/** The last bytes of a blob, as `headOf`; none of what was not kept. */
+export function tailOf(at: LocalBytes, count: number): Uint8Array {
+  if (at.kind === 'memory') return at.bytes.subarray(-count);
+  if (at.kind === 'dropped') return new Uint8Array();
+  return partOf(at, Math.max(0, at.size - count), count);
+}
+
+function partOf({ path, offset, size }: FileBytes, from: number, count: number): Uint8Array {
+  const { fd } = openRegular(path);
   try {
-    const head = new Uint8Array(Math.min(count, at.size));
-    return head.subarray(0, readFully(fd, head, at.offset, at.path));
+    const part = new Uint8Array(Math.min(count, size - from));
+    return part.subarray(0, readFully(fd, part, offset + from, path));
   } finally {
-    closeFile(fd, at.path);
+    closeFile(fd, path);
   }
 }

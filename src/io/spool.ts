@@ -1,16 +1,16 @@
-import { fstatSync, openSync, statfsSync } from 'node:fs';
+import { statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Digest } from '../model/digest.js';
-import { ImgconvError, naming } from '../model/errors.js';
+import { ImgconvError } from '../model/errors.js';
 import { MAX_CONFIG } from '../model/json.js';
 import { notePassing } from './buffers.js';
 import { compress } from './compress.js';
 import { MAGIC_LENGTH, sniffPacking } from './decompress.js';
 import { createHasher } from './hash.js';
-import { writeFully } from './jobs.js';
+import { Output } from './output.js';
 import { peek } from './peek.js';
 import type { Pool } from './pool.js';
-import { closeFile, fileIdOf, type LocalBytes, type FileBytes } from './region.js';
+import type { FileBytes, LocalBytes, Target } from './region.js';
 import type { Staging } from './staging.js';
 import { VerifiedBlob } from './verified-blob.js';
 
@@ -20,25 +20,25 @@ export interface Spool {
   add(path: string, chunks: AsyncIterable<Uint8Array>, size: number): Promise<LocalBytes>;
 }
 
-/** Writes a stream to a new file, hashing it on the way; messages call it `shown`. */
+/** Writes a stream to a new file, hashing it on the way; with `flush` it is on the disk then. Messages call it `shown`. */
 export async function stageFile(
   chunks: AsyncIterable<Uint8Array>,
-  path: string,
+  { path, flush }: Pick<Target, 'path' | 'flush'>,
   pool: Pool,
   shown?: string,
 ): Promise<FileBytes> {
   const hasher = createHasher('sha256');
-  const fd = openSync(path, 'wx', 0o644);
+  const out = new Output({ path, position: 0, flags: 'wx', flush });
   try {
     let size = 0;
     for await (const chunk of chunks) {
       pool.expectRunning();
       notePassing(chunk.length);
       hasher.update(chunk);
-      writeFully(fd, chunk, null, path);
+      out.write(chunk);
       size += chunk.length;
     }
-    const id = fileIdOf(naming(path, () => fstatSync(fd, { bigint: true })));
+    await out.end();
     return {
       kind: 'file',
       path,
@@ -46,10 +46,10 @@ export async function stageFile(
       offset: 0,
       size,
       whole: true,
-      staged: { digest: hasher.digest(), id },
+      staged: { digest: hasher.digest(), id: out.state() },
     };
   } finally {
-    closeFile(fd, path);
+    await out.close();
   }
 }
 
@@ -91,7 +91,7 @@ export class StagingSpool implements Spool {
     if (this.#format === undefined || !looksLikeTar(head)) {
       const staged = this.#staging.path();
       expectRoom(declared, dirname(staged), path);
-      return stageFile(whole, staged, this.#pool, path);
+      return stageFile(whole, { path: staged, flush: false }, this.#pool, path);
     }
     const hasher = createHasher('sha256');
     let size = 0;
@@ -105,7 +105,7 @@ export class StagingSpool implements Spool {
     }
     const staged = await stageFile(
       compress(hashed(), this.#format, this.#pool, this.#level),
-      this.#staging.path(),
+      { path: this.#staging.path(), flush: false },
       this.#pool,
     );
     const digest = hasher.digest();

@@ -1,13 +1,14 @@
-import { fdatasync, fsyncSync, ftruncateSync, openSync } from 'node:fs';
+import { fsyncSync, ftruncateSync, openSync } from 'node:fs';
 import { once } from 'node:events';
 import { PassThrough } from 'node:stream';
 import { asImgconvError, ImgconvError, naming } from '../model/errors.js';
 import { compress } from './compress.js';
-import { writeFully } from './jobs.js';
+import { writeFully } from './output.js';
 import type { Pool } from './pool.js';
 import { closeFile } from './region.js';
 import { BLOCK, encodeTarHeader, paddedSize } from './tar-header.js';
 import type { VerifiedBlob } from './verified-blob.js';
+import { WriteBack } from './write-back.js';
 
 /** An archive under construction; only what is proved stays in it. */
 export interface TarSink {
@@ -19,29 +20,35 @@ export interface TarSink {
   close(): Promise<void>;
 }
 
-/** With so much to write, the disk begins while more is hashed: what is left for the flush at the end is less. */
-const FLUSH_FROM = 16 * 1024 * 1024;
-
 /** A plain file: blobs are written at their places by the threads that hash them, and taken back if one fails. */
 export class TarFile implements TarSink {
   readonly #path: string;
   readonly #fd: number;
   #position = 0;
-  #spoiled: ImgconvError | undefined;
-  #unflushed = 0;
-  #flushing: Promise<void> | undefined;
+  /** The disk writes while more is hashed; a flush that failed spoils the archive for good. */
+  readonly #back: WriteBack;
+  #irrevocable: ImgconvError | undefined;
 
   constructor(path: string) {
     this.#path = path;
     this.#fd = openSync(path, 'wx');
+    this.#back = new WriteBack(this.#fd, path);
+  }
+
+  get #spoiled(): ImgconvError | undefined {
+    return this.#irrevocable ?? this.#back.failure;
   }
 
   async addBlobs(blobs: readonly { readonly name: string; readonly blob: VerifiedBlob }[]): Promise<void> {
     const start = this.#position;
     // Asynchronous, so that a header which cannot be written waits for the blobs that are under way.
     const writing = blobs.map(async ({ name, blob }) => {
-      await blob.writeInto(this.#path, this.#begin(name, blob.size));
-      this.#wrote(blob.size);
+      let untold = blob.size;
+      await blob.writeInto(this.#path, this.#begin(name, blob.size), (count) => {
+        untold -= count;
+        this.#back.wrote(count);
+      });
+      this.#back.wrote(Math.max(0, untold));
     });
     const failed = (await Promise.allSettled(writing)).find((result) => result.status === 'rejected');
     if (failed === undefined) return;
@@ -55,20 +62,6 @@ export class TarFile implements TarSink {
     return Promise.resolve();
   }
 
-  /** A file says once that it could not be written (fsync(2)): a flush that failed spoils the archive for good. */
-  #wrote(size: number): void {
-    this.#unflushed += size;
-    if (this.#unflushed < FLUSH_FROM || this.#flushing !== undefined) return;
-    this.#unflushed = 0;
-    this.#flushing = new Promise((resolve) => {
-      fdatasync(this.#fd, (error) => {
-        if (error !== null) this.#spoiled ??= asImgconvError(error, this.#path);
-        this.#flushing = undefined;
-        resolve();
-      });
-    });
-  }
-
   /** What cannot be taken back spoils the archive: nothing more is added then, nor is it ever ended. */
   #truncate(length: number): void {
     try {
@@ -76,7 +69,7 @@ export class TarFile implements TarSink {
         ftruncateSync(this.#fd, length);
       });
     } catch (error) {
-      this.#spoiled = asImgconvError(error);
+      this.#irrevocable = asImgconvError(error);
       throw error;
     }
   }
@@ -93,7 +86,7 @@ export class TarFile implements TarSink {
 
   /** Two blocks of zeros end an archive (POSIX ustar); holes between entries read as the zeros they are padded with. */
   async end(): Promise<void> {
-    await this.#flushing;
+    await this.#back.rest();
     if (this.#spoiled !== undefined) throw this.#spoiled;
     this.#truncate(this.#position + 2 * BLOCK);
     naming(this.#path, () => {
@@ -102,7 +95,7 @@ export class TarFile implements TarSink {
   }
 
   async close(): Promise<void> {
-    await this.#flushing;
+    await this.#back.rest();
     closeFile(this.#fd, this.#path);
   }
 }

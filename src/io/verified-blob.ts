@@ -1,16 +1,18 @@
-import { copyFileSync, constants, fstatSync, linkSync, lstatSync, openSync, rmSync } from 'node:fs';
+import { copyFileSync, constants, linkSync, lstatSync, rmSync } from 'node:fs';
 import { algorithmOf, type Digest } from '../model/digest.js';
 import { ImgconvError, isErrno } from '../model/errors.js';
 import type { Compression } from '../model/media-type.js';
 import { createHasher, digestOf, expectDigest, expectSize, type Expected } from './hash.js';
 import { BUFFER_SIZE, takeBuffer } from './buffers.js';
-import { decompress, MAGIC_LENGTH, sniffCompression } from './decompress.js';
-import { writeFully, type ScanJob, type UnpackResult } from './jobs.js';
+import { decompress, gzipSize, MAGIC_LENGTH, sniffCompression } from './decompress.js';
+import { Output } from './output.js';
+import type { ScanJob, UnpackResult } from './jobs.js';
 import type { Pool } from './pool.js';
 import {
   closeFile,
   fileIdOf,
   headOf,
+  isElsewhere,
   openRegular,
   readFully,
   sameFile,
@@ -19,7 +21,9 @@ import {
   type FileBytes,
   type FileId,
   type LocalBytes,
+  type PackedBytes,
   type RemoteBytes,
+  type Target,
 } from './region.js';
 
 /** How a blob that is a file of its own gets into its place: `auto` tries the three in this order. */
@@ -38,7 +42,7 @@ export class VerifiedBlob {
   readonly size: number;
   readonly #at: Bytes;
   readonly #pool: Pool;
-  /** Remote bytes, once they are here. */
+  /** Remote or packed bytes, once they are here. */
   #local: Promise<LocalBytes> | undefined;
   readonly #diffId: Digest | undefined;
   readonly #onBytes: ((count: number) => void) | undefined;
@@ -51,7 +55,7 @@ export class VerifiedBlob {
     this.#pool = pool;
     this.#diffId = options.diffId === expected.digest ? undefined : options.diffId;
     this.#onBytes = options.onBytes;
-    if (at.kind !== 'remote') this.#trust(at);
+    if (!isElsewhere(at)) this.#trust(at);
   }
 
   /** What this run hashed as it wrote or met it need not be hashed again. */
@@ -63,11 +67,11 @@ export class VerifiedBlob {
 
   /** Where the bytes can be read on this machine. @throws ImgconvError when they cannot be fetched */
   async #here(): Promise<LocalBytes> {
-    if (this.#at.kind !== 'remote') return this.#at;
+    if (!isElsewhere(this.#at)) return this.#at;
     return (this.#local ??= this.#fetch(this.#at));
   }
 
-  async #fetch(at: RemoteBytes): Promise<LocalBytes> {
+  async #fetch(at: RemoteBytes | PackedBytes): Promise<LocalBytes> {
     const here = await at.stage(this.#onBytes);
     expectSize(this, here.size, at.path);
     this.#trust(here);
@@ -119,7 +123,7 @@ export class VerifiedBlob {
 
   /** True when this run made the bytes. */
   get isStaged(): boolean {
-    return this.#at.kind === 'file' && this.#at.staged !== undefined;
+    return this.#at.kind === 'packed' || (this.#at.kind === 'file' && this.#at.staged !== undefined);
   }
 
   /** True when the bytes are a file of their own, which could be linked. */
@@ -138,27 +142,32 @@ export class VerifiedBlob {
   }
 
   /** Reads, hashes and with `to` writes the bytes; compressed layers of archives are also proved as what they unpack to. */
-  async #scan(to?: ScanJob['to']): Promise<FileId | undefined> {
-    const proof = await this.#scanBytes(await this.#here(), to);
+  async #scan(to?: Target, onBytes = this.#onBytes): Promise<FileId | undefined> {
+    const proof = await this.#scanBytes(await this.#here(), to, onBytes);
     if (this.#diffId !== undefined) await this.#proveDiffId(this.#diffId);
     return proof;
   }
 
-  async #scanBytes(at: LocalBytes, to: ScanJob['to']): Promise<FileId | undefined> {
+  async #scanBytes(
+    at: LocalBytes,
+    to: Target | undefined,
+    onBytes: BlobOptions['onBytes'],
+  ): Promise<FileId | undefined> {
     if (at.kind === 'memory') {
       expectDigest(this, { digest: digestOf(at.bytes, algorithmOf(this.digest)), size: at.size }, this.where);
       if (to === undefined) return undefined;
-      const fd = openSync(to.path, to.flags, 0o644);
+      const out = new Output(to);
       try {
-        writeFully(fd, at.bytes, to.position, to.path);
+        out.write(at.bytes);
+        await out.end();
       } finally {
-        closeFile(fd, to.path);
+        await out.close();
       }
       return undefined;
     }
     if (at.kind === 'dropped') throw dropped(this.where);
     const job: ScanJob = { kind: 'scan', from: at, algorithm: algorithmOf(this.digest), to };
-    const { digest, id } = await this.#pool.scan(job, this.#onBytes);
+    const { digest, id } = await this.#pool.scan(job, onBytes);
     expectDigest(this, { digest, size: at.size }, this.where);
     return id;
   }
@@ -168,31 +177,63 @@ export class VerifiedBlob {
     expectDigest({ digest: diffId, size: unpacked.size }, unpacked, `${this.where}: decompressed layer`);
   }
 
-  /** Proves the bytes and gives what they unpack to, whatever that is. */
-  async #unpack(like: Digest, to?: string): Promise<Pick<UnpackResult, 'unpacked' | 'written'>> {
+  /** Proves the bytes and gives what they unpack to, whatever that is; with `to` it is written there, if it is no more than `most`. */
+  async #unpack(
+    like: Digest,
+    to?: Target,
+    most = Infinity,
+    onBytes = this.#onBytes,
+  ): Promise<Pick<UnpackResult, 'unpacked' | 'written'>> {
     const at = await this.#here();
     const compression = await this.compression();
     if (at.kind === 'file' && compression !== 'none') {
       const [algorithm, unpackedAlgorithm] = [algorithmOf(this.digest), algorithmOf(like)];
-      const job = { kind: 'unpack', from: at, compression, algorithm, unpackedAlgorithm, to } as const;
-      const result = await this.#pool.unpack(job, this.#onBytes);
+      const job = { kind: 'unpack', from: at, compression, algorithm, unpackedAlgorithm, to, most } as const;
+      const result = await this.#pool.unpack(job, onBytes);
       expectDigest(this, { digest: result.digest, size: at.size }, shownName(at));
       return result;
     }
     const hasher = createHasher(algorithmOf(like));
-    const out = to === undefined ? undefined : openSync(to, 'wx', 0o644);
+    const out = to && new Output(to);
     try {
       let size = 0;
       for await (const chunk of this.uncompressed()) {
         hasher.update(chunk);
-        if (out !== undefined && to !== undefined) writeFully(out, chunk, size, to);
         size += chunk.length;
+        if (size > most) continue; // All of it is read, so that the bytes are proved, and the size tells.
+        out?.write(chunk);
       }
-      const written = out === undefined ? undefined : fileIdOf(fstatSync(out, { bigint: true }));
-      return { unpacked: { digest: hasher.digest(), size }, written };
+      await out?.end();
+      return { unpacked: { digest: hasher.digest(), size }, written: out?.state() };
     } finally {
-      if (out !== undefined && to !== undefined) closeFile(out, to);
+      await out?.close();
     }
+  }
+
+  /**
+   * The layer's tar, said to be this. It is unpacked when its bytes are asked for, to where they are asked for, and is
+   * proved then; `path` gives a staged name for the case that they have to be a file of their own.
+   */
+  unpacked(tar: Expected, path: () => string): VerifiedBlob {
+    const at: PackedBytes = {
+      kind: 'packed',
+      path: this.path,
+      size: tar.size,
+      unpackInto: async (to, onBytes) => {
+        const { unpacked } = await this.#unpack(tar.digest, to, tar.size, (count) => {
+          this.#onBytes?.(count);
+          onBytes?.(count);
+        });
+        expectDigest(tar, unpacked, `${this.where}: uncompressed layer`);
+      },
+      stage: () => this.unpackTo(path(), tar.digest),
+    };
+    return VerifiedBlob.at(at, tar, this.#pool);
+  }
+
+  /** What the layer's tar seems to have, in bytes; undefined when nothing says so. The proof is in the unpacking. */
+  async unpackedSize(): Promise<number | undefined> {
+    return gzipSize(await this.#here());
   }
 
   /**
@@ -201,7 +242,8 @@ export class VerifiedBlob {
    */
   async unpackTo(path: string, diffId: Digest | undefined): Promise<FileBytes> {
     try {
-      const { unpacked, written } = await this.#unpack(diffId ?? this.digest, path);
+      const to = { path, position: 0, flags: 'wx', flush: false } as const;
+      const { unpacked, written } = await this.#unpack(diffId ?? this.digest, to);
       const { digest, size } = unpacked;
       expectDigest({ digest: diffId ?? digest, size }, unpacked, `${this.where}: uncompressed layer`);
       const staged = written && { digest, id: written };
@@ -225,7 +267,7 @@ export class VerifiedBlob {
       if (mode !== 'hard' && (await this.#reflink(at, path, mode))) return 'reflinked';
     }
     try {
-      await this.#scan({ path, position: 0, flags: 'wx' });
+      await this.#scan({ path, position: 0, flags: 'wx', flush: true });
     } catch (error) {
       rmSync(path, { force: true });
       throw error;
@@ -264,9 +306,20 @@ export class VerifiedBlob {
     return true;
   }
 
-  /** Writes the bytes into an open-ended file from `position`; they must not be made visible if this fails. */
-  async writeInto(path: string, position: number): Promise<void> {
-    await this.#scan({ path, position, flags: 'r+' });
+  /**
+   * Writes the bytes into an open-ended file from `position`; they must not be made visible if this fails. `onBytes`
+   * hears of what was read.
+   */
+  async writeInto(path: string, position: number, onBytes?: (count: number) => void): Promise<void> {
+    const to = { path, position, flags: 'r+', flush: false } as const;
+    if (this.#at.kind === 'packed') {
+      await this.#at.unpackInto(to, onBytes);
+      return;
+    }
+    await this.#scan(to, (count) => {
+      this.#onBytes?.(count);
+      onBytes?.(count);
+    });
   }
 
   /** The bytes as a stream that throws at its end, or when left early, unless all of them were right. */

@@ -270,17 +270,17 @@ class Conversion {
     if (jobs.length > 0 && this.#to.path !== STDOUT) await writer.staging.claim(this.#options.signal);
     const roots = jobs.map(({ closure }) => closure.root);
     const there = await knownForms(this.#to, roots, this.#compression, this.#pool);
-    const recompressor = new Recompressor(
-      this.#compression,
-      this.#pool,
-      writer.staging,
-      there,
-      forms,
-      (kind, size) => {
+    const { sequential } = this.#to.format.traits;
+    const making = {
+      pool: this.#pool,
+      staging: writer.staging,
+      asFiles: writer.links,
+      intoOne: sequential,
+      onDone: (kind: 'compressed' | 'decompressed' | 'reused', size: number) => {
         this.#counter.add(kind, size);
       },
-    );
-    const { sequential } = this.#to.format.traits;
+    };
+    const recompressor = new Recompressor(this.#compression, making, there, forms);
     const tell = (outcomes: readonly Outcome[], changed: boolean) => {
       for (const { job, closure, notes, ...outcome } of outcomes)
         this.#add(job, closure, outcome.changed && changed ? 'written' : 'unchanged', notes);
@@ -315,21 +315,13 @@ class Conversion {
 
   /** Stages one image; undefined when that failed, which is then in the report. */
   async #writeOne(job: Job, writer: ImageWriter, recompressor: Recompressor): Promise<Outcome | undefined> {
+    const stage = () => this.#stage(job, writer, recompressor);
     try {
-      const closure = await recompressor.apply(job.closure);
-      const digests = new Set(manifestsOf(closure.root).map(({ descriptor }) => descriptor.digest));
-      const signatures = job.signatures.filter(({ of }) => digests.has(of));
-      const stale = job.signatures.length - signatures.length;
-      const { digest } = closure.root.descriptor;
-      // A name that is a digest is that of what is written.
-      const name = job.name.tag === undefined ? { ...job.name, digest } : job.name;
-      const { changed, notes } = await writer.write({ ...closure, name, signatures });
-      const made = closure.notes.filter((note) => !job.closure.notes.includes(note));
-      const left =
-        stale === 0
-          ? []
-          : [`${stale} signature file(s) are of a digest that it no longer has, and stay behind`];
-      return { job: { ...job, name }, closure, changed, notes: [...job.notes, ...made, ...left, ...notes] };
+      return await stage().catch((error: unknown) => {
+        const isDamage = error instanceof ImgconvError && error.code === 'DIGEST_MISMATCH';
+        if (isDamage && recompressor.relyLess()) return stage();
+        throw error;
+      });
     } catch (error) {
       const { source, name } = job;
       if (this.#options.signal?.aborted === true) throw interrupted();
@@ -338,6 +330,23 @@ class Conversion {
       this.#fail({ source: source.name ?? source.where, sourceDigest: source.digest, name, error: known });
       return undefined;
     }
+  }
+
+  async #stage(job: Job, writer: ImageWriter, recompressor: Recompressor): Promise<Outcome> {
+    const closure = await recompressor.apply(job.closure);
+    const digests = new Set(manifestsOf(closure.root).map(({ descriptor }) => descriptor.digest));
+    const signatures = job.signatures.filter(({ of }) => digests.has(of));
+    const stale = job.signatures.length - signatures.length;
+    const { digest } = closure.root.descriptor;
+    // A name that is a digest is that of what is written.
+    const name = job.name.tag === undefined ? { ...job.name, digest } : job.name;
+    const { changed, notes } = await writer.write({ ...closure, name, signatures });
+    const made = closure.notes.filter((note) => !job.closure.notes.includes(note));
+    const left =
+      stale === 0
+        ? []
+        : [`${stale} signature file(s) are of a digest that it no longer has, and stay behind`];
+    return { job: { ...job, name }, closure, changed, notes: [...job.notes, ...made, ...left, ...notes] };
   }
 
   #add(

@@ -9,21 +9,21 @@ import type { Digest } from '../model/digest.js';
 import { MAX_CONFIG } from '../model/json.js';
 import { isContainerImage, manifestsOf, type ManifestNode } from '../model/manifest.js';
 import { layerCompressionOf } from '../model/media-type.js';
-import { changedLayers, type CompressionOptions } from './recompress.js';
+import { changedLayers, type CompressionOptions, type FormsThere } from './recompress.js';
 import { readSharedTree } from './resolve.js';
 
 /**
  * Layers that the destination holds compressed: its own manifests and configs, each proved by its digest, say which
- * blob unpacks to which diffID. The blob is hashed before it is used; what cannot be read is passed over.
+ * blob unpacks to which diffID. The blobs are not read yet; what cannot be read of the rest is passed over.
  */
 export async function knownForms(
   place: Place,
   roots: readonly ManifestNode[],
   options: CompressionOptions,
   pool: Pool,
-): Promise<Map<Digest, VerifiedBlob>> {
+): Promise<FormsThere> {
   const wanted = new Set(roots.flatMap((root) => changedLayers(root, options)).map(({ digest }) => digest));
-  const forms = new Map<Digest, VerifiedBlob>();
+  const forms = new Map<Digest, VerifiedBlob[]>();
   if (wanted.size === 0 || !isThere(place.path) || !place.format.recognises(place.path)) return forms;
   const reader = await place.format.open(place.path, {
     pool,
@@ -47,17 +47,13 @@ export async function knownForms(
           if (diffIds.length !== manifest.layers.length) continue;
           for (const [i, descriptor] of manifest.layers.entries()) {
             const diffId = diffIds[i];
-            if (diffId === undefined || !wanted.has(diffId) || forms.has(diffId)) continue;
+            if (diffId === undefined || !wanted.has(diffId)) continue;
             if (layerCompressionOf(descriptor.mediaType) !== options.compression) continue;
+            const known = forms.get(diffId) ?? [];
+            if (known.some(({ digest }) => digest === descriptor.digest)) continue;
             const layer = await image.locate(descriptor, 'blob');
             if (layer?.size !== descriptor.size) continue;
-            const blob = VerifiedBlob.at(layer, descriptor, pool);
-            try {
-              await blob.prove();
-              forms.set(diffId, blob);
-            } catch {
-              // A damaged blob is no form of anything: the layer is compressed anew.
-            }
+            forms.set(diffId, [...known, VerifiedBlob.at(layer, descriptor, pool)]);
           }
         }
       } catch {

@@ -23,8 +23,21 @@ export interface CompressionOptions {
   readonly recompress?: boolean | undefined;
 }
 
-/** Layers that are there in the wanted compression already, by the digest of their uncompressed tars. */
+/** Layers in the wanted compression, by the digest of their uncompressed tars. */
 export type KnownForms = ReadonlyMap<Digest, VerifiedBlob>;
+/** As `KnownForms`, where any of several may turn out to be damaged. */
+export type FormsThere = ReadonlyMap<Digest, readonly VerifiedBlob[]>;
+
+/** What is made of layers where. */
+export interface Making {
+  readonly pool: Pool;
+  readonly staging: Staging;
+  /** What is made stays as the file that it is made in, and is flushed as it grows. */
+  readonly asFiles: boolean;
+  /** It is written into one file: layers are unpacked into their places there, not to files of their own. */
+  readonly intoOne: boolean;
+  readonly onDone: (kind: 'compressed' | 'decompressed' | 'reused', size: number) => void;
+}
 
 /** True for layers that would change. Only container images' layers are file systems. */
 export function changesLayer(layer: Descriptor, { compression, recompress }: CompressionOptions): boolean {
@@ -71,30 +84,42 @@ async function* provedAs(diffId: Digest, blob: VerifiedBlob): AsyncGenerator<Uin
  */
 export class Recompressor {
   readonly #options: CompressionOptions;
-  readonly #pool: Pool;
-  readonly #staging: Staging;
-  readonly #known: KnownForms;
+  readonly #making: Making;
+  readonly #there: FormsThere;
   readonly #staged: KnownForms;
-  readonly #done = new OncePerDigest<VerifiedBlob>();
+  /** By diffID: a config that says a wrong one of a layer must not speak for those that say the right one. */
+  readonly #done = new Map<Digest, OncePerDigest<VerifiedBlob>>();
+  /** Where all goes into one file, tars by diffID: the first layer that has one says its size for all manifests. */
+  readonly #tars = new Map<Digest, Promise<VerifiedBlob>>();
+  /** Layers are asked what size they unpack to. What they say is proved when they are written. */
+  #relies: boolean;
+  #relied = false;
+  /** Layers that `onDone` heard of. */
+  readonly #told = new Set<Digest>();
   /** A layer keeps all threads busy by its pieces; more at once only hold more of them in memory. */
   readonly #atOnce: LimitFunction;
-  readonly #onDone: (kind: 'compressed' | 'decompressed' | 'reused', size: number) => void;
 
-  constructor(
-    options: CompressionOptions,
-    pool: Pool,
-    staging: Staging,
-    there: KnownForms,
-    staged: KnownForms,
-    onDone: (kind: 'compressed' | 'decompressed' | 'reused', size: number) => void,
-  ) {
+  constructor(options: CompressionOptions, making: Making, there: FormsThere, staged: KnownForms) {
     this.#options = options;
-    this.#pool = pool;
-    this.#staging = staging;
-    this.#atOnce = pLimit(pool.threads);
-    this.#known = new Map([...staged, ...there]);
-    this.#staged = new Map([...staged].filter(([diffId]) => !there.has(diffId)));
-    this.#onDone = onDone;
+    this.#making = making;
+    this.#atOnce = pLimit(making.pool.threads);
+    this.#there = there;
+    this.#staged = staged;
+    this.#relies = making.intoOne;
+  }
+
+  /**
+   * To be called when an image could not be written: true when it is worth another try, because sizes that its layers
+   * say of themselves were relied on and may be wrong. None is from then on.
+   */
+  relyLess(): boolean {
+    const relied = this.#relied;
+    if (relied) {
+      this.#done.clear();
+      this.#tars.clear();
+    }
+    this.#relies = this.#relied = false;
+    return relied;
   }
 
   /** @throws ImgconvError FORMAT_UNSUPPORTED when a media type has no such compression; DIGEST_MISMATCH */
@@ -103,7 +128,7 @@ export class Recompressor {
     const layers = changedLayers(closure.root, this.#options);
     if (layers.length === 0 || compression === 'keep') return closure;
     for (const { mediaType } of layers) expectForm(mediaType, compression);
-    const diffIds = await readDiffIds(closure.root, closure.blobs, this.#pool);
+    const diffIds = await readDiffIds(closure.root, closure.blobs, this.#making.pool);
     const forms = new Map<Digest, VerifiedBlob>();
     const made = await Promise.all(
       layers.map(async ({ digest }) => {
@@ -128,24 +153,74 @@ export class Recompressor {
   }
 
   #convert(blob: VerifiedBlob, diffId: Digest | undefined, to: Compression): Promise<VerifiedBlob> {
-    return this.#done.run(blob, async () => {
-      const known = this.#known.get(diffId ?? blob.digest);
+    const { pool, staging, asFiles } = this.#making;
+    const onDone: Making['onDone'] = (kind, size) => {
+      if (!this.#told.has(blob.digest)) this.#making.onDone(kind, size);
+      this.#told.add(blob.digest);
+    };
+    const id = diffId ?? blob.digest;
+    const done = this.#done.get(id) ?? new OncePerDigest<VerifiedBlob>();
+    this.#done.set(id, done);
+    return done.run(blob, async () => {
+      const known = await this.#soundForm(id);
       if (known !== undefined) {
-        if (this.#staged.has(diffId ?? blob.digest)) this.#onDone('compressed', blob.size);
-        else this.#onDone('reused', known.size);
+        onDone('reused', known.size);
         return known;
       }
-      const staged = await this.#atOnce(() => {
-        const path = this.#staging.path();
-        if (to === 'none') return blob.unpackTo(path, diffId);
+      const passed = this.#staged.get(id);
+      if (passed !== undefined) {
+        onDone('compressed', blob.size);
+        return passed;
+      }
+      const made = await this.#atOnce(async () => {
+        if (to === 'none') return this.#unpack(blob, diffId);
         // A plain layer's own digest is its diffID, which is proved as it is read.
         const tar =
           diffId === undefined || diffId === blob.digest ? blob.uncompressed() : provedAs(diffId, blob);
-        return stageFile(compress(tar, to, this.#pool, this.#options.level), path, this.#pool);
+        const compressed = compress(tar, to, pool, this.#options.level);
+        return VerifiedBlob.staged(
+          await stageFile(compressed, { path: staging.path(), flush: asFiles }, pool),
+          pool,
+        );
       });
-      this.#onDone(to === 'none' ? 'decompressed' : 'compressed', blob.size);
-      return VerifiedBlob.staged(staged, this.#pool);
+      onDone(to === 'none' ? 'decompressed' : 'compressed', blob.size);
+      return made;
     });
+  }
+
+  /** One that the destination has; a damaged blob is no form of anything. */
+  async #soundForm(diffId: Digest): Promise<VerifiedBlob | undefined> {
+    for (const form of this.#there.get(diffId) ?? []) {
+      const isSound = await form.prove().then(
+        () => true,
+        () => false,
+      );
+      if (isSound) return form;
+      this.#making.pool.expectRunning();
+    }
+    return undefined;
+  }
+
+  #unpack(blob: VerifiedBlob, diffId: Digest | undefined): Promise<VerifiedBlob> {
+    if (!this.#making.intoOne || diffId === undefined) return this.#tarOf(blob, diffId);
+    const known = this.#tars.get(diffId);
+    if (known !== undefined) return known;
+    const tar = this.#tarOf(blob, diffId);
+    this.#tars.set(diffId, tar);
+    tar.catch(() => this.#tars.delete(diffId));
+    return tar;
+  }
+
+  async #tarOf(blob: VerifiedBlob, diffId: Digest | undefined): Promise<VerifiedBlob> {
+    const { staging, pool } = this.#making;
+    if (this.#relies && diffId !== undefined) {
+      const size = await blob.unpackedSize();
+      if (size !== undefined) {
+        this.#relied = true;
+        return blob.unpacked({ digest: diffId, size }, () => staging.path());
+      }
+    }
+    return VerifiedBlob.staged(await blob.unpackTo(staging.path(), diffId), pool);
   }
 
   #rebuild(
@@ -178,7 +253,7 @@ export class Recompressor {
     );
     blobs.delete(node.descriptor.digest);
     const { digest } = edited.descriptor;
-    blobs.set(digest, VerifiedBlob.of(edited.bytes, digest, this.#pool, `manifest ${digest}`));
+    blobs.set(digest, VerifiedBlob.of(edited.bytes, digest, this.#making.pool, `manifest ${digest}`));
     return edited;
   }
 

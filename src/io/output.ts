@@ -1,0 +1,47 @@
+import { fstatSync, openSync, writeSync } from 'node:fs';
+import { naming } from '../model/errors.js';
+import { closeFile, fileIdOf, type FileId, type Target } from './region.js';
+import { WriteBack } from './write-back.js';
+
+/** `path` is that of the open file. @throws ImgconvError IO, NO_SPACE */
+export function writeFully(fd: number, bytes: Uint8Array, position: number | null, path: string): void {
+  naming(path, () => {
+    for (let done = 0; done < bytes.length;)
+      done += writeSync(fd, bytes, done, bytes.length - done, position === null ? null : position + done);
+  });
+}
+
+/** A file that bytes are written to one after another. */
+export class Output {
+  readonly #to: Target;
+  readonly #fd: number;
+  readonly #back: WriteBack | undefined;
+  #written = 0;
+
+  constructor(to: Target) {
+    this.#to = to;
+    this.#fd = openSync(to.path, to.flags, 0o644);
+    this.#back = to.flush ? new WriteBack(this.#fd, to.path) : undefined;
+  }
+
+  /** True while a flush is due or under way. */
+  write(chunk: Uint8Array): boolean {
+    writeFully(this.#fd, chunk, this.#to.position + this.#written, this.#to.path);
+    this.#written += chunk.length;
+    return this.#back?.wrote(chunk.length) === true;
+  }
+
+  state(): FileId {
+    return fileIdOf(naming(this.#to.path, () => fstatSync(this.#fd, { bigint: true })));
+  }
+
+  /** @throws ImgconvError what could not be flushed, of what was to be */
+  async end(): Promise<void> {
+    await this.#back?.end();
+  }
+
+  async close(): Promise<void> {
+    await this.#back?.rest();
+    closeFile(this.#fd, this.#to.path);
+  }
+}
