@@ -2,157 +2,117 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { closeSync, existsSync, openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { EXIT, errorText } from '../src/cli/exit.js';
 import { nearest } from '../src/cli/nearest.js';
 import { ImgconvError, type ErrorCode } from '../src/index.js';
-import { imgconv, imgconvEach, type Outcome } from './support/cli.js';
+import { imgconv } from './support/cli.js';
 import { fixture, projectRoot, syncTree, unpacked } from './support/fixtures.js';
+import { refusals, type Refused } from './support/refusals.js';
 import { tempFolder } from './support/temp.js';
 
 /** Each is refused with exit status 2 and two lines: what is wrong, and what was probably meant. */
-const CASES: Readonly<Record<string, readonly (readonly [words: string, what: string, instead: string])[]>> =
-  {
-    'a word that is not known': [
-      ['dir2rge SRC DST', 'dir2rge: no such command', 'did you mean dir2reg?'],
-      ['dir2 SRC DST', 'dir2: no such command', 'did you mean dir2'],
-      ['lss SRC', 'lss: no such command', 'did you mean ls?'],
-      ['frobnicate SRC DST', 'frobnicate: no such command', 'imgconv --help lists commands'],
-      ['dir2reg SRC DST --compresion gzip', '--compresion', 'did you mean --compression?'],
-      ['dir2reg SRC DST --compress gzip', '--compress', 'did you mean --compression?'],
-      ['dir2reg SRC DST --compression-lvl=3', '--compression-lvl', 'did you mean --compression-level?'],
-      ['dir2reg SRC DST --dryrun', '--dryrun', 'did you mean --dry-run?'],
-      ['dir2reg SRC DST --dryRun', '--dryRun', 'did you mean --dry-run?'],
-      ['dir2reg SRC DST --paltform linux/amd64', '--paltform', 'did you mean --platform?'],
-      ['dir2reg SRC DST --override-arch amd64', '--override-arch', 'did you mean --platform?'],
-      ['dir2reg SRC DST --no-extra', '--no-extra', 'did you mean --extras?'],
-      ['dir2reg SRC DST --no-tag', '--no-tag', 'did you mean --tag?'],
-      ['ls SRC --jsn', '--jsn: ls has no such option', 'did you mean --json?'],
-      ['ls SRC --link hard', '--link: ls has no such option', 'imgconv ls --help'],
-      ['inspect SRC REF --json', '--json: inspect has no such option', 'imgconv inspect --help'],
-      ['dir2reg SRC DST -z', '-z: dir2reg has no such option', 'imgconv dir2reg --help'],
-      ['dir2reg SRC DST --__proto__ x', '--__proto__', 'imgconv dir2reg --help'],
-      ['dir2reg SRC DST --constructor', '--constructor', 'imgconv dir2reg --help'],
-      ['--nonsense', '--nonsense: imgconv has no such option', 'imgconv --help'],
+const CASES: Readonly<Record<string, readonly Refused[]>> = {
+  'a word that is not known': [
+    ['dir2rge SRC DST', 'dir2rge: no such command', 'did you mean dir2reg?'],
+    ['dir2 SRC DST', 'dir2: no such command', 'did you mean dir2'],
+    ['lss SRC', 'lss: no such command', 'did you mean ls?'],
+    ['frobnicate SRC DST', 'frobnicate: no such command', 'imgconv --help lists commands'],
+    ['dir2reg SRC DST --compresion gzip', '--compresion', 'did you mean --compression?'],
+    ['dir2reg SRC DST --compress gzip', '--compress', 'did you mean --compression?'],
+    ['dir2reg SRC DST --compression-lvl=3', '--compression-lvl', 'did you mean --compression-level?'],
+    ['dir2reg SRC DST --dryrun', '--dryrun', 'did you mean --dry-run?'],
+    ['dir2reg SRC DST --dryRun', '--dryRun', 'did you mean --dry-run?'],
+    ['dir2reg SRC DST --paltform linux/amd64', '--paltform', 'did you mean --platform?'],
+    ['dir2reg SRC DST --override-arch amd64', '--override-arch', 'did you mean --platform?'],
+    ['dir2reg SRC DST --no-extra', '--no-extra', 'did you mean --extras?'],
+    ['dir2reg SRC DST --no-tag', '--no-tag', 'did you mean --tag?'],
+    ['ls SRC --jsn', '--jsn: ls has no such option', 'did you mean --json?'],
+    ['ls SRC --link hard', '--link: ls has no such option', 'imgconv ls --help'],
+    ['inspect SRC REF --json', '--json: inspect has no such option', 'imgconv inspect --help'],
+    ['dir2reg SRC DST -z', '-z: dir2reg has no such option', 'imgconv dir2reg --help'],
+    ['dir2reg SRC DST --__proto__ x', '--__proto__', 'imgconv dir2reg --help'],
+    ['dir2reg SRC DST --constructor', '--constructor', 'imgconv dir2reg --help'],
+    ['--nonsense', '--nonsense: imgconv has no such option', 'imgconv --help'],
+  ],
+  'a value or an operand that is wrong': [
+    [
+      'dir2reg SRC DST --compression gzp',
+      '--compression gzp: not one of',
+      'did you mean --compression gzip?',
     ],
-    'a value or an operand that is wrong': [
-      [
-        'dir2reg SRC DST --compression gzp',
-        '--compression gzp: not one of',
-        'did you mean --compression gzip?',
-      ],
-      ['dir2reg SRC DST --link soft', '--link soft: not one of auto, hard, reflink, copy', '--help'],
-      ['dir2reg SRC DST --tag', '--tag: a value is missing', '--help'],
-      ['dir2reg SRC DST -t --json', 'a value is missing', '--help'],
-      ['dir2reg SRC DST --compression gzip --compression zstd', '--compression: given 2 times', 'once'],
-      ['dir2reg SRC DST -t a:1 -t b:1', '--tag: given 2 times, with a:1 and b:1', 'once'],
-      ['dir2reg SRC DST --jobs 2 -j 3', '--jobs: given 2 times', 'once'],
-      ['dir2reg SRC', 'operands are missing: <TREE> <STORE> [REF..]', '--help'],
-      ['inspect SRC demo/base:1 demo/app:1.0', 'one operand too many: inspect <SRC> [REF]', '--help'],
+    ['dir2reg SRC DST --link soft', '--link soft: not one of auto, hard, reflink, copy', '--help'],
+    ['dir2reg SRC DST --tag', '--tag: a value is missing', '--help'],
+    ['dir2reg SRC DST -t --json', 'a value is missing', '--help'],
+    ['dir2reg SRC DST --compression gzip --compression zstd', '--compression: given 2 times', 'once'],
+    ['dir2reg SRC DST -t a:1 -t b:1', '--tag: given 2 times, with a:1 and b:1', 'once'],
+    ['dir2reg SRC DST --jobs 2 -j 3', '--jobs: given 2 times', 'once'],
+    ['dir2reg SRC', 'operands are missing: <TREE> <STORE> [REF..]', '--help'],
+    ['inspect SRC demo/base:1 demo/app:1.0', 'one operand too many: inspect <SRC> [REF]', '--help'],
+  ],
+  'options that do not apply to this pair': [
+    ['dir2tar SRC DST --link hard', '--link hard: docker-archive: is one file', 'leave it out'],
+    ['dir2ocitar SRC DST --link copy', '--link copy: oci-archive: is one file', 'reg: oci: dir:'],
+    ['copy dir:SRC docker-archive:DST --link auto', '--link auto: docker-archive:', 'leave it out'],
+    ['tar2reg TAR DST --link hard', '--link hard: blobs in docker-archive:', 'did you mean --link copy?'],
+    ['copy docker-archive:TAR oci:DST --link reflink', '--link reflink: blobs in', '--link copy'],
+    ['dir2dir SRC DST --archive-compression gzip', 'dir: is a folder', 'did you mean --compression gzip'],
+    ['dir2reg SRC DST --archive-compression zstd', 'reg: is a folder', 'did you mean --compression zstd'],
+    ['copy dir:SRC oci:DST --archive-compression none', 'oci: is a folder', '--compression none'],
+    [
+      'dir2reg SRC DST --layers uncompressed',
+      '--layers uncompressed: only for',
+      '--compression none --recompress',
     ],
-    'options that do not apply to this pair': [
-      ['dir2tar SRC DST --link hard', '--link hard: docker-archive: is one file', 'leave it out'],
-      ['dir2ocitar SRC DST --link copy', '--link copy: oci-archive: is one file', 'reg: oci: dir:'],
-      ['copy dir:SRC docker-archive:DST --link auto', '--link auto: docker-archive:', 'leave it out'],
-      ['tar2reg TAR DST --link hard', '--link hard: blobs in docker-archive:', 'did you mean --link copy?'],
-      ['copy docker-archive:TAR oci:DST --link reflink', '--link reflink: blobs in', '--link copy'],
-      ['dir2dir SRC DST --archive-compression gzip', 'dir: is a folder', 'did you mean --compression gzip'],
-      ['dir2reg SRC DST --archive-compression zstd', 'reg: is a folder', 'did you mean --compression zstd'],
-      ['copy dir:SRC oci:DST --archive-compression none', 'oci: is a folder', '--compression none'],
-      [
-        'dir2reg SRC DST --layers uncompressed',
-        '--layers uncompressed: only for',
-        '--compression none --recompress',
-      ],
-      ['dir2ocitar SRC DST --layers keep', '--layers keep: only for docker-archive:', '--compression keep'],
-      ['dir2tar SRC DST --missing sparse', 'docker-archive: cannot hold', 'did you mean --missing prune?'],
-      ['reg2dir STORE DST --missing sparse', 'dir: cannot hold', 'sparse is for reg: oci: oci-archive:'],
+    ['dir2ocitar SRC DST --layers keep', '--layers keep: only for docker-archive:', '--compression keep'],
+    ['dir2tar SRC DST --missing sparse', 'docker-archive: cannot hold', 'did you mean --missing prune?'],
+    ['reg2dir STORE DST --missing sparse', 'dir: cannot hold', 'sparse is for reg: oci: oci-archive:'],
+  ],
+  'places and lists of save, push and sync': [
+    ['save STORE', ': which images?', '--images-file'],
+    ['push SRC DST', ': not a registry', 'docker://HOST'],
+    ['push SRC docker://localhost:1/a:1', 'a beginning of repositories', 'without a tag'],
+    ['sync SRC DST --dest reg', '--src: say what it is', 'yaml'],
+    ['sync SRC DST --src nope --dest reg', '--src nope: say what it is', 'list'],
+    ['sync SRC DST --src dir --dest yaml', '--dest yaml: say what it is', 'one of'],
+    ['sync SRC DST --src dir --dest reg --all --platform linux/amd64', '--all and --platform', 'leave one'],
+  ],
+  'options that contradict each other': [
+    ['dir2reg SRC DST --all --platform linux/amd64', '--all and --platform linux/amd64', 'leave one'],
+    ['dir2reg SRC DST --dry-run --quiet', '--dry-run and --quiet', '--json'],
+    ['dir2tar SRC DST --layers uncompressed --compression gzip', '--layers uncompressed and', 'leave one'],
+    ['dir2tar SRC DST --layers keep --compression zstd', '--layers keep and --compression zstd', 'leave one'],
+    ['dir2reg SRC DST --dry-run=yes', '--dry-run=yes: neither true nor false', '--dry-run'],
+    ['dir2reg SRC DST --recompress', '--recompress: say into what', '--compression gzip --recompress'],
+    ['dir2reg SRC DST --recompress --compression keep', '--recompress: say into what', '--compression gzip'],
+    [
+      'dir2reg SRC DST --compression-level 3',
+      'with --compression keep nothing',
+      'did you mean --compression gzip',
     ],
-    'places and lists of save, push and sync': [
-      ['save STORE', ': which images?', '--images-file'],
-      ['push SRC DST', ': not a registry', 'docker://HOST'],
-      ['push SRC docker://localhost:1/a:1', 'a beginning of repositories', 'without a tag'],
-      ['sync SRC DST --dest reg', '--src: say what it is', 'yaml'],
-      ['sync SRC DST --src nope --dest reg', '--src nope: say what it is', 'list'],
-      ['sync SRC DST --src dir --dest yaml', '--dest yaml: say what it is', 'one of'],
-      ['sync SRC DST --src dir --dest reg --all --platform linux/amd64', '--all and --platform', 'leave one'],
+    ['dir2reg SRC DST --compression none --compression-level 3', 'with --compression none', 'leave it out'],
+    ['tar2tar TAR DST --compression-level 3', 'with --compression keep nothing', '--compression gzip'],
+    [
+      'dir2tar SRC DST --layers uncompressed --compression-level 3',
+      'with --compression none',
+      '--compression',
     ],
-    'options that contradict each other': [
-      ['dir2reg SRC DST --all --platform linux/amd64', '--all and --platform linux/amd64', 'leave one'],
-      ['dir2reg SRC DST --dry-run --quiet', '--dry-run and --quiet', '--json'],
-      ['dir2tar SRC DST --layers uncompressed --compression gzip', '--layers uncompressed and', 'leave one'],
-      [
-        'dir2tar SRC DST --layers keep --compression zstd',
-        '--layers keep and --compression zstd',
-        'leave one',
-      ],
-      ['dir2reg SRC DST --dry-run=yes', '--dry-run=yes: neither true nor false', '--dry-run'],
-      ['dir2reg SRC DST --recompress', '--recompress: say into what', '--compression gzip --recompress'],
-      [
-        'dir2reg SRC DST --recompress --compression keep',
-        '--recompress: say into what',
-        '--compression gzip',
-      ],
-      [
-        'dir2reg SRC DST --compression-level 3',
-        'with --compression keep nothing',
-        'did you mean --compression gzip',
-      ],
-      ['dir2reg SRC DST --compression none --compression-level 3', 'with --compression none', 'leave it out'],
-      ['tar2tar TAR DST --compression-level 3', 'with --compression keep nothing', '--compression gzip'],
-      [
-        'dir2tar SRC DST --layers uncompressed --compression-level 3',
-        'with --compression none',
-        '--compression',
-      ],
-      ['dir2reg SRC DST demo/base:1 -t a:1 --rename demo=x', '--tag a:1 and --rename', 'leave one'],
-      ['dir2reg SRC DST demo/base:1 -t a:1 --add-prefix x', '--tag a:1 and --add-prefix', 'leave one'],
-      ['copy dir:SRC oci:DST:b:2 demo/base:1 -t a:1', '--tag a:1 and', 'two names for one image'],
-      ['tar2reg - DST --images-file -', '-: standard input can be read once', '--images-file'],
-      ['dir2reg SRC DST --images-file - --images-file -', '-: standard input can be read once', 'file'],
-    ],
-  };
+    ['dir2reg SRC DST demo/base:1 -t a:1 --rename demo=x', '--tag a:1 and --rename', 'leave one'],
+    ['dir2reg SRC DST demo/base:1 -t a:1 --add-prefix x', '--tag a:1 and --add-prefix', 'leave one'],
+    ['copy dir:SRC oci:DST:b:2 demo/base:1 -t a:1', '--tag a:1 and', 'two names for one image'],
+    ['tar2reg - DST --images-file -', '-: standard input can be read once', '--images-file'],
+    ['dir2reg SRC DST --images-file - --images-file -', '-: standard input can be read once', 'file'],
+  ],
+};
 
-const target = join(tempFolder(), 'target');
-function argsOf(words: string): string[] {
-  const paths = {
-    SRC: syncTree(),
-    STORE: unpacked('registry.tar'),
-    TAR: fixture('docker20.tar'),
-    DST: target,
-  };
-  return words
-    .split(' ')
-    .map((word) =>
-      word.replace(
-        /^((?:[a-z-]+:)?)(SRC|STORE|TAR|DST)/,
-        (_, prefix: string, name: keyof typeof paths) => prefix + paths[name],
-      ),
-    );
-}
-
-for (const [title, cases] of Object.entries(CASES)) {
-  describe(`${title} is refused, and the nearest that is right is named`, () => {
-    let outcomes: readonly Outcome[] = [];
-    before(async () => {
-      outcomes = await imgconvEach(cases.map(([words]) => argsOf(words)));
-    });
-    for (const [i, [words, what, instead]] of cases.entries()) {
-      test(words, () => {
-        const { status, stdout, stderr = '' } = outcomes[i] ?? {};
-        assert.equal(status, 2, stderr);
-        assert.equal(stdout, '');
-        const [first = '', second = '', ...rest] = stderr.split('\n');
-        assert.deepEqual(rest, [''], `not two lines: ${stderr}`);
-        assert.match(first, /^imgconv: /);
-        assert.match(second, /^ {2}\S/);
-        assert.ok(`${first}${second}`.includes(what), stderr);
-        assert.ok(`${first}${second}`.includes(instead), stderr);
-        assert.equal(existsSync(target), false);
-      });
-    }
-  });
-}
+const paths = {
+  SRC: syncTree(),
+  STORE: unpacked('registry.tar'),
+  TAR: fixture('docker20.tar'),
+  DST: join(tempFolder(), 'target'),
+};
+for (const [title, cases] of Object.entries(CASES))
+  refusals(`${title} is refused, and the nearest that is right is named`, paths, cases);
 
 describe('the nearest word', () => {
   const known = ['compression', 'compression-level', 'recompress', 'platform', 'jobs', 'json', 'tag'];

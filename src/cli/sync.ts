@@ -83,7 +83,11 @@ function targetOf({ dest, DST }: SyncArguments): Place {
 async function sourceOf(args: SyncArguments): Promise<Source> {
   const { SRC } = args;
   const kind = expectKind('src', args.src, SOURCES);
-  if (kind === 'list') return { from: EVERYWHERE, selectors: wholeSelectors(readImagesFile(SRC)) };
+  if (kind === 'list') {
+    const selectors = wholeSelectors(readImagesFile(SRC));
+    if (selectors.length === 0) throw new ImgconvError('USAGE', `${SRC}: no references in it`);
+    return { from: EVERYWHERE, selectors };
+  }
   if (kind === 'yaml') return yamlSource(args);
   const place =
     kind === 'docker'
@@ -99,29 +103,32 @@ async function yamlSource(args: SyncArguments): Promise<Source> {
   const isStdin = args.SRC === '-';
   const file = isStdin ? 'stdin' : args.SRC;
   const registries = parseSyncFile(isStdin ? readFileSync(0, 'utf8') : readText(args.SRC), file);
+  const repositories = registries.flatMap((registry) => registry.repositories);
+  if (repositories.length === 0)
+    throw new ImgconvError('DOCUMENT_INVALID', `${file}: it names no images`, {
+      hint: 'images, images-by-tag-regex and images-by-semver below a registry say which',
+    });
   const access = { ...accessOf(args, 'src'), hosts: hostAccess(registries, file) };
   let failed = false;
   const found = await withTags(access, new AbortController().signal, (tags) =>
     Promise.all(
-      registries
-        .flatMap(({ repositories }) => repositories)
-        .map(async (repository): Promise<Selector[]> => {
-          const { where, name } = repository;
-          try {
-            const references = await referencesOf(repository, async () => {
-              const there = await tags(name);
-              if (there !== undefined) return there;
-              throw new ImgconvError('NOT_FOUND', `${where}: there is no such repository`);
-            });
-            if (references.length === 0) process.stderr.write(`imgconv: ${where}: no tag fits\n`);
-            return references.map((text) => ({ text, rename: undefined, where }));
-          } catch (error) {
-            if (args.keepGoing !== true) throw error;
-            failed = true;
-            process.stderr.write(`imgconv: ${errorText(asImgconvError(error, where), args.debug)}`);
-            return [];
-          }
-        }),
+      repositories.map(async (repository): Promise<Selector[]> => {
+        const { where, name } = repository;
+        try {
+          const references = await referencesOf(repository, async () => {
+            const there = await tags(name);
+            if (there !== undefined) return there;
+            throw new ImgconvError('NOT_FOUND', `${where}: there is no such repository`);
+          });
+          if (references.length === 0) process.stderr.write(`imgconv: ${where}: no tag fits\n`);
+          return references.map((text) => ({ text, rename: undefined, where }));
+        } catch (error) {
+          if (args.keepGoing !== true) throw error;
+          failed = true;
+          process.stderr.write(`imgconv: ${errorText(asImgconvError(error, where), args.debug)}`);
+          return [];
+        }
+      }),
     ),
   );
   return { from: EVERYWHERE, selectors: wholeSelectors(found.flat()), access, failed };

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { ListOptions, SourceImage, UnreadableImage } from '../formats/format.js';
-import { ImgconvError } from '../model/errors.js';
+import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { globMatcher } from '../model/glob.js';
 import { isGlob, repositoryKey, splitHost, splitReference } from '../model/reference.js';
 
@@ -25,11 +25,20 @@ export interface Selection {
   readonly unmatched: readonly { readonly selector: Selector; readonly error: ImgconvError }[];
 }
 
+const WHAT_A_LIST_IS = 'a list of images is a file of text, one reference a line, or "SOURCE TARGET"';
+/** So much of a line is shown: one of a file that is no list may have any length. */
+const SHOWN = 100;
+
 /**
  * The lines of an images file: `REF` or `SRC DST`; blank lines and what follows a `#` are ignored.
- * @throws ImgconvError USAGE for a line with more words
+ * @throws ImgconvError USAGE for a line with more words, DOCUMENT_INVALID for what is no text
  */
 export function parseImagesFile(text: string, where: string): Selector[] {
+  // Also UTF-16, which shells of Windows write.
+  if (text.includes('\0'))
+    throw new ImgconvError('DOCUMENT_INVALID', `${where}: not a text file in UTF-8`, {
+      hint: WHAT_A_LIST_IS,
+    });
   const selectors: Selector[] = [];
   for (const [i, line] of text
     .replace(/^\uFEFF/, '')
@@ -43,7 +52,11 @@ export function parseImagesFile(text: string, where: string): Selector[] {
     if (source === undefined) continue;
     const at = `${where}:${i + 1}`;
     if (rest.length > 0)
-      throw new ImgconvError('USAGE', `${at}: more than a source and a target: ${line.trim()}`);
+      throw new ImgconvError(
+        'USAGE',
+        `${at}: more than a source and a target: ${line.trim().slice(0, SHOWN)}`,
+        { hint: `${WHAT_A_LIST_IS}; imgconv images finds the references in YAML and charts` },
+      );
     if (rename !== undefined && isGlob(source))
       throw new ImgconvError(
         'USAGE',
@@ -54,8 +67,17 @@ export function parseImagesFile(text: string, where: string): Selector[] {
   return selectors;
 }
 
+/** `-` is stdin. @throws ImgconvError */
 export function readImagesFile(path: string): Selector[] {
-  return parseImagesFile(readFileSync(path === '-' ? 0 : path, 'utf8'), path === '-' ? 'stdin' : path);
+  const [file, where] = path === '-' ? [0, 'stdin'] : [path, path];
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    const { code, message } = asImgconvError(error, where);
+    throw new ImgconvError(code, message, { cause: error, hint: WHAT_A_LIST_IS });
+  }
+  return parseImagesFile(text, where);
 }
 
 /** What two names of one image have in common: Docker Hub's `library/` left out, `latest` said. */
