@@ -23,6 +23,7 @@ const paths = {
   UPPER: file('upper.list', 'ubuntu\nUPPER/Case:1\n'),
   NOYAML: file('broken.yml', 'a.io:\n\timages: {}\n'),
   NOIMAGES: file('none.yml', 'a.io:\n  tls-verify: false\n'),
+  NEWNAME: file('new-name.list', 'demo/base:1 a:1\ndemo/base:1 UPPER:1\n'),
   NOPE: join(folder, 'nope'),
 };
 
@@ -33,6 +34,7 @@ refusals('a list that is none, by the words of the list itself', paths, [
   ['save DST --images-file EMPTY', 'empty.list: no references in it', '--help'],
   ['sync EMPTY DST --src list --dest reg', 'empty.list: no references in it', '--help'],
   ['dir2reg SRC DST --images-file WORDS', 'words.list:1: more than a source and a target: one two', A_LIST],
+  ['dir2reg SRC DST --images-file NEWNAME', 'new-name.list:2: "UPPER:1" is not', 'REPOSITORY:TAG'],
   ['sync LONG DST --src list --dest reg', `: a b ${'c'.repeat(96)}  a list`, 'imgconv images'],
 ]);
 

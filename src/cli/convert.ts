@@ -2,7 +2,7 @@ import type { Place } from '../formats/table.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { parsePlatform } from '../model/platform.js';
 import { convert, type ConvertOptions } from '../transfer/convert.js';
-import { parseRename } from '../transfer/names.js';
+import { expectNames } from '../transfer/names.js';
 import { failedImages, type ImageReport, type Plan, type Report } from '../transfer/report.js';
 import { readImagesFile, type Selector } from '../transfer/select.js';
 import { errorText, hintOf, printable } from './exit.js';
@@ -31,6 +31,7 @@ export async function convertCommand(
 ): Promise<number> {
   expectFitting(args, from, to);
   const options = { ...optionsOf(args, from.reference, to.reference), ...more.options };
+  expectNames(options);
   const quiet = args.quiet === true || args.json === true;
   const progress = startProgress(process.stderr, quiet);
   const interrupt = new AbortController();
@@ -94,7 +95,6 @@ function optionsOf(
 ): ConvertOptions {
   const selectors = selectorsOf(args, source);
   const uncompressed = args.layers === 'uncompressed';
-  args.rename?.forEach(parseRename);
   return {
     selectors,
     tag: args.tag ?? target,

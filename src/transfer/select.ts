@@ -3,6 +3,7 @@ import type { ListOptions, SourceImage, UnreadableImage } from '../formats/forma
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { globMatcher } from '../model/glob.js';
 import { isGlob, repositoryKey, splitHost, splitReference } from '../model/reference.js';
+import { expectNewName } from './names.js';
 
 /** What a user asks for: a reference or a glob, and the name it is to get. */
 export interface Selector {
@@ -62,6 +63,7 @@ export function parseImagesFile(text: string, where: string): Selector[] {
         'USAGE',
         `${at}: ${source} may be many images, they cannot all be named ${rename}`,
       );
+    if (rename !== undefined) expectNewName(rename, at);
     selectors.push({ text: source, rename, where: at });
   }
   return selectors;
