@@ -35,8 +35,9 @@ const SOURCES = [...TARGETS, 'yaml', 'list'];
  * it, this can be run again, and then does what is left to do.
  */
 export async function syncCommand(args: SyncArguments): Promise<number> {
-  const to = targetOf(args);
-  const source = await sourceOf(args);
+  const { src, dest } = kindsOf(args);
+  const to = targetOf(dest, args.DST);
+  const source = await sourceOf(src, args);
   if (source.selectors?.length === 0) return source.failed === true ? 1 : 0;
   const chosen = args.platform?.map(parsePlatform) ?? [ownPlatform()];
   const status = await convertCommand(
@@ -62,11 +63,21 @@ export async function syncCommand(args: SyncArguments): Promise<number> {
   return source.failed === true ? Math.max(status, 1) : status;
 }
 
-function expectKind(option: string, kind: string | undefined, kinds: readonly string[]): string {
-  if (kind !== undefined && kinds.includes(kind)) return kind;
-  throw new ImgconvError('USAGE', `--${option} ${kind ?? ''}: say what it is`.replace(' :', ':'), {
-    hint: `one of ${kinds.join(', ')}`,
-  });
+/** What SRC and DST are. @throws ImgconvError USAGE for all that is not said, or not known */
+function kindsOf({ src = '', dest = '' }: SyncArguments): { readonly src: string; readonly dest: string } {
+  const wrong = [
+    { option: '--src', kind: src, kinds: SOURCES },
+    { option: '--dest', kind: dest, kinds: TARGETS },
+  ].filter(({ kind, kinds }) => !kinds.includes(kind));
+  if (wrong.length === 0) return { src, dest };
+  const said = wrong.map(({ option, kind }) => `${option} ${kind}`.trimEnd());
+  throw new ImgconvError(
+    'USAGE',
+    `${said.join(' and ')}: say what ${said.length > 1 ? 'they are' : 'it is'}`,
+    {
+      hint: wrong.map(({ option, kinds }) => `${option}: one of ${kinds.join(', ')}`).join('; '),
+    },
+  );
 }
 
 function placeOf(kind: string, path: string): Place {
@@ -75,14 +86,12 @@ function placeOf(kind: string, path: string): Place {
   return parsePlace(`${prefixOf(format)}${path}`);
 }
 
-function targetOf({ dest, DST }: SyncArguments): Place {
-  const kind = expectKind('dest', dest, TARGETS);
+function targetOf(kind: string, DST: string): Place {
   return kind === 'docker' ? registryBelow(DST) : placeOf(kind, DST);
 }
 
-async function sourceOf(args: SyncArguments): Promise<Source> {
+async function sourceOf(kind: string, args: SyncArguments): Promise<Source> {
   const { SRC } = args;
-  const kind = expectKind('src', args.src, SOURCES);
   if (kind === 'list') {
     const selectors = wholeSelectors(readImagesFile(SRC));
     if (selectors.length === 0) throw new ImgconvError('USAGE', `${SRC}: no references in it`);

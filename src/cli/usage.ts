@@ -111,6 +111,18 @@ export function expectSaidOnce(argv: unknown, { options }: Words): void {
   }
 }
 
+/** An empty one is the current folder to the file system, and to people a variable of the shell that has no value. */
+export function expectOperands(argv: unknown, { name, operands }: Words): void {
+  for (const [, operand = ''] of operands.matchAll(/([A-Z_0-9]+)/g)) {
+    const value = (argv as Readonly<Record<string, unknown>>)[operand];
+    if (![value].flat().includes('')) continue;
+    throw usage(
+      `${name} ${operands}: ${operand} is empty`,
+      'has a variable of the shell no value? . is this folder',
+    );
+  }
+}
+
 /** yargs explains over several lines and counts operands; a message of ours is one line and names them. */
 export function usageError(command: Words | undefined, message: string): ImgconvError {
   const help = `imgconv ${command === undefined ? '' : `${command.name} `}--help lists ${command === undefined ? 'commands and ' : ''}options`;

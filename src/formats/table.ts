@@ -22,6 +22,11 @@ export function prefixOf({ prefix, traits }: Format): string {
   return traits.remote ? `${prefix}://` : `${prefix}:`;
 }
 
+/** True for a text that begins with a format's prefix. */
+export function isPrefixed(text: string): boolean {
+  return FORMATS.some(({ prefix }) => text.startsWith(`${prefix}:`));
+}
+
 export interface Place {
   readonly format: Format;
   /** In the file system; of a registry the host, and what follows it. */
