@@ -4,7 +4,7 @@ import { closeSync, existsSync, openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { EXIT, errorText } from '../src/cli/exit.js';
-import { nearest } from '../src/cli/nearest.js';
+import { nearest } from '../src/model/nearest.js';
 import { ImgconvError, type ErrorCode } from '../src/index.js';
 import { imgconv } from './support/cli.js';
 import { fixture, projectRoot, syncTree, unpacked } from './support/fixtures.js';

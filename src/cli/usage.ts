@@ -1,6 +1,6 @@
 import type { Options } from 'yargs';
 import { ImgconvError } from '../model/errors.js';
-import { nearest } from './nearest.js';
+import { nearest } from '../model/nearest.js';
 
 /** Options by name, as yargs describes them. */
 export type OptionTable = Readonly<Record<string, Options>>;
