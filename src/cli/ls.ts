@@ -1,9 +1,10 @@
 import type { RegistryAccess } from '../formats/access.js';
 import { findPlace, type Place } from '../formats/table.js';
-import { ImgconvError } from '../model/errors.js';
+import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { inspectImages, listImages, type ListedImage } from '../transfer/list.js';
 import type { Selector } from '../transfer/select.js';
 import { errorText, printable } from './exit.js';
+import { NearNames } from './near-names.js';
 import { accessOf, strayRegistryOption, type RegistryArguments } from './registry-options.js';
 import { sizeText } from './size.js';
 
@@ -37,15 +38,18 @@ export async function lsCommand(
     process.stdout.write(json ? jsonText(some, printed === 0) : tableText(some));
     printed += some.length;
   };
+  const near = new NearNames(place);
   for await (const image of listImages(
     place,
     selectorsOf([...refs, ...(place.reference ? [place.reference] : [])]),
     access,
   )) {
-    rows.push(image);
-    if (image.digest === undefined && image.error !== undefined) {
+    const { name = '', digest, error } = image;
+    // What is not there has no row, and in JSON what stands for it.
+    if (json || error?.code !== 'NOT_FOUND') rows.push(image);
+    if (digest === undefined && error !== undefined) {
       failed = true;
-      process.stderr.write(`imgconv: ${errorText(image.error, debug)}`);
+      process.stderr.write(`imgconv: ${errorText(await near.hinted(error, name), debug)}`);
     }
     if (rows.length === ROWS) flush();
     if (process.stdout.destroyed) break;
@@ -98,7 +102,11 @@ export async function inspectCommand(
   const { place, access } = sourceOf(source, args);
   const images = [];
   const refs = [ref, place.reference].filter((one) => one !== undefined);
-  for await (const image of inspectImages(place, selectorsOf(refs), access)) images.push(image);
+  try {
+    for await (const image of inspectImages(place, selectorsOf(refs), access)) images.push(image);
+  } catch (error) {
+    throw await new NearNames(place).hinted(asImgconvError(error), refs[0] ?? '');
+  }
   process.stdout.write(`${JSON.stringify(images.length === 1 ? images[0] : images, null, 2)}\n`);
   return 0;
 }

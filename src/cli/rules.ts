@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { FORMATS, isPrefixed, prefixOf, type Place } from '../formats/table.js';
+import { looksLike } from '../formats/unrecognised.js';
 import { ImgconvError } from '../model/errors.js';
 import type { ConversionArguments } from './options.js';
 import { strayRegistryOption } from './registry-options.js';
@@ -40,6 +41,24 @@ const OF_PATHS: readonly Rule[] = [
       : undefined;
   },
 ];
+
+/** A folder with all that one format keeps is no place for another's. */
+const OF_TARGETS: readonly Rule[] = [
+  (_, { format: from, path: source }, { format, path }) => {
+    if (format.traits.remote || format.traits.sequential || !existsSync(path)) return undefined;
+    const there = SHARED.find((one) => one !== format && looksLike(one, path));
+    if (there === undefined || looksLike(format, path)) return undefined;
+    return [
+      `${path}: there is ${there.title} already`,
+      from.traits.remote
+        ? `give another folder, or ${prefixOf(there)}${path}`
+        : `give another folder, or did you mean imgconv ${from.short}2${there.short} ${shellText([source, path])}?`,
+    ];
+  },
+];
+
+/** Those that keep the blobs of all images together. */
+const SHARED = FORMATS.filter(({ heap }) => heap !== undefined);
 
 /** Options that mean nothing between two formats. */
 const OF_PAIRS: readonly Rule[] = [
@@ -147,7 +166,7 @@ function holdsFiles({ sequential, remote }: Place['format']['traits']): boolean 
 
 /** @throws ImgconvError USAGE for options that do not apply to this conversion, or not together */
 export function expectFitting(args: ConversionArguments, from: Place, to: Place): void {
-  for (const rule of [...OF_PATHS, ...OF_PAIRS, ...OF_OPTIONS]) {
+  for (const rule of [...OF_PATHS, ...OF_TARGETS, ...OF_PAIRS, ...OF_OPTIONS]) {
     const broken = rule(args, from, to);
     if (broken !== undefined) throw new ImgconvError('USAGE', broken[0], { hint: broken[1] });
   }

@@ -54,6 +54,7 @@ export async function syncCommand(args: SyncArguments): Promise<number> {
         systemImages: true,
         extras: args.extras ?? 'listed',
       },
+      meant: ({ format }) => `did you mean --src ${format.short}?`,
       done: (report) => {
         if (args.digestfile !== undefined && args.dryRun !== true)
           writeFileSync(args.digestfile, digestLines(report, to));

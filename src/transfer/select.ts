@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { ListOptions, SourceImage, UnreadableImage } from '../formats/format.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { globMatcher } from '../model/glob.js';
+import { nearest } from '../model/nearest.js';
 import { isGlob, repositoryKey, splitHost, splitReference } from '../model/reference.js';
 import { expectNewName } from './names.js';
 
@@ -167,12 +168,47 @@ export function select(
   return { selected, unmatched };
 }
 
+export const NOTHING_ALIKE = 'imgconv ls shows what there is';
+
 function notFound({ text, where }: Selector, seen: readonly string[]): ImgconvError {
-  const { repository } = keyOf(text);
-  const alike = isGlob(text) ? [] : seen.filter((name) => keyOf(name).repository === repository);
-  const hint =
-    alike.length > 0
-      ? `there are ${alike.slice(0, 5).join(', ')}${alike.length > 5 ? ` and ${alike.length - 5} more` : ''}`
-      : 'imgconv ls shows what there is';
+  const hint = alike(text, seen) ?? NOTHING_ALIKE;
   return new ImgconvError('NOT_FOUND', `${text}: no such image in the source (${where})`, { hint });
+}
+
+/** Says which of these names a name that is not among them may stand for: by its repository, a part of that, or a slip. */
+export function alike(text: string, names: readonly string[]): string | undefined {
+  if (isGlob(text)) return undefined;
+  const wanted = repositoryKey(text);
+  const byRepository = new Map<string, string[]>();
+  for (const name of names) {
+    const key = repositoryKey(name);
+    const others = byRepository.get(key);
+    if (others === undefined) byRepository.set(key, [name]);
+    else others.push(name);
+  }
+  const repositories = [...byRepository.keys()];
+  const partly = repositories.filter((one) => one.endsWith(`/${wanted}`) || wanted.endsWith(`/${one}`));
+  const meant = byRepository.has(wanted)
+    ? [wanted]
+    : partly.length > 0
+      ? partly
+      : [slipOf(wanted, repositories) ?? ''];
+  const suffix = text.slice(splitReference(text).name.length);
+  const found = meant.flatMap((one) => byRepository.get(one) ?? []);
+  if (found.length === 0) return undefined;
+  found.sort((a, b) => Number(b.endsWith(suffix)) - Number(a.endsWith(suffix)));
+  return `there are ${found.slice(0, 5).join(', ')}${found.length > 5 ? ` and ${found.length - 5} more` : ''}`;
+}
+
+/** What a slip of the pen made of one: beside others the last component counts alone, as what goes before is right. */
+function slipOf(wanted: string, repositories: readonly string[]): string | undefined {
+  const below = wanted.slice(0, wanted.lastIndexOf('/') + 1);
+  const isBeside = (one: string) => one.startsWith(below) && !one.slice(below.length).includes('/');
+  const lasts = repositories.filter(isBeside).map((one) => one.slice(below.length));
+  const last = nearest(wanted.slice(below.length), lasts);
+  if (last !== undefined) return `${below}${last}`;
+  return nearest(
+    wanted,
+    repositories.filter((one) => !isBeside(one)),
+  );
 }
