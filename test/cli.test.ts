@@ -153,6 +153,14 @@ describe('help and version', parallel, () => {
     for (const { prefix } of LOCAL_FORMATS) assert.ok(stdout.includes(`${prefix}:`));
   });
 
+  test('help is --help, with a command too', async () => {
+    const words = [['help'], ['--help'], ['help', 'dir2tar'], ['dir2tar', '--help']];
+    const [all, same, one, other] = await imgconvEach(words);
+    assert.deepEqual([all, one], [same, other]);
+    assert.deepEqual([all?.status, one?.status], [0, 0]);
+    assert.notEqual(all?.stdout, one?.stdout);
+  });
+
   test('--help of a command names the options that it has', async () => {
     const [toStore, toTar] = await Promise.all([
       imgconv(['dir2reg', '--help']),

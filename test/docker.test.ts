@@ -374,13 +374,25 @@ describe('push', () => {
     registry.fail(
       /^HEAD .*blobs/,
       async (request, response) => {
-        await until('the others', () => asked() === 4); // Its config, layers and manifest.
+        await until('the others', () => asked() === 3); // Its config and layers.
         await registry.answer(request, response);
       },
       Infinity,
     );
     await converted(place('dir', tree), remote(registry));
-    assert.equal(asked(), 4);
+    assert.equal(asked(), 3);
+  });
+
+  test('a plan asks for manifests as such, and knows those that are there', async () => {
+    const multi = indexOf([await imageOf('a'), await imageOf('b', { platform: 'linux/arm64' })]);
+    const tree = layTree(tempFolder(), { 'multi:1': multi });
+    await using registry = await FakeRegistry.start();
+    await converted(place('dir', tree), remote(registry));
+    const { plan } = await convert(place('dir', tree), remote(registry), { dryRun: true });
+    const manifests = [multi.root, ...multi.members];
+    assert.equal(plan?.present.blobs, manifests.length + multi.blobs.length);
+    for (const { digest } of manifests)
+      assert.deepEqual(registry.asked(new RegExp(`blobs/(?:${digest}|${encodeURIComponent(digest)})`)), []);
   });
 
   test('from the same registry moves no bytes', async () => {

@@ -124,11 +124,21 @@ describe('the name that an image gets', () => {
   }
 });
 
+describe('a name that is none', () => {
+  for (const to of ['reg', 'dir', 'tar'])
+    test(`is shown as it would be in ${to}`, () => {
+      assert.throws(
+        () => named('demo/app:1', to, { addPrefix: 'a/X' }, false),
+        refusal('NAME_INVALID', '"a/X/demo/app:1"'),
+      );
+    });
+});
+
 describe('parseRename', () => {
   test('cuts at the equals sign', () => {
     assert.deepEqual(parseRename('quay.io/demo=team/demo'), { from: 'quay.io/demo', to: 'team/demo' });
   });
-  for (const text of ['', '=', 'a', 'a=', '=b', 'a=b=c', 'a=B', 'a=../b', 'a=b:1']) {
+  for (const text of ['', '=', 'a', 'a=', '=b', 'a=b=c', 'a=B', 'a=../b', 'a=b:1', 'A=b', '/a=b', 'a:v1=b']) {
     test(`refuses ${JSON.stringify(text)}`, () => {
       assert.throws(() => parseRename(text), refusal('USAGE', text));
     });

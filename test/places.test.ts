@@ -65,43 +65,48 @@ describe('a place', () => {
       assert.throws(() => findPlace(`${prefix}:${path}`), refusal('NOT_FOUND', path));
   });
 
-  for (const [title, make] of [
+  for (const [title, hint, make] of [
     [
       'an empty folder',
+      'holds docker/registry/v2',
       (path: string) => {
         mkdirSync(path);
       },
     ],
-    ['a folder of other things', (path: string) => mkdirSync(join(path, 'a/b'), { recursive: true })],
     [
-      'a text',
-      (path: string) => {
-        writeFileSync(path, 'no image');
-      },
-    ],
-    [
-      'an empty file',
-      (path: string) => {
-        writeFileSync(path, '');
-      },
+      'a folder of other things',
+      'holds docker/registry/v2',
+      (path: string) => mkdirSync(join(path, 'a/b'), { recursive: true }),
     ],
     [
       'a page of zeros',
+      'docker save',
       (path: string) => {
         writeFileSync(path, Buffer.alloc(10_240));
       },
     ],
   ] as const) {
-    test(`is not ${title}, and the error says what to do`, () => {
+    test(`is not ${title}, and the error says what would be one`, () => {
       const path = join(tempFolder(), 'x');
       make(path);
       assert.throws(
         () => findPlace(path),
         (error: unknown) => {
           refusal('FORMAT_UNKNOWN', path)(error);
-          return error instanceof Error && 'hint' in error && String(error.hint).includes(`reg:${path}`);
+          return error instanceof Error && 'hint' in error && String(error.hint).includes(hint);
         },
       );
+    });
+  }
+
+  for (const [title, text] of [
+    ['a text', 'no image'],
+    ['an empty file', ''],
+  ] as const) {
+    test(`is not ${title}, and the error says what is wrong with it as an archive`, () => {
+      const path = join(tempFolder(), 'x');
+      writeFileSync(path, text);
+      assert.throws(() => findPlace(path), refusal('ARCHIVE_INVALID', path, `${text.length} bytes`));
     });
   }
 });

@@ -4,32 +4,11 @@ import { parseSyncFile, referencesOf, type SyncRepository } from '../src/referen
 import { parseTagPattern } from '../src/references/tag-pattern.js';
 import { parseConstraint, versionOfTag } from '../src/references/version-constraint.js';
 import { refusal } from './support/errors.js';
+import { skopeoManual } from './support/skopeo-manual.js';
 
 const zeros = `sha256:${'0'.repeat(32)}${'1'.repeat(32)}`;
 
-/** The example of skopeo-sync(1). */
-const MANUAL = `registry.example.com:
-    images:
-        busybox: []
-        redis:
-            - "1.0"
-            - "2.0"
-            - "${zeros}"
-    images-by-tag-regex:
-        nginx: ^1\\.13\\.[12]-alpine-perl$
-    images-by-semver:
-        alpine: ">= 3.12.0"
-    credentials:
-        username: john
-        password: this is a secret
-    tls-verify: true
-    cert-dir: /home/john/certs
-quay.io:
-    tls-verify: false
-    images:
-        coreos/etcd:
-            - latest
-`;
+const MANUAL = skopeoManual(zeros);
 const TAGS: Record<string, string[]> = {
   'registry.example.com/busybox': ['1', 'glibc'],
   'registry.example.com/nginx': [

@@ -4,9 +4,16 @@ import { asImgconvError } from '../model/errors.js';
 import { errorText, EXIT } from './exit.js';
 import type { GarbageArguments } from './gc.js';
 import { conversionOptions, REPEATABLE, type ConversionArguments } from './options.js';
-import { accessOf, registryOptions, type RegistryArguments } from './registry-options.js';
+import { registryOptions, type RegistryArguments } from './registry-options.js';
 import { syncOptions, type SyncArguments } from './sync-options.js';
-import { expectKnownWords, expectSaidOnce, GLOBAL_OPTIONS, usageError, type Words } from './usage.js';
+import {
+  expectKnownWords,
+  expectOperands,
+  expectSaidOnce,
+  GLOBAL_OPTIONS,
+  usageError,
+  type Words,
+} from './usage.js';
 import type { VerifyArguments } from './verify.js';
 
 interface Command extends Words {
@@ -119,7 +126,7 @@ const COMMANDS: readonly Command[] = [
         json?: boolean;
         debug?: boolean;
       };
-      return lsCommand(dashed(SRC), REF ?? [], accessOf(how, 'src'), how);
+      return lsCommand(dashed(SRC), REF ?? [], how);
     },
   },
   {
@@ -130,7 +137,7 @@ const COMMANDS: readonly Command[] = [
     run: async (argv) => {
       const { inspectCommand } = await import('./ls.js');
       const args = argv as RegistryArguments & { SRC: string; REF?: string };
-      return inspectCommand(dashed(args.SRC), args.REF, accessOf(args, 'src'));
+      return inspectCommand(dashed(args.SRC), args.REF, args);
     },
   },
   {
@@ -187,12 +194,18 @@ const EXAMPLES = [
   ['$0 reg2tar ./store - "demo/*:1.*" | docker load', 'some images of a store into an engine'],
 ] as const;
 
+/** `help` is `--help`, before a command too. */
+function withoutHelpWord(args: readonly string[]): readonly string[] {
+  return args[0] === 'help' ? [...args.slice(1), '--help'] : args;
+}
+
 function asksHelp(args: readonly string[]): boolean {
   return args.some((arg) => /^(?:--help|-[a-z]*h)/i.test(arg));
 }
 
 /** Parses a command line and runs its command. Settles with the exit status, never rejects. */
-export async function run(args: readonly string[], version: string): Promise<number> {
+export async function run(words: readonly string[], version: string): Promise<number> {
+  const args = withoutHelpWord(words);
   let status = 0;
   const command = COMMANDS.find(({ name }) => name === args.find((arg) => !arg.startsWith('-')));
   const parser = yargs(joined(args).map((arg) => (arg === '-' ? STDIO : arg)))
@@ -223,6 +236,7 @@ export async function run(args: readonly string[], version: string): Promise<num
       (y) => y.options(one.options),
       async (argv) => {
         expectSaidOnce(argv, one);
+        expectOperands(argv, one);
         status = await one.run(argv);
       },
     );

@@ -2,10 +2,12 @@ import type { Place } from '../formats/table.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { parsePlatform } from '../model/platform.js';
 import { convert, type ConvertOptions } from '../transfer/convert.js';
-import { parseRename } from '../transfer/names.js';
+import { expectNames } from '../transfer/names.js';
 import { failedImages, type ImageReport, type Plan, type Report } from '../transfer/report.js';
 import { readImagesFile, type Selector } from '../transfer/select.js';
 import { errorText, hintOf, printable } from './exit.js';
+import { commandFor, tellingMistakes, type Meant } from './mistaken.js';
+import { NearNames } from './near-names.js';
 import { parseCount, type ConversionArguments } from './options.js';
 import { startProgress } from './progress.js';
 import { accessOf } from './registry-options.js';
@@ -20,6 +22,8 @@ interface More {
   readonly options?: Partial<ConvertOptions>;
   /** Hears of the report before it is printed. */
   readonly done?: (report: Report) => void;
+  /** What was to be said for a source of another format, if not the command of the pair. */
+  readonly meant?: Meant;
 }
 
 /** One conversion: options, progress on stderr, results on stdout. Gives the exit status. */
@@ -31,6 +35,7 @@ export async function convertCommand(
 ): Promise<number> {
   expectFitting(args, from, to);
   const options = { ...optionsOf(args, from.reference, to.reference), ...more.options };
+  expectNames(options);
   const quiet = args.quiet === true || args.json === true;
   const progress = startProgress(process.stderr, quiet);
   const interrupt = new AbortController();
@@ -45,7 +50,10 @@ export async function convertCommand(
   const results = to.path === '-' ? process.stderr : process.stdout;
   let report: Report;
   try {
-    report = await convert(from, to, { ...options, signal: interrupt.signal, progress });
+    report = await tellingMistakes(from, more.meant ?? commandFor(to, args.REF ?? []), () =>
+      convert(from, to, { ...options, signal: interrupt.signal, progress }),
+    );
+    report = { ...report, images: await withNearNames(from, report.images) };
   } catch (error) {
     if (args.json === true)
       results.write(`${JSON.stringify({ error: errorJson(asImgconvError(error)) }, null, 2)}\n`);
@@ -94,7 +102,6 @@ function optionsOf(
 ): ConvertOptions {
   const selectors = selectorsOf(args, source);
   const uncompressed = args.layers === 'uncompressed';
-  args.rename?.forEach(parseRename);
   return {
     selectors,
     tag: args.tag ?? target,
@@ -116,6 +123,17 @@ function optionsOf(
     failFast: args.failFast,
     jobs: parseCount('jobs', args.jobs, 256),
   };
+}
+
+/** What is not there may be spelt otherwise. */
+async function withNearNames(from: Place, images: readonly ImageReport[]): Promise<ImageReport[]> {
+  const near = new NearNames(from);
+  const hinted: ImageReport[] = [];
+  for (const image of images) {
+    const { source, error } = image;
+    hinted.push(error === undefined ? image : { ...image, error: await near.hinted(error, source) });
+  }
+  return hinted;
 }
 
 function imageLine({ name, source, status, digest, sourceDigest, notes }: ImageReport): string {

@@ -1,8 +1,11 @@
 import type { RegistryAccess } from '../formats/access.js';
-import { findPlace } from '../formats/table.js';
+import { findPlace, type Place } from '../formats/table.js';
+import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { inspectImages, listImages, type ListedImage } from '../transfer/list.js';
 import type { Selector } from '../transfer/select.js';
 import { errorText, printable } from './exit.js';
+import { NearNames } from './near-names.js';
+import { accessOf, strayRegistryOption, type RegistryArguments } from './registry-options.js';
 import { sizeText } from './size.js';
 
 /** So many rows are aligned together, so that a list of any length can be printed as it is read. */
@@ -12,13 +15,21 @@ function selectorsOf(refs: readonly string[]): Selector[] {
   return refs.map((text) => ({ text, rename: undefined, where: 'the command line' }));
 }
 
+/** @throws ImgconvError USAGE for options of registries where there is none, NOT_FOUND, FORMAT_UNKNOWN */
+function sourceOf(text: string, args: RegistryArguments): { place: Place; access: RegistryAccess } {
+  const place = findPlace(text);
+  const stray = strayRegistryOption(args, { src: place.format });
+  if (stray !== undefined) throw new ImgconvError('USAGE', stray[0], { hint: stray[1] });
+  return { place, access: accessOf(args, 'src') };
+}
+
 export async function lsCommand(
   source: string,
   refs: readonly string[],
-  access: RegistryAccess,
-  { json = false, debug = false }: { readonly json?: boolean; readonly debug?: boolean },
+  args: RegistryArguments & { readonly json?: boolean; readonly debug?: boolean },
 ): Promise<number> {
-  const place = findPlace(source);
+  const { json = false, debug = false } = args;
+  const { place, access } = sourceOf(source, args);
   const rows: ListedImage[] = [];
   let failed = false;
   let printed = 0;
@@ -27,15 +38,18 @@ export async function lsCommand(
     process.stdout.write(json ? jsonText(some, printed === 0) : tableText(some));
     printed += some.length;
   };
+  const near = new NearNames(place);
   for await (const image of listImages(
     place,
     selectorsOf([...refs, ...(place.reference ? [place.reference] : [])]),
     access,
   )) {
-    rows.push(image);
-    if (image.digest === undefined && image.error !== undefined) {
+    const { name = '', digest, error } = image;
+    // What is not there has no row, and in JSON what stands for it.
+    if (json || error?.code !== 'NOT_FOUND') rows.push(image);
+    if (digest === undefined && error !== undefined) {
       failed = true;
-      process.stderr.write(`imgconv: ${errorText(image.error, debug)}`);
+      process.stderr.write(`imgconv: ${errorText(await near.hinted(error, name), debug)}`);
     }
     if (rows.length === ROWS) flush();
     if (process.stdout.destroyed) break;
@@ -83,12 +97,16 @@ function tableText(images: readonly ListedImage[]): string {
 export async function inspectCommand(
   source: string,
   ref: string | undefined,
-  access: RegistryAccess,
+  args: RegistryArguments,
 ): Promise<number> {
-  const place = findPlace(source);
+  const { place, access } = sourceOf(source, args);
   const images = [];
   const refs = [ref, place.reference].filter((one) => one !== undefined);
-  for await (const image of inspectImages(place, selectorsOf(refs), access)) images.push(image);
+  try {
+    for await (const image of inspectImages(place, selectorsOf(refs), access)) images.push(image);
+  } catch (error) {
+    throw await new NearNames(place).hinted(asImgconvError(error), refs[0] ?? '');
+  }
   process.stdout.write(`${JSON.stringify(images.length === 1 ? images[0] : images, null, 2)}\n`);
   return 0;
 }

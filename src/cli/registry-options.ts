@@ -1,4 +1,6 @@
 import type { RegistryAccess } from '../formats/access.js';
+import type { Format } from '../formats/format.js';
+import { FORMATS, prefixOf } from '../formats/table.js';
 import { ImgconvError } from '../model/errors.js';
 import { parseCount, REPEATABLE, VALUE } from './options.js';
 import type { OptionTable } from './usage.js';
@@ -46,6 +48,47 @@ function optionsOf(side: Side): OptionTable {
       describe: 'false: take any certificate, and plain HTTP, which is else for this machine alone',
     },
   };
+}
+
+/** Of the registry of which side an option speaks; of several, either will do. */
+const ABOUT: Readonly<Record<keyof RegistryArguments, readonly Side[]>> = {
+  authfile: ['src', 'dest'],
+  srcAuthfile: ['src'],
+  destAuthfile: ['dest'],
+  srcCreds: ['src'],
+  destCreds: ['dest'],
+  srcRegistryToken: ['src'],
+  destRegistryToken: ['dest'],
+  srcCertDir: ['src'],
+  destCertDir: ['dest'],
+  srcTlsVerify: ['src'],
+  destTlsVerify: ['dest'],
+  retryTimes: ['src', 'dest'],
+  retryDelay: ['src', 'dest'],
+  registryMirror: ['src'],
+};
+
+/** What is wrong with the first of the options given that speaks of a registry where there is none; and what to do. */
+export function strayRegistryOption(
+  args: RegistryArguments,
+  formats: Readonly<Partial<Record<Side, Format>>>,
+): readonly [what: string, hint: string] | undefined {
+  for (const [name, value] of Object.entries(args)) {
+    if (value === undefined || !isAbout(name)) continue;
+    const places = ABOUT[name].flatMap((side) => formats[side] ?? []);
+    if (places.some(({ traits }) => traits.remote)) continue;
+    const option = `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+    const prefixes = [...new Set(places.map(prefixOf))];
+    const said =
+      prefixes.length > 1 ? `neither ${prefixes.join(' nor ')} is a` : `${prefixes.join('')} is no`;
+    const registries = FORMATS.filter(({ traits }) => traits.remote).map(prefixOf);
+    return [`${option}: ${said} registry`, `leave it out; it is for ${registries.join(' ')}`];
+  }
+  return undefined;
+}
+
+function isAbout(name: string): name is keyof typeof ABOUT {
+  return Object.hasOwn(ABOUT, name);
 }
 
 /** @throws ImgconvError USAGE */

@@ -1,6 +1,10 @@
-import { FORMATS, prefixOf, type Place } from '../formats/table.js';
+import { existsSync } from 'node:fs';
+import { FORMATS, isPrefixed, prefixOf, type Place } from '../formats/table.js';
+import { looksLike } from '../formats/unrecognised.js';
 import { ImgconvError } from '../model/errors.js';
 import type { ConversionArguments } from './options.js';
+import { strayRegistryOption } from './registry-options.js';
+import { shellText } from './shell.js';
 
 /** What is wrong with these options for this conversion, and what to say instead; undefined when they go together. */
 type Rule = (
@@ -17,17 +21,57 @@ function prefixesWhere(fits: (traits: Place['format']['traits']) => boolean): st
     .join(' ');
 }
 
+/** A path that is there is a path, however it begins. */
+function hasPrefix({ path }: Place): boolean {
+  return isPrefixed(path) && !existsSync(path);
+}
+
+/** Paths that begin as those of `copy` do. */
+const OF_PATHS: readonly Rule[] = [
+  ({ REF = [] }, from, to) => {
+    const prefixed = [from, to].filter(hasPrefix).map(({ path }) => path);
+    const places = [from, to].map((place) =>
+      hasPrefix(place) ? place.path : `${prefixOf(place.format)}${place.path}`,
+    );
+    return prefixed.length > 0
+      ? [
+          `${prefixed.join(', ')}: prefixes are for imgconv copy, and there is no such path`,
+          `imgconv copy ${shellText([...places, ...REF])}`,
+        ]
+      : undefined;
+  },
+];
+
+/** A folder with all that one format keeps is no place for another's. */
+const OF_TARGETS: readonly Rule[] = [
+  (_, { format: from, path: source }, { format, path }) => {
+    if (format.traits.remote || format.traits.sequential || !existsSync(path)) return undefined;
+    const there = SHARED.find((one) => one !== format && looksLike(one, path));
+    if (there === undefined || looksLike(format, path)) return undefined;
+    return [
+      `${path}: there is ${there.title} already`,
+      from.traits.remote
+        ? `give another folder, or ${prefixOf(there)}${path}`
+        : `give another folder, or did you mean imgconv ${from.short}2${there.short} ${shellText([source, path])}?`,
+    ];
+  },
+];
+
+/** Those that keep the blobs of all images together. */
+const SHARED = FORMATS.filter(({ heap }) => heap !== undefined);
+
 /** Options that mean nothing between two formats. */
 const OF_PAIRS: readonly Rule[] = [
+  (args, from, to) => strayRegistryOption(args, { src: from.format, dest: to.format }),
   ({ link }, _, { format }) =>
-    link !== undefined && format.traits.sequential
+    link !== undefined && !holdsFiles(format.traits)
       ? [
-          `--link ${link}: ${prefixOf(format)} is one file, into which blobs are copied`,
-          `leave it out; it is for ${prefixesWhere(({ sequential }) => !sequential)}`,
+          `--link ${link}: ${prefixOf(format)} is ${format.traits.remote ? 'no folder of this machine' : 'one file'}, into which blobs are copied`,
+          `leave it out; it is for ${prefixesWhere(holdsFiles)}`,
         ]
       : undefined,
   ({ link }, { format }) =>
-    (link === 'hard' || link === 'reflink') && format.traits.sequential
+    (link === 'hard' || link === 'reflink') && !holdsFiles(format.traits)
       ? [
           `--link ${link}: blobs in ${prefixOf(format)} are no files of their own and can only be copied`,
           'did you mean --link copy?',
@@ -36,7 +80,7 @@ const OF_PAIRS: readonly Rule[] = [
   ({ archiveCompression: how }, _, { format }) =>
     how !== undefined && !format.traits.sequential
       ? [
-          `--archive-compression ${how}: ${prefixOf(format)} is a folder, not an archive`,
+          `--archive-compression ${how}: ${prefixOf(format)} is a ${format.traits.remote ? 'registry' : 'folder'}, not an archive`,
           `did you mean --compression ${how}, which is of layers? an archive is written by ${prefixesWhere(({ sequential }) => sequential)}`,
         ]
       : undefined,
@@ -116,9 +160,13 @@ const OF_OPTIONS: readonly Rule[] = [
       : undefined,
 ];
 
+function holdsFiles({ sequential, remote }: Place['format']['traits']): boolean {
+  return !sequential && !remote;
+}
+
 /** @throws ImgconvError USAGE for options that do not apply to this conversion, or not together */
 export function expectFitting(args: ConversionArguments, from: Place, to: Place): void {
-  for (const rule of [...OF_PAIRS, ...OF_OPTIONS]) {
+  for (const rule of [...OF_PATHS, ...OF_TARGETS, ...OF_PAIRS, ...OF_OPTIONS]) {
     const broken = rule(args, from, to);
     if (broken !== undefined) throw new ImgconvError('USAGE', broken[0], { hint: broken[1] });
   }

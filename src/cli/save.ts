@@ -1,10 +1,13 @@
+import { existsSync } from 'node:fs';
 import { docker } from '../formats/docker/index.js';
 import { registry } from '../formats/registry/index.js';
-import { findPlace, FORMATS, parsePlace, type Place } from '../formats/table.js';
+import { findPlace, FORMATS, isPrefixed, parsePlace, prefixOf, type Place } from '../formats/table.js';
 import { ImgconvError } from '../model/errors.js';
+import { isHostName } from '../model/reference.js';
 import { wholeSelectors } from '../references/wanted.js';
 import { convertCommand, selectorsOf } from './convert.js';
 import type { ConversionArguments } from './options.js';
+import { shellText } from './shell.js';
 
 /** References of all registries. */
 export const EVERYWHERE: Place = { format: docker, path: '' };
@@ -12,6 +15,7 @@ export const EVERYWHERE: Place = { format: docker, path: '' };
 /** Remote images and charts into a store: of the operands the last is where to, the others are references. */
 export async function saveCommand(operands: readonly string[], args: ConversionArguments): Promise<number> {
   const store = operands.at(-1) ?? '';
+  expectStoreLast(operands);
   const selectors = selectorsOf({ ...args, REF: operands.slice(0, -1) });
   if (selectors.length === 0)
     throw new ImgconvError('USAGE', `save ${store}: which images?`, {
@@ -22,11 +26,28 @@ export async function saveCommand(operands: readonly string[], args: ConversionA
   });
 }
 
+/** Who thinks of `cp` and `skopeo` the wrong way round has named the store first. @throws ImgconvError USAGE */
+function expectStoreLast(operands: readonly string[]): void {
+  const last = operands.at(-1) ?? '';
+  const store = operands.slice(0, -1).find(isStore);
+  if (store === undefined || isStore(last)) return;
+  throw new ImgconvError('USAGE', `save … ${last}: the store comes last, and ${store} is one`, {
+    hint: `did you mean imgconv save ${shellText([...operands.filter((one) => one !== store), store])}?`,
+  });
+}
+
+/** By its look, as no reference has it, or because it is there. */
+function isStore(text: string): boolean {
+  return /^\.{0,2}\//.test(text) || isLocalPlace(text) || (existsSync(text) && registry.recognises(text));
+}
+
+function isLocalPlace(text: string): boolean {
+  return FORMATS.some(({ prefix, traits }) => !traits.remote && text.startsWith(`${prefix}:`));
+}
+
 /** A path is the storage of a registry, unless a prefix says something else. */
 function storeOf(text: string): Place {
-  return FORMATS.some(({ prefix }) => text.startsWith(`${prefix}:`))
-    ? parsePlace(text)
-    : { format: registry, path: text };
+  return isPrefixed(text) ? parsePlace(text) : { format: registry, path: text };
 }
 
 /** Images of any place into a registry. */
@@ -35,10 +56,17 @@ export async function pushCommand(
   target: string,
   args: ConversionArguments,
 ): Promise<number> {
-  if (!target.startsWith(`${docker.prefix}://`))
+  const start = prefixOf(docker);
+  if (!target.startsWith(start)) {
+    const words = source.startsWith(start) ? [target, source] : [source, `${start}${target}`];
+    const isHost = isHostName(target.split('/')[0] ?? '') && !isPrefixed(target) && !existsSync(target);
     throw new ImgconvError('USAGE', `push … ${target}: not a registry`, {
-      hint: `write docker://HOST or docker://HOST/PREFIX; imgconv copy is for other places`,
+      hint:
+        isHost || source.startsWith(start)
+          ? `did you mean imgconv push ${shellText(words)}?`
+          : 'write docker://HOST or docker://HOST/PREFIX; imgconv copy is for other places',
     });
+  }
   return convertCommand(findPlace(source), registryBelow(target), args);
 }
 

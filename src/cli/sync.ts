@@ -35,8 +35,9 @@ const SOURCES = [...TARGETS, 'yaml', 'list'];
  * it, this can be run again, and then does what is left to do.
  */
 export async function syncCommand(args: SyncArguments): Promise<number> {
-  const to = targetOf(args);
-  const source = await sourceOf(args);
+  const { src, dest } = kindsOf(args);
+  const to = targetOf(dest, args.DST);
+  const source = await sourceOf(src, args);
   if (source.selectors?.length === 0) return source.failed === true ? 1 : 0;
   const chosen = args.platform?.map(parsePlatform) ?? [ownPlatform()];
   const status = await convertCommand(
@@ -53,6 +54,7 @@ export async function syncCommand(args: SyncArguments): Promise<number> {
         systemImages: true,
         extras: args.extras ?? 'listed',
       },
+      meant: ({ format }) => `did you mean --src ${format.short}?`,
       done: (report) => {
         if (args.digestfile !== undefined && args.dryRun !== true)
           writeFileSync(args.digestfile, digestLines(report, to));
@@ -62,11 +64,21 @@ export async function syncCommand(args: SyncArguments): Promise<number> {
   return source.failed === true ? Math.max(status, 1) : status;
 }
 
-function expectKind(option: string, kind: string | undefined, kinds: readonly string[]): string {
-  if (kind !== undefined && kinds.includes(kind)) return kind;
-  throw new ImgconvError('USAGE', `--${option} ${kind ?? ''}: say what it is`.replace(' :', ':'), {
-    hint: `one of ${kinds.join(', ')}`,
-  });
+/** What SRC and DST are. @throws ImgconvError USAGE for all that is not said, or not known */
+function kindsOf({ src = '', dest = '' }: SyncArguments): { readonly src: string; readonly dest: string } {
+  const wrong = [
+    { option: '--src', kind: src, kinds: SOURCES },
+    { option: '--dest', kind: dest, kinds: TARGETS },
+  ].filter(({ kind, kinds }) => !kinds.includes(kind));
+  if (wrong.length === 0) return { src, dest };
+  const said = wrong.map(({ option, kind }) => `${option} ${kind}`.trimEnd());
+  throw new ImgconvError(
+    'USAGE',
+    `${said.join(' and ')}: say what ${said.length > 1 ? 'they are' : 'it is'}`,
+    {
+      hint: wrong.map(({ option, kinds }) => `${option}: one of ${kinds.join(', ')}`).join('; '),
+    },
+  );
 }
 
 function placeOf(kind: string, path: string): Place {
@@ -75,15 +87,17 @@ function placeOf(kind: string, path: string): Place {
   return parsePlace(`${prefixOf(format)}${path}`);
 }
 
-function targetOf({ dest, DST }: SyncArguments): Place {
-  const kind = expectKind('dest', dest, TARGETS);
+function targetOf(kind: string, DST: string): Place {
   return kind === 'docker' ? registryBelow(DST) : placeOf(kind, DST);
 }
 
-async function sourceOf(args: SyncArguments): Promise<Source> {
+async function sourceOf(kind: string, args: SyncArguments): Promise<Source> {
   const { SRC } = args;
-  const kind = expectKind('src', args.src, SOURCES);
-  if (kind === 'list') return { from: EVERYWHERE, selectors: wholeSelectors(readImagesFile(SRC)) };
+  if (kind === 'list') {
+    const selectors = wholeSelectors(readImagesFile(SRC));
+    if (selectors.length === 0) throw new ImgconvError('USAGE', `${SRC}: no references in it`);
+    return { from: EVERYWHERE, selectors };
+  }
   if (kind === 'yaml') return yamlSource(args);
   const place =
     kind === 'docker'
@@ -99,29 +113,32 @@ async function yamlSource(args: SyncArguments): Promise<Source> {
   const isStdin = args.SRC === '-';
   const file = isStdin ? 'stdin' : args.SRC;
   const registries = parseSyncFile(isStdin ? readFileSync(0, 'utf8') : readText(args.SRC), file);
+  const repositories = registries.flatMap((registry) => registry.repositories);
+  if (repositories.length === 0)
+    throw new ImgconvError('DOCUMENT_INVALID', `${file}: it names no images`, {
+      hint: 'images, images-by-tag-regex and images-by-semver below a registry say which',
+    });
   const access = { ...accessOf(args, 'src'), hosts: hostAccess(registries, file) };
   let failed = false;
   const found = await withTags(access, new AbortController().signal, (tags) =>
     Promise.all(
-      registries
-        .flatMap(({ repositories }) => repositories)
-        .map(async (repository): Promise<Selector[]> => {
-          const { where, name } = repository;
-          try {
-            const references = await referencesOf(repository, async () => {
-              const there = await tags(name);
-              if (there !== undefined) return there;
-              throw new ImgconvError('NOT_FOUND', `${where}: there is no such repository`);
-            });
-            if (references.length === 0) process.stderr.write(`imgconv: ${where}: no tag fits\n`);
-            return references.map((text) => ({ text, rename: undefined, where }));
-          } catch (error) {
-            if (args.keepGoing !== true) throw error;
-            failed = true;
-            process.stderr.write(`imgconv: ${errorText(asImgconvError(error, where), args.debug)}`);
-            return [];
-          }
-        }),
+      repositories.map(async (repository): Promise<Selector[]> => {
+        const { where, name } = repository;
+        try {
+          const references = await referencesOf(repository, async () => {
+            const there = await tags(name);
+            if (there !== undefined) return there;
+            throw new ImgconvError('NOT_FOUND', `${where}: there is no such repository`);
+          });
+          if (references.length === 0) process.stderr.write(`imgconv: ${where}: no tag fits\n`);
+          return references.map((text) => ({ text, rename: undefined, where }));
+        } catch (error) {
+          if (args.keepGoing !== true) throw error;
+          failed = true;
+          process.stderr.write(`imgconv: ${errorText(asImgconvError(error, where), args.debug)}`);
+          return [];
+        }
+      }),
     ),
   );
   return { from: EVERYWHERE, selectors: wholeSelectors(found.flat()), access, failed };

@@ -1,6 +1,6 @@
 import type { Options } from 'yargs';
 import { ImgconvError } from '../model/errors.js';
-import { nearest } from './nearest.js';
+import { nearest } from '../model/nearest.js';
 
 /** Options by name, as yargs describes them. */
 export type OptionTable = Readonly<Record<string, Options>>;
@@ -108,6 +108,18 @@ export function expectSaidOnce(argv: unknown, { options }: Words): void {
     const value = (argv as Readonly<Record<string, unknown>>)[name];
     if (coerce === undefined && Array.isArray(value))
       throw usage(`--${name}: given ${value.length} times, with ${value.join(' and ')}`, 'give it once');
+  }
+}
+
+/** An empty one is the current folder to the file system, and to people a variable of the shell that has no value. */
+export function expectOperands(argv: unknown, { name, operands }: Words): void {
+  for (const [, operand = ''] of operands.matchAll(/([A-Z_0-9]+)/g)) {
+    const value = (argv as Readonly<Record<string, unknown>>)[operand];
+    if (![value].flat().includes('')) continue;
+    throw usage(
+      `${name} ${operands}: ${operand} is empty`,
+      'has a variable of the shell no value? . is this folder',
+    );
   }
 }
 

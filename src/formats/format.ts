@@ -168,7 +168,11 @@ export interface ImageWriter {
   /** Where a blob with this digest lies, whichever image it is of; undefined when the place does not keep them by digest. */
   readonly find: ((digest: Digest) => LocalBytes | undefined) | undefined;
   /** True when this blob seems to be there (by its size): for plans, never for proof. */
-  holds(name: Reference, blob: { digest: Digest; size: number }): boolean | Promise<boolean>;
+  holds(
+    name: Reference,
+    blob: { digest: Digest; size: number },
+    as: 'manifest' | 'blob',
+  ): boolean | Promise<boolean>;
   /** Stages an image, or completes it where each is a commit of its own. Nothing of it is visible if this throws. */
   write(image: ImageToWrite): Promise<Written>;
   /** Makes what was written visible, if the place can grow image by image. */

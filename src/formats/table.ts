@@ -10,6 +10,7 @@ import type { Format } from './format.js';
 import { ociArchive } from './oci-archive/index.js';
 import { oci } from './oci/index.js';
 import { registry } from './registry/index.js';
+import { unrecognised } from './unrecognised.js';
 
 /** All formats. Commands, help and the tests over all pairs come from here; plain paths are recognised in this order. */
 export const FORMATS: readonly Format[] = [registry, oci, dir, dockerArchive, ociArchive, docker];
@@ -20,6 +21,11 @@ const LOCAL = FORMATS.filter(({ traits }) => !traits.remote);
 /** As it is written before a place. */
 export function prefixOf({ prefix, traits }: Format): string {
   return traits.remote ? `${prefix}://` : `${prefix}:`;
+}
+
+/** True for a text that begins with a format's prefix. */
+export function isPrefixed(text: string): boolean {
+  return FORMATS.some(({ prefix }) => text.startsWith(`${prefix}:`));
 }
 
 export interface Place {
@@ -72,8 +78,17 @@ export function parsePlace(text: string): Place {
   const place = parsePrefixed(text);
   if (place !== undefined && (place.path !== '' || place.format.traits.remote)) return place;
   throw new ImgconvError('USAGE', `${text}: give a prefix and a path`, {
-    hint: `prefixes: ${FORMATS.map(prefixOf).join(' ')}`,
+    hint: hintFor(text),
   });
+}
+
+function hintFor(text: string): string {
+  const [, word, rest = ''] = /^([a-z-]+):(.*)$/s.exec(text) ?? [];
+  if (word === 'docker-daemon' || word === 'containers-storage')
+    return 'engines are not read: docker save IMAGE | imgconv tar2reg - STORE';
+  const meant = FORMATS.find(({ short }) => short === word);
+  if (meant !== undefined && rest !== '') return `did you mean ${prefixOf(meant)}${rest}?`;
+  return `prefixes: ${FORMATS.map(prefixOf).join(' ')}`;
 }
 
 /** A prefixed path, or a plain one whose format is recognised. @throws ImgconvError NOT_FOUND, FORMAT_UNKNOWN */
@@ -88,11 +103,5 @@ export function findPlace(text: string): Place {
   }
   const format = LOCAL.find((one) => one.recognises(text));
   if (format !== undefined) return { format, path: text };
-  throw new ImgconvError(
-    'FORMAT_UNKNOWN',
-    `${text}: neither ${LOCAL.map(({ title }) => title).join(', nor ')}`,
-    {
-      hint: `say what it is with a prefix: ${LOCAL.map((format) => `${prefixOf(format)}${text}`).join(', ')}`,
-    },
-  );
+  throw unrecognised(text, LOCAL);
 }

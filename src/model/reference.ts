@@ -59,6 +59,15 @@ export function splitHost(name: string): { host: string | undefined; repository:
 
 /** @throws ImgconvError NAME_INVALID, naming the part that breaks the grammar. */
 export function parseReference(text: string): Reference {
+  return parse(text, splitHost);
+}
+
+/** As `parseReference`, of a name that has no host: a first component such as `docker.io` belongs to the repository. */
+export function parseHostless(text: string): Reference {
+  return parse(text, (name) => ({ host: undefined, repository: name }));
+}
+
+function parse(text: string, hostOf: typeof splitHost): Reference {
   const fail = (what: string): never => {
     const shown = text.length > 200 ? `${text.slice(0, 200)}…` : text;
     throw new ImgconvError('NAME_INVALID', `${JSON.stringify(shown)} is not an image reference: ${what}`);
@@ -66,7 +75,7 @@ export function parseReference(text: string): Reference {
   const { name, tag, digest } = splitReference(text);
   if (digest !== undefined && !isDigest(digest)) return fail('what follows @ is not a digest');
   if (tag !== undefined && !isTag(tag)) return fail(`${JSON.stringify(tag)} is not a tag`);
-  const { host, repository } = splitHost(name);
+  const { host, repository } = hostOf(name);
   if (host !== undefined && !HOST.test(host)) return fail(`${JSON.stringify(host)} is not a host`);
   if (!isRepository(repository)) {
     if (repository !== repository.toLowerCase()) return fail('a repository is written in lower case');

@@ -23,7 +23,10 @@ function parsedAt(text: string, where: string): Reference {
     return parseReference(text);
   } catch (cause) {
     if (!(cause instanceof ImgconvError)) throw cause;
-    throw new ImgconvError(cause.code, `${where}: ${cause.message}`, { cause });
+    throw new ImgconvError(cause.code, `${where}: ${cause.message}`, {
+      cause,
+      hint: 'write it as NAME, NAME:TAG or NAME@DIGEST, with the registry before it if it is not Docker Hub',
+    });
   }
 }
 

@@ -55,6 +55,17 @@ export async function* listImages(
   }
 }
 
+/** All names of tags in a place; nothing of the images is read. */
+export async function listNames(place: Place): Promise<string[]> {
+  await using pool = new Pool();
+  const reader = await openPlace(place, pool, {});
+  try {
+    return (await collect(reader.images(listOptions([])))).flatMap(({ name }) => name ?? []);
+  } finally {
+    await reader.close();
+  }
+}
+
 async function openPlace({ format, path }: Place, pool: Pool, access: RegistryAccess): Promise<ImageReader> {
   try {
     return await format.open(path, {

@@ -1,9 +1,11 @@
 import type { Traits } from '../formats/format.js';
 import { attachedTo } from '../model/attached.js';
-import { ImgconvError } from '../model/errors.js';
+import { asImgconvError, ImgconvError } from '../model/errors.js';
 import {
   isHostName,
   isRepository,
+  isTag,
+  parseHostless,
   parseReference,
   splitHost,
   splitReference,
@@ -40,14 +42,54 @@ function isName(text: string): boolean {
   return isRepository(repository) && (host === undefined || isHostName(host));
 }
 
+/** What a repository can begin with, its host too. */
+function isPrefix(text: string): boolean {
+  return isName(text) || (/[.:]/.test(text) && isHostName(text));
+}
+
 /** @throws ImgconvError USAGE */
 export function parseRename(text: string): { from: string; to: string } {
   const [from, to, ...rest] = text.split('=');
-  if (!from || !to || rest.length > 0 || !isName(to))
-    throw new ImgconvError('USAGE', `--rename ${text}: not FROM=TO`, {
-      hint: 'for example --rename demo=team/demo',
+  if (!from || !to || rest.length > 0 || !isPrefix(from) || !isName(to))
+    throw new ImgconvError('USAGE', `--rename ${text}: not FROM=TO, two repositories`, {
+      hint: 'for example --rename demo=team/demo; --tag and --images-file give names with tags',
     });
   return { from, to };
+}
+
+/**
+ * The options that are names or parts of them, before any image is looked at.
+ * @throws ImgconvError USAGE, with what was said
+ */
+export function expectNames(options: NameOptions & { readonly tag?: string | undefined }): void {
+  const { tag, rename = [], stripPrefix, addPrefix, appendSuffix } = options;
+  rename.forEach(parseRename);
+  for (const [option, text] of [
+    ['--strip-prefix', stripPrefix],
+    ['--add-prefix', addPrefix],
+  ] as const) {
+    if (text === undefined || isPrefix(text.replace(/\/+$/, ''))) continue;
+    throw new ImgconvError('USAGE', `${option} ${text}: no repository begins so`, {
+      hint: 'components are in lower case, with a slash between two: mirror/site-b',
+    });
+  }
+  if (appendSuffix !== undefined && !isTag(`x${appendSuffix}`))
+    throw new ImgconvError('USAGE', `--append-suffix ${appendSuffix}: no tag ends so`, {
+      hint: 'tags have letters, digits, ., _ and -, 128 at most',
+    });
+  if (tag !== undefined) expectNewName(tag, 'the new name');
+}
+
+/** A name that the user gives an image; `where` it is said. @throws ImgconvError USAGE */
+export function expectNewName(text: string, where: string): void {
+  try {
+    parseReference(text);
+  } catch (cause) {
+    throw new ImgconvError('USAGE', `${where}: ${asImgconvError(cause).message}`, {
+      cause,
+      hint: 'a name is REPOSITORY:TAG, such as team/app:1',
+    });
+  }
 }
 
 function renamed(name: string, renames: readonly string[]): string {
@@ -99,10 +141,9 @@ export function targetName(
   const more = chosen || attachedTo(tag) !== undefined ? '' : (options.appendSuffix ?? '');
   const suffix =
     tag !== undefined ? `:${tag}${more}` : digest !== undefined ? `@${digest}` : `:latest${more}`;
-  // Without a host, a first component such as `docker.io` belongs to the repository: a stand-in keeps it there.
-  const standIn = traits.dropsHost && host === undefined;
-  const reference = parseReference(
-    `${standIn ? 'localhost/' : host === undefined ? '' : `${host}/`}${repository}${suffix}`,
-  );
-  return { reference: standIn ? { ...reference, host: undefined } : reference, notes };
+  const text = `${host === undefined ? '' : `${host}/`}${repository}${suffix}`;
+  return {
+    reference: traits.dropsHost && host === undefined ? parseHostless(text) : parseReference(text),
+    notes,
+  };
 }

@@ -5,6 +5,7 @@ import { isThere } from '../io/region.js';
 import type { LinkMode } from '../io/verified-blob.js';
 import type { Digest } from '../model/digest.js';
 import { ImgconvError } from '../model/errors.js';
+import { manifestsOf } from '../model/manifest.js';
 import type { Reference } from '../model/reference.js';
 import { changedLayers, type CompressionOptions } from './recompress.js';
 import { Counter, type Plan } from './report.js';
@@ -42,13 +43,18 @@ export async function planOf(
   >();
   for (const { name, closure } of images) {
     const compressed = new Set(changedLayers(closure.root, compression).map(({ digest }) => digest));
+    const manifests = new Set(manifestsOf(closure.root).map(({ descriptor }) => descriptor.digest));
     // In a tree one image may have what another lacks: what is lacking anywhere is to be placed.
     const open = [...closure.blobs].filter(([digest]) =>
       [undefined, 'present'].includes(actions.get(digest)?.action),
     );
     // Side by side: a registry takes its time for each answer.
     const held = await Promise.all(
-      open.map(async ([digest, blob]) => !compressed.has(digest) && (await writer.holds(name, blob))),
+      open.map(
+        async ([digest, blob]) =>
+          !compressed.has(digest) &&
+          (await writer.holds(name, blob, manifests.has(digest) ? 'manifest' : 'blob')),
+      ),
     );
     for (const [i, [digest, blob]] of open.entries()) {
       const { size } = blob;

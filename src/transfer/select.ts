@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs';
 import type { ListOptions, SourceImage, UnreadableImage } from '../formats/format.js';
-import { ImgconvError } from '../model/errors.js';
+import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { globMatcher } from '../model/glob.js';
+import { nearest } from '../model/nearest.js';
 import { isGlob, repositoryKey, splitHost, splitReference } from '../model/reference.js';
+import { expectNewName } from './names.js';
 
 /** What a user asks for: a reference or a glob, and the name it is to get. */
 export interface Selector {
@@ -25,11 +27,20 @@ export interface Selection {
   readonly unmatched: readonly { readonly selector: Selector; readonly error: ImgconvError }[];
 }
 
+const WHAT_A_LIST_IS = 'a list of images is a file of text, one reference a line, or "SOURCE TARGET"';
+/** So much of a line is shown: one of a file that is no list may have any length. */
+const SHOWN = 100;
+
 /**
  * The lines of an images file: `REF` or `SRC DST`; blank lines and what follows a `#` are ignored.
- * @throws ImgconvError USAGE for a line with more words
+ * @throws ImgconvError USAGE for a line with more words, DOCUMENT_INVALID for what is no text
  */
 export function parseImagesFile(text: string, where: string): Selector[] {
+  // Also UTF-16, which shells of Windows write.
+  if (text.includes('\0'))
+    throw new ImgconvError('DOCUMENT_INVALID', `${where}: not a text file in UTF-8`, {
+      hint: WHAT_A_LIST_IS,
+    });
   const selectors: Selector[] = [];
   for (const [i, line] of text
     .replace(/^\uFEFF/, '')
@@ -43,19 +54,33 @@ export function parseImagesFile(text: string, where: string): Selector[] {
     if (source === undefined) continue;
     const at = `${where}:${i + 1}`;
     if (rest.length > 0)
-      throw new ImgconvError('USAGE', `${at}: more than a source and a target: ${line.trim()}`);
+      throw new ImgconvError(
+        'USAGE',
+        `${at}: more than a source and a target: ${line.trim().slice(0, SHOWN)}`,
+        { hint: `${WHAT_A_LIST_IS}; imgconv images finds the references in YAML and charts` },
+      );
     if (rename !== undefined && isGlob(source))
       throw new ImgconvError(
         'USAGE',
         `${at}: ${source} may be many images, they cannot all be named ${rename}`,
       );
+    if (rename !== undefined) expectNewName(rename, at);
     selectors.push({ text: source, rename, where: at });
   }
   return selectors;
 }
 
+/** `-` is stdin. @throws ImgconvError */
 export function readImagesFile(path: string): Selector[] {
-  return parseImagesFile(readFileSync(path === '-' ? 0 : path, 'utf8'), path === '-' ? 'stdin' : path);
+  const [file, where] = path === '-' ? [0, 'stdin'] : [path, path];
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    const { code, message } = asImgconvError(error, where);
+    throw new ImgconvError(code, message, { cause: error, hint: WHAT_A_LIST_IS });
+  }
+  return parseImagesFile(text, where);
 }
 
 /** What two names of one image have in common: Docker Hub's `library/` left out, `latest` said. */
@@ -143,12 +168,47 @@ export function select(
   return { selected, unmatched };
 }
 
+export const NOTHING_ALIKE = 'imgconv ls shows what there is';
+
 function notFound({ text, where }: Selector, seen: readonly string[]): ImgconvError {
-  const { repository } = keyOf(text);
-  const alike = isGlob(text) ? [] : seen.filter((name) => keyOf(name).repository === repository);
-  const hint =
-    alike.length > 0
-      ? `there are ${alike.slice(0, 5).join(', ')}${alike.length > 5 ? ` and ${alike.length - 5} more` : ''}`
-      : 'imgconv ls shows what there is';
+  const hint = alike(text, seen) ?? NOTHING_ALIKE;
   return new ImgconvError('NOT_FOUND', `${text}: no such image in the source (${where})`, { hint });
+}
+
+/** Says which of these names a name that is not among them may stand for: by its repository, a part of that, or a slip. */
+export function alike(text: string, names: readonly string[]): string | undefined {
+  if (isGlob(text)) return undefined;
+  const wanted = repositoryKey(text);
+  const byRepository = new Map<string, string[]>();
+  for (const name of names) {
+    const key = repositoryKey(name);
+    const others = byRepository.get(key);
+    if (others === undefined) byRepository.set(key, [name]);
+    else others.push(name);
+  }
+  const repositories = [...byRepository.keys()];
+  const partly = repositories.filter((one) => one.endsWith(`/${wanted}`) || wanted.endsWith(`/${one}`));
+  const meant = byRepository.has(wanted)
+    ? [wanted]
+    : partly.length > 0
+      ? partly
+      : [slipOf(wanted, repositories) ?? ''];
+  const suffix = text.slice(splitReference(text).name.length);
+  const found = meant.flatMap((one) => byRepository.get(one) ?? []);
+  if (found.length === 0) return undefined;
+  found.sort((a, b) => Number(b.endsWith(suffix)) - Number(a.endsWith(suffix)));
+  return `there are ${found.slice(0, 5).join(', ')}${found.length > 5 ? ` and ${found.length - 5} more` : ''}`;
+}
+
+/** What a slip of the pen made of one: beside others the last component counts alone, as what goes before is right. */
+function slipOf(wanted: string, repositories: readonly string[]): string | undefined {
+  const below = wanted.slice(0, wanted.lastIndexOf('/') + 1);
+  const isBeside = (one: string) => one.startsWith(below) && !one.slice(below.length).includes('/');
+  const lasts = repositories.filter(isBeside).map((one) => one.slice(below.length));
+  const last = nearest(wanted.slice(below.length), lasts);
+  if (last !== undefined) return `${below}${last}`;
+  return nearest(
+    wanted,
+    repositories.filter((one) => !isBeside(one)),
+  );
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { artifactOf, imageOf, indexOf, layStore, type Sample } from '../support/images.js';
 import { contentsOf, stateOf } from '../support/snapshot.js';
+import { skopeoManual } from '../support/skopeo-manual.js';
 import {
   imgconv,
   missingPeers,
@@ -162,29 +163,7 @@ describe('from and into registries', { skip }, () => {
     }
   });
 
-  /** The example of skopeo-sync(1), whose digest is made one that there is. */
-  const manual = () => `registry.example.com:
-    images:
-        busybox: []
-        redis:
-            - "1.0"
-            - "2.0"
-            - "${digest('redis:pinned')}"
-    images-by-tag-regex:
-        nginx: ^1\\.13\\.[12]-alpine-perl$
-    images-by-semver:
-        alpine: ">= 3.12.0"
-    credentials:
-        username: john
-        password: this is a secret
-    tls-verify: true
-    cert-dir: /home/john/certs
-quay.io:
-    tls-verify: false
-    images:
-        coreos/etcd:
-            - latest
-`;
+  const manual = () => skopeoManual(digest('redis:pinned'));
   const mirrors = () =>
     ['registry.example.com', 'quay.io'].flatMap((host) => [
       '--registry-mirror',

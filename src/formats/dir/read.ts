@@ -28,8 +28,18 @@ function hasManifest(folder: string): boolean {
 /** True when the folder is an image's, or one is found by going down first folder after first folder. */
 export function recognisesDir(path: string): boolean {
   if (!statSync(path).isDirectory()) return false;
-  for (const _ of walk(path, '', 0)) return true;
+  for (const below of walk(path, '', 0)) return below !== '' || !isEngines(join(path, MANIFEST));
   return false;
+}
+
+/** The manifest.json of an engine's archive, unpacked, is a list. */
+function isEngines(path: string): boolean {
+  try {
+    const file = wholeFile(path);
+    return file !== undefined && headOf(file, 1)[0] === '['.charCodeAt(0);
+  } catch {
+    return false; // Reading it will say why.
+  }
 }
 
 /** Folders with a manifest.json, as paths below the tree, in sorted order; '' is the tree itself. */

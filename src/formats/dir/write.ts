@@ -12,6 +12,7 @@ import { ImgconvError, isErrno, naming } from '../../model/errors.js';
 import { manifestsOf } from '../../model/manifest.js';
 import type { Reference } from '../../model/reference.js';
 import type { ImageToWrite, ImageWriter, WriteContext, Written } from '../format.js';
+import { expectFolder } from '../target.js';
 import { blobPath, imagePath, MANIFEST, memberPath, signaturePath, VERSION, versionText } from './paths.js';
 
 /** What an image's folder holds, by path below it: blobs and bytes that are made here. */
@@ -21,6 +22,7 @@ interface Contents {
 }
 
 export function createDir(tree: string, context: WriteContext): Promise<ImageWriter> {
+  expectFolder(tree);
   return Promise.resolve(new DirWriter(tree, context));
 }
 

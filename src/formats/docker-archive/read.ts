@@ -28,6 +28,7 @@ import type { ImageReader, ReadContext, SourceImage, UnreadableImage } from '../
 import { layoutImage, layoutImages, readDocument, readLayout, readLayoutManifest } from '../layout.js';
 import { MANIFEST, REPOSITORIES } from '../layout-tar.js';
 import { ListingReader } from '../listing.js';
+import { noImages } from '../no-images.js';
 import { engineArchiveAudit } from './audit.js';
 import { readLegacy } from './legacy.js';
 import { hexInName } from './paths.js';
@@ -81,7 +82,7 @@ export async function openArchive(file: string, { pool, spool }: ReadContext): P
   }
   if (index.has(REPOSITORIES))
     return new ListingReader(() => legacyImages(index, pool), engineArchiveAudit(index, undefined));
-  throw index.absent(`neither ${MANIFEST} nor ${INDEX_FILE} in it: no image archive`);
+  throw noImages(index);
 }
 
 /** All configs read of one archive, in bytes: links give one file many names. */

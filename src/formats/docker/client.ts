@@ -27,7 +27,8 @@ const RETRY_DELAY_MS = 1000;
 const MAX_PAGE = 32 * 1024 * 1024;
 const MAX_PAGES = 10_000;
 
-const ACCEPT = [
+/** All kinds of manifests, for `Accept`. */
+export const ACCEPT = [
   ...[OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST],
   `${DOCKER_SCHEMA1_SIGNED};q=0.5`,
   `${DOCKER_SCHEMA1};q=0.5`,

@@ -2,6 +2,7 @@ import { tmpdir } from 'node:os';
 import { Staging } from '../../io/staging.js';
 import type { VerifiedBlob } from '../../io/verified-blob.js';
 import { attachedTo } from '../../model/attached.js';
+import type { Descriptor } from '../../model/descriptor.js';
 import type { Digest } from '../../model/digest.js';
 import { ImgconvError } from '../../model/errors.js';
 import { manifestsOf, type ManifestNode } from '../../model/manifest.js';
@@ -13,7 +14,7 @@ import {
   type WriteContext,
   type Written,
 } from '../format.js';
-import { Client, type Repository } from './client.js';
+import { ACCEPT, Client, type Repository } from './client.js';
 import type { Endpoint } from './endpoint.js';
 import { blobPath, manifestPath, placeOfPath } from './paths.js';
 import { Referrers } from './referrers.js';
@@ -41,7 +42,7 @@ class DockerWriter implements ImageWriter {
   readonly #client: Client;
   readonly #endpoint: Endpoint;
   readonly #referrers: Referrers;
-  /** By repository and digest: whether the registry says that it is there, and what became of it. */
+  /** By path: whether the registry says that it is there. By repository and digest: what became of it. */
   readonly #there = new Map<string, Promise<boolean>>();
   readonly #put = new Map<string, Promise<'present' | 'uploaded' | 'mounted'>>();
   /** A repository that has the blob, or soon will. */
@@ -66,21 +67,27 @@ class DockerWriter implements ImageWriter {
     );
   }
 
-  holds(name: Reference, blob: { digest: Digest; size: number }): Promise<boolean> {
-    return this.#isThere(this.#repositoryFor(name), blob);
+  holds(name: Reference, blob: { digest: Digest; size: number }, as: 'manifest' | 'blob'): Promise<boolean> {
+    return this.#isThere(this.#repositoryFor(name), blob, as);
   }
 
-  #isThere(to: Repository, { digest, size }: { digest: Digest; size: number }): Promise<boolean> {
-    const key = `${to.repository} ${digest}`;
-    const known = this.#there.get(key) ?? this.#ask(to, digest, size);
-    this.#there.set(key, known);
+  /** Registries keep manifests apart: none is there as a blob. */
+  #isThere(
+    to: Repository,
+    { digest, size }: { digest: Digest; size: number },
+    as: 'manifest' | 'blob',
+  ): Promise<boolean> {
+    const path = as === 'manifest' ? manifestPath(to.repository, digest) : blobPath(to.repository, digest);
+    const known = this.#there.get(path) ?? this.#ask(to, path, size);
+    this.#there.set(path, known);
     return known;
   }
 
-  async #ask(to: Repository, digest: Digest, size: number): Promise<boolean> {
+  async #ask(to: Repository, path: string, size: number): Promise<boolean> {
     const answer = await this.#endpoint.request({
-      path: blobPath(to.repository, digest),
+      path,
       method: 'HEAD',
+      headers: { accept: ACCEPT },
       scopes: pushes(to),
       accept: [200, 404],
     });
@@ -118,7 +125,7 @@ class DockerWriter implements ImageWriter {
   }
 
   async #putBlob(to: Repository, blob: VerifiedBlob): Promise<'present' | 'uploaded' | 'mounted'> {
-    const how = (await this.#isThere(to, blob)) ? 'present' : await this.#send(to, blob);
+    const how = (await this.#isThere(to, blob, 'blob')) ? 'present' : await this.#send(to, blob);
     if (how === 'present') this.#holders.set(blob.digest, Promise.resolve(to.repository));
     if (!this.#told.has(blob.digest)) this.#context.onPut(how, blob.size);
     this.#told.add(blob.digest);
@@ -144,23 +151,31 @@ class DockerWriter implements ImageWriter {
     reference: string,
     tag: string | undefined,
   ): Promise<boolean> {
-    const { digest, mediaType } = node.descriptor;
-    const there = await this.#endpoint.request({
-      path: manifestPath(to.repository, reference),
-      method: 'HEAD',
-      headers: { accept: mediaType },
-      scopes: pushes(to),
-      accept: [200, 404],
-    });
-    await there.discard();
-    const same = there.status === 200 && there.header('docker-content-digest') === digest;
+    const { digest } = node.descriptor;
+    const same =
+      reference === digest
+        ? await this.#isThere(to, node.descriptor, 'manifest')
+        : await this.#isTagged(to, reference, node.descriptor);
     const recorded = same ? undefined : await this.#putManifest(to, node, reference);
+    this.#there.set(manifestPath(to.repository, digest), Promise.resolve(true));
     // Of an index that is written under the referrers tag itself nothing is to be added to that.
     const { manifest } = node;
     const subject = manifest.kind === 'schema1' ? undefined : manifest.subject?.digest;
     if (subject !== undefined && attachedTo(tag) !== subject)
       await this.#referrers.expectListed(to, node, subject, recorded ?? false);
     return !same;
+  }
+
+  async #isTagged(to: Repository, tag: string, { digest, mediaType }: Descriptor): Promise<boolean> {
+    const there = await this.#endpoint.request({
+      path: manifestPath(to.repository, tag),
+      method: 'HEAD',
+      headers: { accept: mediaType },
+      scopes: pushes(to),
+      accept: [200, 404],
+    });
+    await there.discard();
+    return there.status === 200 && there.header('docker-content-digest') === digest;
   }
 
   /** True when the registry says that it lists the manifest with its subject. */

@@ -7,6 +7,7 @@ import type { Format } from '../format.js';
 import { layoutImages, readLayout } from '../layout.js';
 import { LayoutTarWriter } from '../layout-tar.js';
 import { ListingReader } from '../listing.js';
+import { noImages } from '../no-images.js';
 
 function recognises(path: string): boolean {
   try {
@@ -25,6 +26,7 @@ export const ociArchive: Format = {
   recognises,
   open: async (path, { spool }) => {
     const files = await openTar(path, spool);
+    if (!files.has(INDEX_FILE)) throw noImages(files);
     const entries = readLayout(files);
     async function* images() {
       await Promise.resolve();

@@ -25,9 +25,11 @@ import {
   type WriteContext,
   type Written,
 } from '../format.js';
+import { expectFolder } from '../target.js';
 import { blobPath, indexFile, layoutFile, lockPath } from './paths.js';
 
 export function createLayout(path: string, context: WriteContext): Promise<ImageWriter> {
+  expectFolder(path);
   return Promise.resolve(new LayoutWriter(path, context));
 }
 

@@ -27,7 +27,8 @@ export function rootOf(path: string): string {
 }
 
 export function isRoot(root: string): boolean {
-  return isThere(repositoriesPath(root));
+  // The slash asks for a folder: old archives of engines have a file of that name.
+  return isThere(`${repositoriesPath(root)}/`);
 }
 
 /* Of thousands of images there are tens of thousands of paths: they are put together, and not normalised each. */

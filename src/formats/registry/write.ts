@@ -16,9 +16,11 @@ import {
   type WriteContext,
   type Written,
 } from '../format.js';
+import { expectFolder } from '../target.js';
 import { blobPath, layerLink, repositoryPath, revisionLink, rootOf, tagIndexLink, tagLink } from './paths.js';
 
 export function createRegistry(path: string, context: WriteContext): Promise<ImageWriter> {
+  expectFolder(path);
   return Promise.resolve(new RegistryWriter(rootOf(path), context));
 }
 

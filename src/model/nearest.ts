@@ -21,9 +21,12 @@ function beginning(text: string, known: string): number {
   return text.startsWith(`${known}-`) ? 2.5 : Infinity;
 }
 
+/** Of words that are longer, no more is compared. */
+const MAX_WORD = 100;
+
 /** The known word that was probably meant: one that begins so, or that differs in a third of its letters at most. */
 export function nearest(word: string, known: Iterable<string>): string | undefined {
-  const text = word.toLowerCase().slice(0, 40);
+  const text = word.toLowerCase().slice(0, MAX_WORD);
   let best: string | undefined;
   let least = Infinity;
   for (const one of known) {

@@ -1,0 +1,82 @@
+import { existsSync, statSync } from 'node:fs';
+import { findPlace, prefixOf, type Place } from '../formats/table.js';
+import { asImgconvError, ImgconvError, type ErrorCode } from '../model/errors.js';
+import { failedImages, type Report } from '../transfer/report.js';
+import { hintOf } from './exit.js';
+import { shellText } from './shell.js';
+
+/** What reading a place as something that it is not may come to. */
+const SIGNS: readonly ErrorCode[] = [
+  'ARCHIVE_INVALID',
+  'FORMAT_UNKNOWN',
+  'MANIFEST_INVALID',
+  'NOT_FOUND',
+  'IO',
+];
+
+/** What was to be said for a source that is another place than was said. */
+export type Meant = (found: Place) => string;
+
+/** The command for the pair that it is, or `copy` where there is none. */
+export function commandFor(to: Place, refs: readonly string[]): Meant {
+  return (found) => {
+    const { format, path, reference } = to;
+    const words =
+      format.traits.remote || reference !== undefined
+        ? ['copy', written(found), written(to)]
+        : [`${found.format.short}2${format.short}`, found.path, path];
+    return `did you mean imgconv ${shellText([...words, ...refs])}?`;
+  };
+}
+
+function written({ format, path, reference }: Place): string {
+  return `${prefixOf(format)}${path}${reference === undefined ? '' : `:${reference}`}`;
+}
+
+/**
+ * The report of a conversion. Where nothing could be read because the source is another place than was said, the error
+ * says what it is.
+ * @throws ImgconvError
+ */
+export async function tellingMistakes(
+  from: Place,
+  meant: Meant,
+  run: () => Promise<Report>,
+): Promise<Report> {
+  let report: Report;
+  try {
+    report = await run();
+  } catch (error) {
+    throw whyUnreadable(asImgconvError(error), from, meant);
+  }
+  const failed = failedImages(report);
+  const error = failed[0]?.error;
+  if (error === undefined || failed.length < report.images.length) return report;
+  const why = whyUnreadable(error, from, meant);
+  if (why !== error) throw why;
+  return report;
+}
+
+/** The error itself, or one that says what the source is instead, if that is the reason. */
+function whyUnreadable(error: ImgconvError, from: Place, meant: Meant): ImgconvError {
+  const { format, path } = from;
+  if (!SIGNS.includes(error.code) || format.traits.remote || !existsSync(path)) return error;
+  try {
+    if (format.recognises(path)) return error;
+    const found = findPlace(path);
+    return new ImgconvError(
+      error.code,
+      `${path}: this is ${prefixOf(found.format)}, not ${prefixOf(format)}`,
+      {
+        cause: error,
+        hint: meant(found),
+      },
+    );
+  } catch (other) {
+    const why = asImgconvError(other, path);
+    // A file can be nothing but an archive, and it is known what is wrong with that.
+    if (!statSync(path).isDirectory()) return why;
+    const { hint = hintOf(error) } = why;
+    return new ImgconvError(error.code, error.message, { cause: error, hint });
+  }
+}
