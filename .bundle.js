@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
-import { cacheFile, load } from './bin/load.js';
+import command from './bin/load.js';
 
 /**
  * Makes of the compiled sources one file for the command and one for its worker threads, and keeps beside the first
@@ -12,7 +12,7 @@ import { cacheFile, load } from './bin/load.js';
 const out = fileURLToPath(new URL('dist/bundle', import.meta.url));
 
 await build({
-  entryPoints: { main: 'dist/src/cli/main.js', worker: 'dist/src/io/worker.js' },
+  entryPoints: { main: 'dist/src/cli/main.js', worker: 'dist/src/io/worker.js', undici: 'undici' },
   bundle: true,
   // Names stay, for the stack traces of --debug.
   minifyWhitespace: true,
@@ -23,27 +23,44 @@ await build({
   // What is not in the bundle is required: V8 forgets who imports for a script that it takes out of a cache.
   supported: { 'dynamic-import': false },
   outdir: out,
-  alias: { 'string-width': './dist/src/cli/text-width.js' },
+  alias: { 'string-width': './dist/src/cli/text-width.js', assert: './dist/src/cli/strict-equal.js' },
   external: ['@bokuweb/zstd-wasm', 'xz-decompress', 'unbzip2-stream', 'fzstd', 'cli-progress'],
+  // Half of all there is, and needed only to speak to registries.
+  plugins: [
+    {
+      name: 'apart',
+      setup: ({ onResolve }) => {
+        onResolve({ filter: /^undici$/ }, ({ kind }) =>
+          kind === 'entry-point' ? undefined : { path: './undici.js', external: true },
+        );
+      },
+    },
+  ],
   logLevel: 'warning',
   define: { 'import.meta.url': 'bundleUrl' },
   banner: { js: "const bundleUrl = require('node:url').pathToFileURL(__filename).href;" },
 });
+const main = join(out, 'main.js');
+writeFileSync(
+  main,
+  `(function (module, exports, require, __filename) {${readFileSync(main, 'latin1')}\n})\n`,
+  'latin1',
+);
 writeFileSync(join(out, 'package.json'), '{ "type": "commonjs" }\n');
 
 const work = mkdtempSync(join(tmpdir(), 'imgconv-bundle-'));
 try {
-  const { script, main } = load();
+  const { script, run } = command.load();
   const [tree, store, tar] = ['tree', 'store', 'images.tar'].map((name) => join(work, name));
   for (const words of [
     ['tar2dir', 'fixtures/docker20.tar', tree],
     ['dir2reg', tree, store],
     ['reg2tar', store, tar],
   ]) {
-    const status = await main([...words, '--quiet'], new URL('package.json', import.meta.url));
+    const status = await run([...words, '--quiet'], 'at build time');
     if (status !== 0) throw new Error(`${words.join(' ')}: exit status ${status}`);
   }
-  writeFileSync(cacheFile, script.createCachedData());
+  writeFileSync(command.cacheFile, script.createCachedData());
 } finally {
   rmSync(work, { recursive: true });
 }

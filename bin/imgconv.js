@@ -1,4 +1,13 @@
 #!/usr/bin/env node
-import { load } from './load.js';
+const { join } = require('node:path');
 
-process.exitCode = await load().main(process.argv.slice(2), new URL('../package.json', import.meta.url));
+const args = process.argv.slice(2);
+const manifest = join(__dirname, '../package.json');
+if (args.length === 1 && args[0] === '--version') console.log(require(manifest).version);
+else
+  require('./load.js')
+    .load()
+    .run(args, require(manifest).version)
+    .then((status) => {
+      process.exitCode = status;
+    });

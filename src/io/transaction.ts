@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process';
 import { open } from 'node:fs/promises';
 import { asImgconvError } from '../model/errors.js';
 import { Mirror, type Step } from './mirror.js';
@@ -83,7 +82,8 @@ async function flush(path: string): Promise<void> {
 }
 
 /** `sync -f` is syncfs(2) of coreutils 8.24 and later; Node has no call for it. False where it cannot be run. */
-export function syncFileSystem(path: string): Promise<boolean> {
+export async function syncFileSystem(path: string): Promise<boolean> {
+  const { spawn } = await import('node:child_process');
   return new Promise((resolve) => {
     const child = spawn('sync', ['-f', path], { stdio: 'ignore' });
     child.on('error', () => {
