@@ -24,7 +24,7 @@ await build({
   supported: { 'dynamic-import': false },
   outdir: out,
   alias: { 'string-width': './dist/src/cli/text-width.js' },
-  external: ['@bokuweb/zstd-wasm', 'xz-decompress', 'unbzip2-stream', 'fzstd', 'cli-progress'],
+  external: ['@bokuweb/zstd-wasm', 'xz-decompress', 'fzstd', 'cli-progress'],
   logLevel: 'warning',
   define: { 'import.meta.url': 'bundleUrl' },
   banner: { js: "const bundleUrl = require('node:url').pathToFileURL(__filename).href;" },
