@@ -1,13 +1,4 @@
-import {
-  closeSync,
-  fdatasyncSync,
-  fstatSync,
-  mkdirSync,
-  openSync,
-  renameSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs';
+import { fdatasyncSync, mkdirSync, openSync, renameSync, writeFileSync, writeSync } from 'node:fs';
 import zlib from 'node:zlib';
 import type { Algorithm, Digest } from '../model/digest.js';
 import { asImgconvError, ImgconvError, isErrno, naming } from '../model/errors.js';
@@ -16,7 +7,7 @@ import { decompress } from './decompress.js';
 import { createHasher, type Expected, type Hasher } from './hash.js';
 import {
   closeFile,
-  fileIdOf,
+  fileIdAt,
   openRegular,
   readFully,
   sameFile,
@@ -106,7 +97,7 @@ export function scan(job: ScanJob, onBytes?: (count: number) => void): ScanResul
       done += chunk.length;
       onBytes?.(chunk.length);
     }
-    if (!sameFile(id, fileIdOf(fstatSync(fd, { bigint: true })))) throw changed(from.path);
+    if (!sameFile(id, fileIdAt(fd, from.path))) throw changed(from.path);
     if (from.whole && id.size !== BigInt(from.size)) throw changed(from.path);
     if (out !== undefined && to?.flags === 'wx' && from.size >= BUFFER_SIZE) {
       const file = out;
@@ -118,7 +109,7 @@ export function scan(job: ScanJob, onBytes?: (count: number) => void): ScanResul
   } catch (error) {
     throw asImgconvError(error, from.path);
   } finally {
-    closeSync(fd);
+    closeFile(fd, from.path);
     if (out !== undefined && to !== undefined) closeFile(out, to.path);
   }
 }
@@ -142,13 +133,13 @@ export async function unpack(job: UnpackJob, onBytes?: (count: number) => void):
       size += chunk.length;
       if (chunk.length === chunk.buffer.byteLength) dropBytes(chunk);
     }
-    if (!sameFile(id, fileIdOf(fstatSync(fd, { bigint: true })))) throw changed(from.path);
-    const written = out === undefined ? undefined : fileIdOf(fstatSync(out, { bigint: true }));
+    if (!sameFile(id, fileIdAt(fd, from.path))) throw changed(from.path);
+    const written = out === undefined || to === undefined ? undefined : fileIdAt(out, to);
     return { digest: packed.digest(), id, unpacked: { digest: unpacked.digest(), size }, written };
   } catch (error) {
     throw asImgconvError(error, from.path);
   } finally {
-    closeSync(fd);
+    closeFile(fd, from.path);
     if (out !== undefined && to !== undefined) closeFile(out, to);
   }
 }

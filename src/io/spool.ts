@@ -1,7 +1,7 @@
-import { fstatSync, openSync, statfsSync } from 'node:fs';
+import { openSync, statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Digest } from '../model/digest.js';
-import { ImgconvError, naming } from '../model/errors.js';
+import { ImgconvError } from '../model/errors.js';
 import { MAX_CONFIG } from '../model/json.js';
 import { notePassing } from './buffers.js';
 import { compress } from './compress.js';
@@ -10,7 +10,7 @@ import { createHasher } from './hash.js';
 import { writeFully } from './jobs.js';
 import { peek } from './peek.js';
 import type { Pool } from './pool.js';
-import { closeFile, fileIdOf, type LocalBytes, type FileBytes } from './region.js';
+import { closeFile, fileIdAt, type LocalBytes, type FileBytes } from './region.js';
 import type { Staging } from './staging.js';
 import { VerifiedBlob } from './verified-blob.js';
 
@@ -38,7 +38,7 @@ export async function stageFile(
       writeFully(fd, chunk, null, path);
       size += chunk.length;
     }
-    const id = fileIdOf(naming(path, () => fstatSync(fd, { bigint: true })));
+    const id = fileIdAt(fd, path);
     return {
       kind: 'file',
       path,

@@ -1,4 +1,4 @@
-import { copyFileSync, constants, fstatSync, linkSync, lstatSync, openSync, rmSync } from 'node:fs';
+import { copyFileSync, constants, linkSync, lstatSync, openSync, rmSync } from 'node:fs';
 import { algorithmOf, type Digest } from '../model/digest.js';
 import { ImgconvError, isErrno } from '../model/errors.js';
 import type { Compression } from '../model/media-type.js';
@@ -9,6 +9,7 @@ import { writeFully, type ScanJob, type UnpackResult } from './jobs.js';
 import type { Pool } from './pool.js';
 import {
   closeFile,
+  fileIdAt,
   fileIdOf,
   headOf,
   openRegular,
@@ -188,7 +189,7 @@ export class VerifiedBlob {
         if (out !== undefined && to !== undefined) writeFully(out, chunk, size, to);
         size += chunk.length;
       }
-      const written = out === undefined ? undefined : fileIdOf(fstatSync(out, { bigint: true }));
+      const written = out === undefined || to === undefined ? undefined : fileIdAt(out, to);
       return { unpacked: { digest: hasher.digest(), size }, written };
     } finally {
       if (out !== undefined && to !== undefined) closeFile(out, to);
@@ -275,6 +276,7 @@ export class VerifiedBlob {
     if (at.kind === 'dropped') throw dropped(this.where);
     const hasher = createHasher(algorithmOf(this.digest));
     let done = 0;
+    let failed = false;
     try {
       for (const chunk of at.kind === 'memory'
         ? [new Uint8Array(at.bytes)]
@@ -287,8 +289,12 @@ export class VerifiedBlob {
         // Reading is synchronous: let timers, signals and the other streams have their turn.
         await new Promise(setImmediate);
       }
+    } catch (error) {
+      failed = true;
+      throw error;
     } finally {
-      expectDigest(this, { digest: hasher.digest(), size: done }, this.where);
+      // A disk that fails, or an interruption, is not a damaged file.
+      if (!failed) expectDigest(this, { digest: hasher.digest(), size: done }, this.where);
     }
   }
 
