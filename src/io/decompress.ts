@@ -4,6 +4,7 @@ import zlib from 'node:zlib';
 import { ImgconvError, type ErrorCode } from '../model/errors.js';
 import type { Compression } from '../model/media-type.js';
 import { bunzip2 } from './bunzip2.js';
+import { ZstdFrames } from './zstd-frames.js';
 
 /** What an archive file may be packed in; layers are gzip or zstd at most. */
 export type Packing = Compression | 'xz' | 'bzip2';
@@ -94,11 +95,14 @@ async function* unzstd(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8A
   const { Decompress } = await import('fzstd');
   const out: Uint8Array[] = [];
   const state = { ended: false };
+  // The decoder makes room for whatever a frame asks for.
+  const frames = new ZstdFrames(2 ** MAX_WINDOW_LOG);
   const decoder = new Decompress((chunk, last) => {
     out.push(chunk);
     state.ended = last ?? false;
   });
   for await (const chunk of source) {
+    frames.push(chunk);
     decoder.push(chunk);
     yield* out.splice(0);
   }
