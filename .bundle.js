@@ -24,7 +24,7 @@ await build({
   supported: { 'dynamic-import': false },
   outdir: out,
   alias: { 'string-width': './dist/src/cli/text-width.js', assert: './dist/src/cli/strict-equal.js' },
-  external: ['@bokuweb/zstd-wasm', 'xz-decompress', 'unbzip2-stream', 'fzstd', 'cli-progress'],
+  external: ['@bokuweb/zstd-wasm', 'xz-decompress', 'fzstd', 'cli-progress'],
   // Half of all there is, and needed only to speak to registries.
   plugins: [
     {

@@ -1,13 +1,4 @@
-/** Packages that ship no types, as far as they are used. */
-declare module 'unbzip2-stream' {
-  import type { EventEmitter } from 'node:events';
-  interface Decoder extends EventEmitter {
-    write(chunk: Uint8Array): boolean;
-    end(): void;
-  }
-  export default function unbzip2(): Decoder;
-}
-
+/** A package that ships no types, as far as it is used. */
 declare module 'xz-decompress' {
   interface Exports {
     readonly XzReadableStream: new (source: ReadableStream<Uint8Array>) => ReadableStream<Uint8Array>;

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import { compress } from '../src/io/compress.js';
 import { decompress } from '../src/io/decompress.js';
 import { Pool } from '../src/io/pool.js';
+import { ZstdFrames } from '../src/io/zstd-frames.js';
 import { CHUNK_SIZES, chunksAround, chunksOf, concat } from './support/chunks.js';
 import { digestText } from './support/images.js';
 
@@ -162,6 +163,74 @@ describe('decompress', () => {
     }
     await assert.rejects(concat(decompress(failing(), 'gzip', 'here')), /the disk is gone/);
   });
+});
+
+describe('zstd', () => {
+  const MAX = 128 * MIB;
+  /** A frame (RFC 8878, 3.1.1) with this header, and these four bytes in a block as they are. */
+  const frameOf = (...header: number[]) =>
+    Buffer.from([0x28, 0xb5, 0x2f, 0xfd, ...header, 0x21, 0, 0, 0x74, 0x65, 0x78, 0x74]);
+  const skippable = Buffer.from([0x5a, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 0x28, 0xb5, 0x2f]);
+  const sound = frameOf(0, 0x88); // 10 + 17: just as much as is given.
+  const summed = Buffer.concat([frameOf(0x24, 4), Buffer.from([1, 2, 3, 4])]);
+
+  for (const [what, bytes] of [
+    ['by its exponent', frameOf(0, 0xa0)],
+    ['by its mantissa', frameOf(0, 0x89)],
+    ['after the name of a dictionary', frameOf(0b11, 0x90, 1, 2, 3, 4)],
+    ['as the size of its content', frameOf(0xa0, 1, 0, 0, 8)],
+    ['as one of eight bytes', frameOf(0xe0, 0, 0, 0, 0, 0, 1, 0, 0)],
+    ['in a second frame', Buffer.concat([sound, frameOf(0, 0xa0)])],
+    ['after a checksum', Buffer.concat([summed, frameOf(0, 0xa0)])],
+    ['after what is to be passed over', Buffer.concat([skippable, frameOf(0, 0xa0)])],
+    [
+      'in more blocks than one',
+      Buffer.concat([frameOf(0, 0).subarray(0, 6), Buffer.from([2, 1, 0, 65, 1, 0, 0]), frameOf(0, 0xa0)]),
+    ],
+  ] as const) {
+    test(`that asks for too large a window, ${what}, is refused before a decoder makes room for it`, async () => {
+      for (const size of CHUNK_SIZES) {
+        const frames = new ZstdFrames(MAX);
+        await assert.rejects(
+          async () => {
+            for await (const chunk of chunksOf(bytes, size)) frames.push(chunk);
+          },
+          /a window of \d{9,} bytes/,
+          `${size} at a time`,
+        );
+      }
+      const before = process.memoryUsage().arrayBuffers;
+      await assert.rejects(concat(decompress(chunksOf(bytes, 1000), 'zstd', 'here')), {
+        code: 'DIGEST_MISMATCH',
+      });
+      assert.ok(process.memoryUsage().arrayBuffers - before < MAX);
+    });
+  }
+
+  test('of frames of every kind passes', async () => {
+    const bytes = Buffer.concat([skippable, sound, frameOf(0x20, 4), summed, frameOf(0x60, 0, 0), sound]);
+    const frames = new ZstdFrames(MAX);
+    for await (const chunk of chunksOf(bytes, 1)) frames.push(chunk);
+  });
+
+  test(
+    'of many frames, blocks and checksums is followed to its end',
+    { skip: spawnSync('zstd', ['--version'], { stdio: 'ignore' }).error !== undefined && 'no zstd here' },
+    async () => {
+      const bytes = bytesOf(700_000);
+      const pack = (...options: string[]) => execFileSync('zstd', ['-c', '-q', ...options], { input: bytes });
+      const two = Buffer.concat([pack('--long=27'), pack('--no-check')]);
+      for (const size of [5000, 100_000]) {
+        const out = await concat(decompress(chunksOf(two, size), 'zstd', 'here'));
+        assert.ok(out.equals(Buffer.concat([bytes, bytes])));
+      }
+      const frames = new ZstdFrames(MAX);
+      assert.throws(() => {
+        frames.push(two);
+        frames.push(frameOf(0, 0xa0));
+      }, /a window/);
+    },
+  );
 });
 
 function flipped(bytes: Buffer, at: number): Buffer {

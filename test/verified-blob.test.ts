@@ -25,6 +25,7 @@ import { refusal } from './support/errors.js';
 import { digestText } from './support/images.js';
 import { inodeOf } from './support/snapshot.js';
 import { tempFolder, tempFolderElsewhere } from './support/temp.js';
+import { arm, disarm } from './torture/injector.js';
 
 const pool = new Pool(1);
 after(() => pool.close());
@@ -186,6 +187,34 @@ for (const way of ['prove', 'place by link', 'place by copy'] as const) {
     assert.equal(existsSync(at), false);
   });
 }
+
+describe('a disk that fails while a blob is read', () => {
+  // An error of its own must not become one of the bytes, which were never seen.
+  const small = Buffer.from('right bytes');
+  const known = { digest: parseDigest(digestText(small), 'test'), size: small.length };
+  for (const way of ['prove', 'place by copy', 'read', 'uncompressed', 'write into a file']) {
+    test(`is told by ${way}, with the file, whatever it was asked for`, async () => {
+      const path = fileOf(small);
+      const told: string[] = [];
+      for (let at = 1; ; at++) {
+        const out = join(tempFolder(), 'out');
+        const blob = VerifiedBlob.at(
+          { kind: 'file', path, offset: 0, size: small.length, whole: true },
+          known,
+          pool,
+        );
+        arm({ action: 'EIO', at, root: path });
+        const outcome = await WAYS[way]?.(blob, out).catch((error: unknown) => error);
+        const { fired } = disarm();
+        if (fired === undefined) break;
+        assert.ok(refusal('IO', path)(outcome), fired);
+        assert.equal(existsSync(out), false);
+        told.push(fired.split(' ', 1)[0] ?? '');
+      }
+      for (const kind of ['open', 'look', 'read', 'close']) assert.ok(told.includes(kind), told.join(' '));
+    });
+  }
+});
 
 describe('a consumer that leaves early', () => {
   // A `break` ends a generator without an error of its own: what was not read must not pass for proved.

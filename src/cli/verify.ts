@@ -13,6 +13,8 @@ export interface VerifyArguments {
   readonly jobs?: string;
 }
 
+/** So many findings are written at a time: each tag of a large store may have one. */
+const ROWS = 500;
 /** So many images are named with a finding; `--json` names all. */
 const NAMED = 5;
 
@@ -31,9 +33,8 @@ export async function verifyCommand(args: VerifyArguments): Promise<number> {
       jobs: parseCount('jobs', args.jobs, 256),
       signal: interrupt.signal,
     });
-    process.stdout.write(
-      args.json === true ? `${JSON.stringify(reportJson(report), null, 2)}\n` : reportText(report),
-    );
+    if (args.json === true) process.stdout.write(`${JSON.stringify(reportJson(report), null, 2)}\n`);
+    else for (const text of reportTexts(report)) process.stdout.write(text);
     return report.findings.some(({ severity }) => severity === 'broken') ? 1 : 0;
   } finally {
     process.off('SIGINT', stop).off('SIGTERM', stop);
@@ -48,15 +49,18 @@ function findingText({ severity, where, what, bytes, images }: Finding): string 
   return `${severity.padEnd(9)} ${printable(`${where}: ${what}`)}${size}\n${touches}`;
 }
 
-function reportText({ images, brokenImages, blobs, findings, repaired, seesAll }: VerifyReport): string {
-  const lines = [
-    ...repaired.map(({ path, from, setAside }) => {
-      const source = from === undefined ? '' : ` from ${printable(from)}`;
-      const aside = setAside === undefined ? '' : `          the damaged one is now ${printable(setAside)}\n`;
-      return `repaired  ${printable(path)}${source}\n${aside}`;
-    }),
-    ...findings.map(findingText),
-  ];
+function* reportTexts(report: VerifyReport): Generator<string> {
+  const { images, brokenImages, blobs, findings, repaired, seesAll } = report;
+  for (const { path, from, setAside } of repaired) {
+    const source = from === undefined ? '' : ` from ${printable(from)}`;
+    const aside = setAside === undefined ? '' : `          the damaged one is now ${printable(setAside)}\n`;
+    yield `repaired  ${printable(path)}${source}\n${aside}`;
+  }
+  for (let at = 0; at < findings.length; at += ROWS)
+    yield findings
+      .slice(at, at + ROWS)
+      .map(findingText)
+      .join('');
   const count = (severity: Finding['severity']) =>
     findings.filter((finding) => finding.severity === severity).length;
   const lost = findings.reduce((sum, { bytes = 0 }) => sum + bytes, 0);
@@ -65,8 +69,7 @@ function reportText({ images, brokenImages, blobs, findings, repaired, seesAll }
     ...(count('cosmetic') > 0 ? [`${count('cosmetic')} cosmetic`] : []),
     ...(seesAll ? [] : ['blobs that no image needs are not told before all manifests can be read']),
   ];
-  return (
-    lines.join('') +
+  yield (
     `${images} image${images === 1 ? '' : 's'} checked, ${brokenImages} broken; ` +
     `${blobs.blobs} blob${blobs.blobs === 1 ? '' : 's'} read (${sizeText(blobs.bytes)})` +
     `${rest.length > 0 ? `; ${rest.join(', ')}` : ''}\n`

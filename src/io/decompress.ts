@@ -3,7 +3,9 @@ import type { Duplex } from 'node:stream';
 import zlib from 'node:zlib';
 import { ImgconvError, type ErrorCode } from '../model/errors.js';
 import type { Compression } from '../model/media-type.js';
+import { bunzip2 } from './bunzip2.js';
 import { headOf, tailOf, type LocalBytes } from './region.js';
+import { ZstdFrames } from './zstd-frames.js';
 
 /** What an archive file may be packed in; layers are gzip or zstd at most. */
 export type Packing = Compression | 'xz' | 'bzip2';
@@ -110,11 +112,14 @@ async function* unzstd(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8A
   const { Decompress } = await import('fzstd');
   const out: Uint8Array[] = [];
   const state = { ended: false };
+  // The decoder makes room for whatever a frame asks for.
+  const frames = new ZstdFrames(2 ** MAX_WINDOW_LOG);
   const decoder = new Decompress((chunk, last) => {
     out.push(chunk);
     state.ended = last ?? false;
   });
   for await (const chunk of source) {
+    frames.push(chunk);
     decoder.push(chunk);
     yield* out.splice(0);
   }
@@ -152,30 +157,4 @@ async function* unxz(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Arr
     // Of no effect at its end; after an error it gives that error again.
     await reader.cancel().catch(() => undefined);
   }
-}
-
-/** An old-style stream that `pipeline` cannot drive; it unpacks within `write`. */
-async function* bunzip2(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  const { default: unbzip2 } = await import('unbzip2-stream');
-  const decoder = unbzip2();
-  const out: Uint8Array[] = [];
-  const state: { failure?: Error; ended: boolean } = { ended: false };
-  decoder.on('data', (chunk: Uint8Array) => out.push(chunk));
-  decoder.on('error', (error: Error) => {
-    state.failure ??= error;
-  });
-  decoder.on('end', () => {
-    state.ended = true;
-  });
-  const take = () => {
-    if (state.failure !== undefined) throw state.failure;
-    return out.splice(0);
-  };
-  for await (const chunk of source) {
-    decoder.write(chunk);
-    yield* take();
-  }
-  decoder.end();
-  yield* take();
-  if (!state.ended) throw new Error('unexpected end of data');
 }

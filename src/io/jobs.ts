@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import zlib from 'node:zlib';
 import type { Algorithm, Digest } from '../model/digest.js';
 import { asImgconvError, ImgconvError, isErrno, naming } from '../model/errors.js';
@@ -6,7 +6,8 @@ import { dropBytes, notePassing, WINDOW } from './buffers.js';
 import { decompress } from './decompress.js';
 import { createHasher, type Expected, type Hasher } from './hash.js';
 import {
-  fileIdOf,
+  closeFile,
+  fileIdAt,
   openRegular,
   readFully,
   sameFile,
@@ -102,14 +103,14 @@ export async function scan(job: ScanJob, onBytes?: (count: number) => void): Pro
       onBytes?.(chunk.length);
       if (isDue === true) await new Promise(setImmediate);
     }
-    if (!sameFile(id, fileIdOf(fstatSync(fd, { bigint: true })))) throw changed(from.path);
+    if (!sameFile(id, fileIdAt(fd, from.path))) throw changed(from.path);
     if (from.whole && id.size !== BigInt(from.size)) throw changed(from.path);
     await out?.end();
     return { digest: hasher.digest(), id };
   } catch (error) {
     throw asImgconvError(error, from.path);
   } finally {
-    closeSync(fd);
+    closeFile(fd, from.path);
     await out?.close();
   }
 }
@@ -134,14 +135,14 @@ export async function unpack(job: UnpackJob, onBytes?: (count: number) => void):
       size += chunk.length;
       if (chunk.length === chunk.buffer.byteLength) dropBytes(chunk);
     }
-    if (!sameFile(id, fileIdOf(fstatSync(fd, { bigint: true })))) throw changed(from.path);
+    if (!sameFile(id, fileIdAt(fd, from.path))) throw changed(from.path);
     await out?.end();
     const written = out?.state();
     return { digest: packed.digest(), id, unpacked: { digest: unpacked.digest(), size }, written };
   } catch (error) {
     throw asImgconvError(error, from.path);
   } finally {
-    closeSync(fd);
+    closeFile(fd, from.path);
     await out?.close();
   }
 }

@@ -1,6 +1,6 @@
-import { fstatSync, openSync, writeSync } from 'node:fs';
+import { openSync, writeSync } from 'node:fs';
 import { naming } from '../model/errors.js';
-import { closeFile, fileIdOf, type FileId, type Target } from './region.js';
+import { closeFile, fileIdAt, type FileId, type Target } from './region.js';
 import { WriteBack } from './write-back.js';
 
 /** `path` is that of the open file. @throws ImgconvError IO, NO_SPACE */
@@ -32,7 +32,7 @@ export class Output {
   }
 
   state(): FileId {
-    return fileIdOf(naming(this.#to.path, () => fstatSync(this.#fd, { bigint: true })));
+    return fileIdAt(this.#fd, this.#to.path);
   }
 
   /** @throws ImgconvError what could not be flushed, of what was to be */

@@ -97,6 +97,11 @@ export function fileIdOf(stat: BigIntStats): FileId {
   return { dev: stat.dev, ino: stat.ino, size: stat.size, mtimeNs: stat.mtimeNs };
 }
 
+/** Of the open file of this path. */
+export function fileIdAt(fd: number, path: string): FileId {
+  return fileIdOf(naming(path, () => fstatSync(fd, { bigint: true })));
+}
+
 export function sameFile(a: FileId, b: FileId): boolean {
   return a.dev === b.dev && a.ino === b.ino && a.size === b.size && a.mtimeNs === b.mtimeNs;
 }
@@ -147,7 +152,7 @@ export function openRegular(path: string): { fd: number; id: FileId } {
   }
   const stat = naming(path, () => fstatSync(fd, { bigint: true }));
   if (stat.isFile()) return { fd, id: fileIdOf(stat) };
-  closeSync(fd);
+  closeFile(fd, path);
   throw new ImgconvError('IO', `${path}: not a regular file`);
 }
 

@@ -1,9 +1,9 @@
-import { closeSync, createReadStream, fstatSync, openSync, realpathSync, statSync } from 'node:fs';
+import { createReadStream, fstatSync, openSync, realpathSync, statSync } from 'node:fs';
 import { posix } from 'node:path';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { decompress, MAGIC_LENGTH, sniffPacking } from './decompress.js';
 import { peek } from './peek.js';
-import { readFully, type LocalBytes } from './region.js';
+import { closeFile, readFully, type LocalBytes } from './region.js';
 import type { Spool } from './spool.js';
 import { TarDecoder, tarName, type TarEntry } from './tar-decode.js';
 import { BLOCK, paddedSize } from './tar-header.js';
@@ -126,7 +126,7 @@ export function packingOf(file: string): ReturnType<typeof sniffPacking> {
   try {
     return sniffPacking(head.subarray(0, readFully(fd, head, 0, file)));
   } finally {
-    closeSync(fd);
+    closeFile(fd, file);
   }
 }
 
@@ -176,7 +176,7 @@ export function indexFile(file: string): TarIndex {
   } catch (error) {
     throw asImgconvError(error, file);
   } finally {
-    closeSync(fd);
+    closeFile(fd, file);
   }
 }
 

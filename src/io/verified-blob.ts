@@ -328,6 +328,7 @@ export class VerifiedBlob {
     if (at.kind === 'dropped') throw dropped(this.where);
     const hasher = createHasher(algorithmOf(this.digest));
     let done = 0;
+    let failed = false;
     try {
       for (const chunk of at.kind === 'memory'
         ? [new Uint8Array(at.bytes)]
@@ -340,8 +341,12 @@ export class VerifiedBlob {
         // Reading is synchronous: let timers, signals and the other streams have their turn.
         await new Promise(setImmediate);
       }
+    } catch (error) {
+      failed = true;
+      throw error;
     } finally {
-      expectDigest(this, { digest: hasher.digest(), size: done }, this.where);
+      // A disk that fails, or an interruption, is not a damaged file.
+      if (!failed) expectDigest(this, { digest: hasher.digest(), size: done }, this.where);
     }
   }
 

@@ -1,4 +1,5 @@
-import { openSync, closeSync, fstatSync, readFileSync } from 'node:fs';
+import { openSync, fstatSync, readFileSync } from 'node:fs';
+import { closeFile } from '../io/region.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { MAX_FILE } from './yaml.js';
 
@@ -24,6 +25,6 @@ export function readText(file: string): string {
   } catch (error) {
     throw asImgconvError(error, file);
   } finally {
-    if (fd !== undefined) closeSync(fd);
+    if (fd !== undefined) closeFile(fd, file);
   }
 }

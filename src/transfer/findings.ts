@@ -54,11 +54,13 @@ export class Findings {
   }
 
   sorted(): Finding[] {
-    return [...this.#faults.values()]
-      .map(({ fault, images }) => ({ ...fault, images: [...images].sort() }))
+    // By keys that are there: a store of 100,000 tags may have as many findings.
+    return [...this.#faults]
       .sort(
-        (a, b) => ORDER.indexOf(a.severity) - ORDER.indexOf(b.severity) || (keyOf(a) < keyOf(b) ? -1 : 1),
-      );
+        ([a, { fault: one }], [b, { fault: other }]) =>
+          ORDER.indexOf(one.severity) - ORDER.indexOf(other.severity) || (a < b ? -1 : 1),
+      )
+      .map(([, { fault, images }]) => ({ ...fault, images: [...images].sort() }));
   }
 }
 

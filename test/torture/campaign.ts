@@ -1,4 +1,5 @@
 import { fork } from 'node:child_process';
+import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { Random } from '../bench/random.js';
 import { peakMemory } from '../support/processes.js';
@@ -92,6 +93,7 @@ export async function runCampaign(
         stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       });
       let at = next - 1;
+      let done = at;
       let verdict: string | undefined;
       const stop = (why: string) => {
         verdict = why;
@@ -107,6 +109,7 @@ export async function runCampaign(
         at = number;
         peakBytes = Math.max(peakBytes, peakMemory(child.pid ?? 0));
         if (ms === undefined) return;
+        done = number;
         slowestMs = Math.max(slowestMs, ms);
         if (peakBytes > campaign.memory) {
           stop(`${Math.round(peakBytes / 1e6)} MB of memory, more than ${Math.round(campaign.memory / 1e6)}`);
@@ -114,14 +117,16 @@ export async function runCampaign(
         } else if (why !== undefined) fail({ number, why });
         else if (outcome !== undefined) tally.set(outcome, (tally.get(outcome) ?? 0) + 1);
       });
-      child.on('exit', (code, signal) => {
+      // What it said last may be read only after its exit was.
+      void Promise.all([once(child, 'exit'), once(child, 'disconnect')]).then(([[code, signal]]) => {
         clearTimeout(timer);
-        if (code === 0) {
+        if (code === 0 && done === end - 1) {
           resolve(end);
           return;
         }
-        fail({ number: at, why: verdict ?? `the process ended with ${signal ?? code ?? 'nothing'}` });
-        resolve(Math.max(at + 1, next + 1));
+        const number = Math.max(at, next);
+        fail({ number, why: verdict ?? `the process ended with ${String(signal ?? code)}` });
+        resolve(number + 1);
       });
     });
     onProgress?.(next - from);

@@ -7,6 +7,7 @@ import { STORES, type Kind } from './corpus.js';
 import { failEach } from './faults.js';
 import { canMount, fillUp } from './full-disk.js';
 import { kill, killEach } from './kill.js';
+import type { Found } from './outcome.js';
 import { ACTIONS } from './plan.js';
 import { here } from './run-here.js';
 import { inProcess } from './run-process.js';
@@ -40,6 +41,8 @@ const { values, positionals } = parseArgs({
 const { seed } = values;
 const [first, step] = [Number(values.first), Number(values.step)];
 const count = (otherwise: number) => Number(values.count ?? otherwise);
+/** Of the operations of one conversion. */
+const sample = { first, step, count: count(Infinity) };
 const chosen = CONVERSIONS.filter(
   ({ from, to, before }) =>
     values.from.split(',').includes(from) &&
@@ -49,11 +52,19 @@ const chosen = CONVERSIONS.filter(
 const SMALL = 3000;
 let problems = 0;
 
-function tell(what: string, counts: string, found: readonly string[]): void {
-  process.stdout.write(`${what}: ${counts}, ${found.length} problems\n`);
-  for (const problem of found) process.stdout.write(`  ${problem}\n`);
-  problems += found.length;
+/** Runs a part of a bench, and says what it finds when it finds it, and then how much it did. */
+async function part(what: string, run: (tell: Found) => Promise<string>): Promise<void> {
+  let found = 0;
+  const counts = await run((problem) => {
+    process.stdout.write(`FOUND: ${problem}\n`);
+    found++;
+  });
+  process.stdout.write(`${what}: ${counts}, ${found} problems\n`);
+  problems += found;
 }
+
+const goingOn = (next: number | undefined) =>
+  next === undefined ? '' : ` from ${first}, more with --first ${next}`;
 
 /** What else may be at work in places that are written to. */
 const KEEPERS: readonly Keeper[] = [
@@ -66,33 +77,30 @@ const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
   kill: async () => {
     const folder = tempFolder();
     const bench = await Bench.in(folder, Number(values.size));
-    const result = await kill(bench, inProcess(folder), { seed, first, step, count: count(500) });
-    tell('kill', `${result.kills} kills from ${first}, ${result.missed} came too late`, result.problems);
+    await part('kill', async (tell) => {
+      const kills = { seed, first, step, count: count(500) };
+      const { kills: done, missed } = await kill(bench, inProcess(folder), kills, tell);
+      return `${done} kills from ${first}, ${missed} came too late`;
+    });
   },
   'kill-each': async () => {
     const folder = tempFolder();
     const bench = await Bench.in(folder, SMALL, true);
-    for (const conversion of chosen) {
-      const { kills, problems: found } = await killEach(bench, inProcess(folder), conversion, {
-        first,
-        step,
+    for (const conversion of chosen)
+      await part(`kill at each operation, ${titled(conversion)}`, async (tell) => {
+        const { kills, next } = await killEach(bench, inProcess(folder), conversion, sample, tell);
+        return `${kills} kills${goingOn(next)}`;
       });
-      tell(`kill at each operation, ${titled(conversion)}`, `${kills} kills`, found);
-    }
   },
   faults: async () => {
     const bench = await Bench.in(tempFolder(), SMALL, true);
     for (const conversion of chosen) {
-      for (const action of ACTIONS.filter((one) => values.actions.split(',').includes(one))) {
-        const sample = { first, step };
-        const { runs, problems: found } = await failEach(
-          bench,
-          conversion,
-          { action, sticky: values.lasting },
-          sample,
-        );
-        tell(`${action}${values.lasting ? ' for ever' : ''}, ${titled(conversion)}`, `${runs} runs`, found);
-      }
+      for (const action of ACTIONS.filter((one) => values.actions.split(',').includes(one)))
+        await part(`${action}${values.lasting ? ' for ever' : ''}, ${titled(conversion)}`, async (tell) => {
+          const fault = { action, sticky: values.lasting };
+          const { runs, next } = await failEach(bench, conversion, fault, sample, tell);
+          return `${runs} runs${goingOn(next)}`;
+        });
     }
   },
   full: async () => {
@@ -103,10 +111,11 @@ const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
     }
     mkdirSync(join(folder, 'bench'));
     const bench = await Bench.in(join(folder, 'bench'), SMALL * 10, true);
-    for (const conversion of chosen.filter(({ to }) => to !== 'pipe')) {
-      const { runs, problems: found } = await fillUp(bench, here, conversion);
-      tell(`full disk, ${titled(conversion)}`, `${runs} runs`, found);
-    }
+    for (const conversion of chosen.filter(({ to }) => to !== 'pipe'))
+      await part(
+        `full disk, ${titled(conversion)}`,
+        async (tell) => `${(await fillUp(bench, here, conversion, tell)).runs} runs`,
+      );
   },
   writers: async () => {
     const folder = tempFolder();
@@ -114,13 +123,8 @@ const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
       mkdirSync(join(folder, `writer-${writer}`), { recursive: true });
       return inProcess(join(folder, `writer-${writer}`));
     };
-    const result = await write(folder, run, {
-      seed,
-      rounds: count(20),
-      targets: STORES.filter(isWanted),
-      keepers: KEEPERS,
-    });
-    tell('many writers', `${result.commands} commands`, result.problems);
+    const writing = { seed, rounds: count(20), targets: STORES.filter(isWanted), keepers: KEEPERS };
+    await part('many writers', async (tell) => `${await write(folder, run, writing, tell)} commands`);
   },
 };
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { titleOf, type Bench, type Conversion } from './bench.js';
 import type { Result } from './faults.js';
 import { faultsOf } from './judge.js';
-import type { Run } from './outcome.js';
+import type { Found, Run } from './outcome.js';
 
 /** How much larger the disk of each next run is, in bytes. */
 const STEP = 24 * 1024;
@@ -26,9 +26,8 @@ function mount(folder: string, size: number): void {
 }
 
 /** Runs a conversion onto disks of every size, from one that is full at once to one on which all has room. */
-export async function fillUp(bench: Bench, run: Run, conversion: Conversion): Promise<Result> {
+export async function fillUp(bench: Bench, run: Run, conversion: Conversion, tell: Found): Promise<Result> {
   const wanted = await bench.undisturbed(run, conversion);
-  const problems: string[] = [];
   for (let runs = 1, size = STEP; ; runs++, size += STEP) {
     bench.prepare(conversion);
     const folder = join(bench.folder, 'case');
@@ -49,8 +48,8 @@ export async function fillUp(bench: Bench, run: Run, conversion: Conversion): Pr
         execFileSync('mount', ['-o', 'remount,size=64m', folder]);
         found.push(...(await bench.again(run, conversion, false)));
       }
-      problems.push(...found.map((problem) => `${titleOf(conversion)} with ${size} bytes: ${problem}`));
-      if (outcome.status === 0) return { runs, problems };
+      for (const problem of found) tell(`${titleOf(conversion)} with ${size} bytes: ${problem}`);
+      if (outcome.status === 0) return { runs };
     } finally {
       execFileSync('umount', [folder]);
       rmSync(before, { recursive: true });

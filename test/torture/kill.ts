@@ -2,28 +2,32 @@ import { Random } from '../bench/random.js';
 import { CONVERSIONS, titleOf, type Bench, type Conversion, type Undisturbed } from './bench.js';
 import type { Sample } from './faults.js';
 import { damageOf } from './judge.js';
-import type { Disturbance, Run } from './outcome.js';
+import type { Disturbance, Found, Run } from './outcome.js';
 import { soundnessOf } from './soundness.js';
 
 /** Kills of one seed are the same, whichever of them are run. */
 export interface Kills extends Sample {
   readonly seed: string;
-  readonly count: number;
 }
 
 export interface KillResult {
   readonly kills: number;
   /** Runs that were over before they were to be killed. */
   readonly missed: number;
-  readonly problems: readonly string[];
+  /** Where to go on, when there may be more to come. */
+  readonly next?: number | undefined;
 }
 
 /** So many kills in turn are of one conversion, which then need not be run undisturbed for each. */
 const IN_TURN = 8;
 
 /** Kills one conversion after another, at a moment or at an operation, looks at what is left, and lets it finish. */
-export async function kill(bench: Bench, run: Run, { seed, first, step, count }: Kills): Promise<KillResult> {
-  const problems: string[] = [];
+export async function kill(
+  bench: Bench,
+  run: Run,
+  { seed, first, step, count }: Kills,
+  tell: Found,
+): Promise<KillResult> {
   let missed = 0;
   for (let i = 0; i < count; i++) {
     const number = first + i * step;
@@ -33,12 +37,10 @@ export async function kill(bench: Bench, run: Run, { seed, first, step, count }:
     const how = chosen(random, await bench.undisturbed(run, conversion), bench.folder);
     const found = await killOnce(bench, run, conversion, how);
     if (found === undefined) missed++;
-    else
-      problems.push(
-        ...found.map((problem) => `kill ${number}, ${titleOf(conversion)}, ${said(how)}: ${problem}`),
-      );
+    for (const problem of found ?? [])
+      tell(`kill ${number}, ${titleOf(conversion)}, ${said(how)}: ${problem}`);
   }
-  return { kills: count, missed, problems };
+  return { kills: count, missed };
 }
 
 function said({ plan, killAfter }: Disturbance): string {
@@ -78,13 +80,14 @@ export async function killEach(
   bench: Bench,
   run: Run,
   conversion: Conversion,
-  { first, step }: Sample,
+  { first, step, count }: Sample,
+  tell: Found,
 ): Promise<KillResult> {
-  const problems: string[] = [];
   for (let at = first, kills = 0; ; at += step, kills++) {
+    if (kills === count) return { kills, missed: 0, next: at };
     const action = at % 2 === 0 ? 'kill' : 'tear';
     const found = await killOnce(bench, run, conversion, { plan: { action, at, root: bench.folder } });
-    if (found === undefined) return { kills, missed: 1, problems };
-    problems.push(...found.map((problem) => `${titleOf(conversion)}, ${action} at ${at}: ${problem}`));
+    if (found === undefined) return { kills, missed: 1 };
+    for (const problem of found) tell(`${titleOf(conversion)}, ${action} at ${at}: ${problem}`);
   }
 }

@@ -14,6 +14,9 @@ export interface Outcome {
   readonly uncaught: readonly string[];
 }
 
+/** Hears of every problem as soon as it is found: a long run may be stopped before its end. */
+export type Found = (problem: string) => void;
+
 export interface Disturbance {
   readonly plan?: Plan | undefined;
   /** SIGKILL after so many milliseconds. */

@@ -5,13 +5,13 @@ import { z } from 'zod';
 
 const indexSchema = z.looseObject({ manifests: z.array(z.unknown()) });
 
-/** What a place looks like: files by their bytes, folders, links; with `inodes` also which files are one file. */
+/** What a place looks like: files by their bytes, folders, links; with a source's inodes also which files are one file. */
 export type Picture = ReadonlyMap<string, string>;
 
-export function pictureOf(path: string, inodes?: ReadonlyMap<number, string>): Picture {
+export function pictureOf(path: string, source?: ReadonlySet<number>): Picture {
   const picture = new Map<string, string>();
   if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return picture;
-  const leaders = new Map(inodes);
+  const leaders = new Map<number, string>();
   const add = (name: string) => {
     const at = join(path, name);
     const stat = lstatSync(at);
@@ -20,11 +20,12 @@ export function pictureOf(path: string, inodes?: ReadonlyMap<number, string>): P
       for (const below of readdirSync(at).sort()) add(join(name, below));
       return;
     }
-    const leader = leaders.get(stat.ino) ?? name;
+    // Which of a source's files with these bytes it is may depend on which of its images came first.
+    const leader = source?.has(stat.ino) === true ? "a source's" : (leaders.get(stat.ino) ?? name);
     leaders.set(stat.ino, leader);
     const bytes = name === 'index.json' ? sortedIndex(readFileSync(at)) : readFileSync(at);
     const digest = createHash('sha256').update(bytes).digest('hex');
-    picture.set(name, `${stat.size} bytes, ${digest}${inodes === undefined ? '' : `, is ${leader}`}`);
+    picture.set(name, `${stat.size} bytes, ${digest}${source === undefined ? '' : `, is ${leader}`}`);
   };
   add('');
   return picture;
@@ -36,12 +37,12 @@ function sortedIndex(bytes: Buffer): string {
   return JSON.stringify([rest, manifests.map((one) => JSON.stringify(one)).sort()]);
 }
 
-/** The files of a source by inode, for `pictureOf`. */
-export function inodesOf(path: string): Map<number, string> {
-  const inodes = new Map<number, string>();
+/** Of a source's files, for `pictureOf`. */
+export function inodesOf(path: string): Set<number> {
+  const inodes = new Set<number>();
   for (const entry of readdirSync(path, { recursive: true, withFileTypes: true })) {
     const at = join(entry.parentPath, entry.name);
-    if (entry.isFile()) inodes.set(lstatSync(at).ino, `the source's ${at.slice(path.length + 1)}`);
+    if (entry.isFile()) inodes.add(lstatSync(at).ino);
   }
   return inodes;
 }

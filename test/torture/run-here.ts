@@ -16,8 +16,9 @@ const note = (error: unknown) => {
   uncaught.push(error instanceof Error ? (error.stack ?? error.message) : String(error));
 };
 process.on('unhandledRejection', note).on('uncaughtException', note);
+let signals = 0;
 // A signal that comes when a run is over finds nobody else.
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined);
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => signals++);
 process.setMaxListeners(0);
 
 function sink(): { stream: Writable; bytes: () => Buffer } {
@@ -56,6 +57,7 @@ export const here: Run = async (args, stdin, { plan } = {}): Promise<Outcome> =>
   uncaught.length = 0;
   const stop = new AbortController();
   let status: number | undefined;
+  const before = signals;
   if (plan !== undefined) arm(plan);
   try {
     const late = delay(PATIENCE_MS, undefined, { signal: stop.signal });
@@ -72,6 +74,9 @@ export const here: Run = async (args, stdin, { plan } = {}): Promise<Outcome> =>
       Object.defineProperty(process, name, { value, configurable: true, writable: true });
   }
   const { count, fired } = disarm();
+  // One that was sent at the run's end is not to interrupt the next.
+  const isSignal = plan?.action === 'SIGINT' || plan?.action === 'SIGTERM';
+  while (isSignal && fired !== undefined && signals === before) await delay(1);
   input.destroy();
   return {
     status,

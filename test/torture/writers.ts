@@ -5,7 +5,7 @@ import { Random } from '../bench/random.js';
 import { DOCKER, imageOf, indexOf, layTree, OCI, type Sample } from '../support/images.js';
 import { tarOf } from '../support/tars.js';
 import type { Store } from './corpus.js';
-import type { Run } from './outcome.js';
+import type { Found, Run } from './outcome.js';
 import { pictureOf, unfinished } from './picture.js';
 import { soundnessOf } from './soundness.js';
 
@@ -35,11 +35,6 @@ export interface Keeper {
   readonly of: readonly Store[];
 }
 
-export interface WritersResult {
-  readonly commands: number;
-  readonly problems: readonly string[];
-}
-
 /** Two vintages of the same names: which of them a place holds in the end is a matter of who came last. */
 async function lay(folder: string): Promise<Readonly<Record<'one' | 'other', ReadonlyMap<string, string>>>> {
   const base = await tarOf({ 'usr/base': Buffer.alloc(100_000, 'base') });
@@ -59,14 +54,14 @@ async function lay(folder: string): Promise<Readonly<Record<'one' | 'other', Rea
   return { one: await of('one'), other: await of('other') };
 }
 
-/** Eight processes write overlapping images into the same places; then everything is there. */
+/** Eight processes write overlapping images into the same places; then everything is there. Gives how many commands ran. */
 export async function write(
   folder: string,
   run: (writer: number) => Run,
   { seed, rounds, targets, keepers }: Writing,
-): Promise<WritersResult> {
+  tell: Found,
+): Promise<number> {
   const vintages = await lay(join(folder, 'sources'));
-  const problems: string[] = [];
   let commands = 0;
   for (let round = 0; round < rounds; round++) {
     const place = (to: string) => join(folder, `round-${round}`, to);
@@ -88,7 +83,7 @@ export async function write(
           undefined,
         );
         commands++;
-        if (status !== 0) problems.push(`round ${round}, writer ${writer} into ${to}: ${status}: ${stderr}`);
+        if (status !== 0) tell(`round ${round}, writer ${writer} into ${to}: ${status}: ${stderr}`);
       }
     });
     let writing = true;
@@ -100,7 +95,7 @@ export async function write(
           const words = [command, `${to}:${place(to)}`, ...options];
           const { status, stderr } = await run(WRITERS + keeper)(words, undefined);
           commands++;
-          if (status !== 0) problems.push(`round ${round}, ${command} of ${to}: ${status}: ${stderr}`);
+          if (status !== 0) tell(`round ${round}, ${command} of ${to}: ${status}: ${stderr}`);
         }
       }
     });
@@ -109,19 +104,17 @@ export async function write(
     await Promise.all(keeping);
     for (const to of targets) {
       const { images, problems: broken } = soundnessOf(to, place(to));
-      problems.push(...broken);
+      broken.forEach(tell);
       for (const name of vintages.one.keys()) {
         const digest = images.get(name);
         if (
           digest === undefined ||
           (digest !== vintages.one.get(name) && digest !== vintages.other.get(name))
         )
-          problems.push(`round ${round}: ${to}: ${name} is ${digest ?? 'lost'}`);
+          tell(`round ${round}: ${to}: ${name} is ${digest ?? 'lost'}`);
       }
-      problems.push(
-        ...unfinished(pictureOf(place(to))).map((name) => `round ${round}: ${to}: left: ${name}`),
-      );
+      for (const name of unfinished(pictureOf(place(to)))) tell(`round ${round}: ${to}: left: ${name}`);
     }
   }
-  return { commands, problems };
+  return commands;
 }
