@@ -10,9 +10,7 @@ import type { Staging } from './staging.js';
 export type Step = 'content' | 'tag';
 
 /** So many files are work enough for a message to a thread. */
-const LOT = 512;
-/** So many are made before a thread that could make them has started. */
-const AT_FIRST = 2048;
+const LOT = 256;
 /** Each is lost only when another writer was quicker. */
 const TRIES = 100;
 
@@ -24,7 +22,7 @@ interface Lot {
 
 /**
  * A tree in the staging folder of files that are to go into a root: as whole folders where the root has none of that
- * name. It is made by other threads while more is added; a file is made in the folder that it stays in, since file
+ * name. It is made by another thread while more is added; a file is made in the folder that it stays in, since file
  * systems look for room for all files of one folder in one place, and search long where many were made.
  */
 export class Mirror {
@@ -35,8 +33,7 @@ export class Mirror {
   /** Once there is something in it. */
   #folder: string | undefined;
   #lot = newLot();
-  #lots: Promise<unknown>[] = [];
-  #atFirst = AT_FIRST;
+  #made: Promise<void> = Promise.resolve();
   /** By folders: what is in them and not in its place yet, in the order in which it was added. All are places below the root. */
   readonly #entries = new Map<string, Set<string>>();
   /** Files that are tags, and folders with such files. */
@@ -100,22 +97,19 @@ export class Mirror {
     if (files.length + moves.length < atLeast) return;
     this.#lot = newLot();
     const job: AssembleJob = { kind: 'assemble', root: this.#root(), folders: [...folders], files, moves };
-    this.#atFirst -= files.length + moves.length;
-    const made =
-      this.#pool === undefined || atLeast < LOT || this.#atFirst > 0
-        ? Promise.resolve().then(() => {
-            assemble(job);
-          })
-        : this.#pool.assemble(job);
-    made.catch(() => undefined); // Heard by `assembled`.
-    this.#lots.push(made);
+    const pool = atLeast < LOT ? undefined : this.#pool;
+    // One after another: a file system makes one file at a time, and threads that wait for each other cost more.
+    this.#made = this.#made.then(async () => {
+      if (pool === undefined) assemble(job);
+      else await pool.assemble(job);
+    });
+    this.#made.catch(() => undefined); // Heard by `assembled`.
   }
 
   /** Resolves when all that was added is made. */
   async assembled(): Promise<void> {
     this.#send(1);
-    for (const made of await Promise.allSettled(this.#lots.splice(0)))
-      if (made.status === 'rejected') throw made.reason;
+    await this.#made;
   }
 
   /** All that was made, to be flushed. */

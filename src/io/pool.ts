@@ -32,6 +32,8 @@ interface Thread {
 const INLINE = 64 * 1024;
 /** What may be hashed on the main thread before any worker is started: starting one takes as long. */
 const INLINE_BUDGET = 8 * 1024 * 1024;
+/** So many files are work for threads, which take their time to start. */
+const MANY = 256;
 /** One job at work and one waiting, so that a thread never waits for the main thread. */
 const DEPTH = 2;
 
@@ -44,6 +46,7 @@ export class Pool {
   #workers: Thread[] = [];
   #queue: Task[] = [];
   #inline = INLINE_BUDGET;
+  #announced = { files: 0, bytes: 0 };
   #next = 0;
   #closed: Promise<unknown> = Promise.resolve();
   #aborted: ImgconvError | undefined;
@@ -61,6 +64,15 @@ export class Pool {
       this.#interrupt = reject;
     });
     this.interrupted.catch(() => undefined);
+  }
+
+  /** Says what is going to be asked for: threads that are worth it start now. */
+  announce(sizes: readonly number[]): void {
+    const all = this.#announced;
+    all.files += sizes.length;
+    all.bytes += sizes.reduce((sum, size) => sum + size, 0);
+    if (all.files < MANY && all.bytes <= INLINE_BUDGET) return;
+    while (this.#workers.length < this.threads) this.#start();
   }
 
   /** Settles with the job's result; `onBytes` hears of bytes as they are read. */

@@ -242,6 +242,7 @@ class Conversion {
       extras: this.#options.extras ?? true,
       compression: this.#compression,
       failFast: this.#options.failFast ?? false,
+      dryRun: this.#options.dryRun ?? false,
       onBytes: progress?.bytes && ((count: number) => progress.bytes?.(count)),
     } as const;
     const { jobs, failures, skipped } = await prepare(reader, this.#to.format.traits, options, this.#pool);

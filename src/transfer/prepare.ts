@@ -26,6 +26,8 @@ export interface PrepareOptions extends NameOptions {
   readonly extras: boolean | 'listed';
   readonly compression: CompressionOptions;
   readonly failFast: boolean;
+  /** Nothing is going to be read but manifests and configs. */
+  readonly dryRun: boolean;
   readonly onBytes: ((count: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -112,6 +114,7 @@ export async function prepare(
         throw conflict(key, other.source, image);
       if (other !== undefined) continue;
       const { closure, notes: made } = await closureOf(image, options, pool, closures);
+      if (!options.dryRun) pool.announce([...closure.blobs.values()].map(({ size }) => size));
       const digests = new Set(manifestsOf(closure.root).map(({ descriptor }) => descriptor.digest));
       for (const digest of digests) carried.add(`${reference.repository} ${digest}`);
       const attached = options.extras === true ? await reader.attached(image, digests) : undefined;

@@ -23,6 +23,9 @@ export function repeated(times: number, words: readonly string[]): string[] {
   return ['bash', '-c', `for ((i = 0; i < ${times}; i++)); do "$@" || exit; done`, 'bench', ...words];
 }
 
+/** Node reads this file of certificates at each start, for a tenth of a second: that is the machine's, not the command's. */
+const { NODE_EXTRA_CA_CERTS: _, ...SURROUNDINGS } = process.env;
+
 /** Runs a command that has to succeed; its output goes to `log`. The disk is idle when the clock starts. */
 export async function measure(words: readonly string[], log: string): Promise<Sample> {
   const usage = `${log}.usage`;
@@ -32,6 +35,7 @@ export async function measure(words: readonly string[], log: string): Promise<Sa
   const child = spawn('time', ['-q', '-f', '%U %S %M', '-o', usage, ...words], {
     stdio: ['ignore', output, output],
     cwd: projectRoot,
+    env: SURROUNDINGS,
   });
   const status = await new Promise((resolve, reject) => child.on('error', reject).on('exit', resolve));
   const seconds = Number(process.hrtime.bigint() - start) / 1e9;
