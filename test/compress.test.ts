@@ -193,7 +193,7 @@ describe('zstd', () => {
         const frames = new ZstdFrames(MAX);
         await assert.rejects(
           async () => {
-            for await (const chunk of chunksOf(bytes, size)) frames.push(chunk);
+            for await (const chunk of chunksOf(bytes, size)) frames.split(chunk);
           },
           /a window of \d{9,} bytes/,
           `${size} at a time`,
@@ -207,10 +207,31 @@ describe('zstd', () => {
     });
   }
 
+  test('is cut where frames end, however it comes in', async () => {
+    const parts = [skippable, sound, frameOf(0x20, 4), summed, frameOf(0x60, 0, 0), sound];
+    for (const size of CHUNK_SIZES) {
+      const frames = new ZstdFrames(MAX);
+      const ends = new Set<number>();
+      let at = 0;
+      for await (const chunk of chunksOf(Buffer.concat(parts), size))
+        for (const piece of frames.split(chunk)) ends.add((at += piece.length));
+      let end = 0;
+      for (const part of parts) assert.ok(ends.has((end += part.length)), `${size} at a time, at ${end}`);
+    }
+  });
+
+  test('in the frames that are made of what is large unpacks to all of it', async () => {
+    const large = bytesOf(10 * MIB);
+    await using pool = new Pool(2);
+    const made = await concat(compress(chunksOf(large, 100_000), 'zstd', pool));
+    for (const size of [1000, 64 * 1024, made.length])
+      assert.ok((await concat(decompress(chunksOf(made, size), 'zstd', 'here'))).equals(large));
+  });
+
   test('of frames of every kind passes', async () => {
     const bytes = Buffer.concat([skippable, sound, frameOf(0x20, 4), summed, frameOf(0x60, 0, 0), sound]);
     const frames = new ZstdFrames(MAX);
-    for await (const chunk of chunksOf(bytes, 1)) frames.push(chunk);
+    for await (const chunk of chunksOf(bytes, 1)) frames.split(chunk);
   });
 
   test(
@@ -226,8 +247,8 @@ describe('zstd', () => {
       }
       const frames = new ZstdFrames(MAX);
       assert.throws(() => {
-        frames.push(two);
-        frames.push(frameOf(0, 0xa0));
+        frames.split(two);
+        frames.split(frameOf(0, 0xa0));
       }, /a window/);
     },
   );

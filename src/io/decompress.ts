@@ -106,26 +106,28 @@ async function* unzstd(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8A
   if ('createZstdDecompress' in zlib) {
     const node = zlib as unknown as NodeZstd;
     const params = { [node.constants.ZSTD_d_windowLogMax]: MAX_WINDOW_LOG };
-    yield* through(source, node.createZstdDecompress({ ...AHEAD, params }));
+    yield* through(frameByFrame(source), node.createZstdDecompress({ ...AHEAD, params }));
     return;
   }
   const { Decompress } = await import('fzstd');
   const out: Uint8Array[] = [];
   const state = { ended: false };
-  // The decoder makes room for whatever a frame asks for.
-  const frames = new ZstdFrames(2 ** MAX_WINDOW_LOG);
   const decoder = new Decompress((chunk, last) => {
     out.push(chunk);
     state.ended = last ?? false;
   });
-  for await (const chunk of source) {
-    frames.push(chunk);
-    decoder.push(chunk);
+  for await (const piece of frameByFrame(source)) {
+    decoder.push(piece);
     yield* out.splice(0);
   }
   decoder.push(new Uint8Array(), true);
   yield* out.splice(0);
   if (!state.ended) throw new Error('unexpected end of data');
+}
+
+async function* frameByFrame(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const frames = new ZstdFrames(2 ** MAX_WINDOW_LOG);
+  for await (const chunk of source) yield* frames.split(chunk);
 }
 
 /** The part of Node 22.15's zlib that the types of Node 20 lack. */

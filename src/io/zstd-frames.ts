@@ -9,8 +9,10 @@ const RLE = 1;
 const RESERVED = 3;
 
 /**
- * Follows the frames of a zstd stream (RFC 8878, 3.1) from header to header, and hears of each one's window before the
- * decoder makes room for it: a few bytes can ask for gigabytes. What is no frame is left to the decoder.
+ * Follows the frames of a zstd stream (RFC 8878, 3.1) from header to header. It hears of each one's window before the
+ * decoder makes room for it, since a few bytes can ask for gigabytes; and it cuts between frames, since Node's decoder
+ * takes what follows a frame in one piece with it for garbage (Node 22.15 to 24, lib/zlib.js processCallback). What is
+ * no frame is left to the decoder.
  */
 export class ZstdFrames {
   readonly #maxWindow: number;
@@ -22,22 +24,32 @@ export class ZstdFrames {
   };
   /** So many bytes come before the next header; Infinity once nothing more is known. */
   #skip = 0;
+  /** What comes next, after what is skipped, is a frame. */
+  #isBetween = true;
 
   constructor(maxWindow: number) {
     this.#maxWindow = maxWindow;
   }
 
-  /** @throws Error when a frame that begins in this piece needs a larger window */
-  push(chunk: Uint8Array): void {
+  /** The piece, cut where frames end. @throws Error when a frame that begins in it needs a larger window */
+  split(chunk: Uint8Array): Uint8Array[] {
+    const pieces: Uint8Array[] = [];
+    let start = 0;
     for (let at = 0; at < chunk.length;) {
       const passed = Math.min(this.#skip, chunk.length - at);
       this.#skip -= passed;
       at += passed;
+      if (this.#isBetween && this.#skip === 0 && this.#head.length === 0 && at > start) {
+        pieces.push(chunk.subarray(start, at));
+        start = at;
+      }
       const part = chunk.subarray(at, at + this.#want - this.#head.length);
       this.#head = Buffer.concat([this.#head, part]);
       at += part.length;
       if (this.#head.length === this.#want) this.#read(this.#head);
     }
+    if (start < chunk.length) pieces.push(chunk.subarray(start));
+    return pieces;
   }
 
   #next(skip: number, want: number, read: (head: Buffer) => void): void {
@@ -45,12 +57,14 @@ export class ZstdFrames {
     this.#skip = skip;
     this.#want = want;
     this.#read = read;
+    this.#isBetween = false;
   }
 
   #frame(skip: number): void {
     this.#next(skip, MAGIC_LENGTH, (head) => {
       this.#magic(head);
     });
+    this.#isBetween = true;
   }
 
   #magic(head: Buffer): void {
