@@ -10,6 +10,7 @@ import {
   readFileSync,
   readdirSync,
   rmSync,
+  statSync,
   symlinkSync,
   utimesSync,
   writeFileSync,
@@ -17,8 +18,10 @@ import {
 import { basename, join } from 'node:path';
 import { describe, test } from 'node:test';
 import { writeFully } from '../src/io/output.js';
+import { Mirror } from '../src/io/mirror.js';
 import { ownerName } from '../src/io/owner.js';
 import { Pool } from '../src/io/pool.js';
+import { headOf } from '../src/io/region.js';
 import { Staging, STAGING_PREFIX } from '../src/io/staging.js';
 import { Transaction } from '../src/io/transaction.js';
 import { refusal } from './support/errors.js';
@@ -441,6 +444,26 @@ describe('writers beside one another', () => {
     });
   });
 
+  test('put content before tags into a folder that came to be meanwhile', async () => {
+    const root = tempFolder();
+    using staging = new Staging(root);
+    const mirror = new Mirror(staging, undefined);
+    mirror.write(join(root, 'repo/tags/1/link'), 'tag', 'tag');
+    mirror.write(join(root, 'repo/layers/a/link'), 'content', 'content');
+    await mirror.assembled();
+    const visible = () => Object.keys(contentsOf(root)).filter((name) => !name.startsWith(STAGING_PREFIX));
+    mirror.merge('content');
+    assert.deepEqual(visible(), [], 'a new folder comes with its tags');
+    put(join(root, 'repo/other'), 'theirs');
+    mirror.merge('tag');
+    assert.deepEqual(visible(), ['repo/other']);
+    mirror.merge('content');
+    assert.deepEqual(visible().sort(), ['repo/layers/a/link', 'repo/other']);
+    mirror.merge('tag');
+    assert.deepEqual(visible().sort(), ['repo/layers/a/link', 'repo/other', 'repo/tags/1/link']);
+    assert.equal(mirror.isEmpty, true);
+  });
+
   test('go through a symbolic link to a folder, and not over a file', async () => {
     const [root, other] = [tempFolder(), tempFolder()];
     using staging = new Staging(root);
@@ -509,6 +532,17 @@ describe('writers beside one another', () => {
     assert.match(readFileSync(join(root, 'image/file'), 'utf8'), /^[xy]$/);
     assert.deepEqual(stagingIn(root), []);
   });
+});
+
+test('reading leaves the time of the last access as it was', () => {
+  const path = join(tempFolder(), 'source');
+  writeFileSync(path, 'read');
+  utimesSync(path, 1, 2);
+  assert.equal(
+    Buffer.from(headOf({ kind: 'file', path, offset: 0, size: 4, whole: true }, 4)).toString(),
+    'read',
+  );
+  assert.equal(statSync(path).atimeMs, 1000);
 });
 
 test('an error in writing names the file', () => {
