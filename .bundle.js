@@ -1,6 +1,6 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import command from './bin/load.js';
@@ -12,7 +12,12 @@ import command from './bin/load.js';
 const out = fileURLToPath(new URL('dist/bundle', import.meta.url));
 
 await build({
-  entryPoints: { main: 'dist/src/cli/main.js', worker: 'dist/src/io/worker.js', undici: 'undici' },
+  entryPoints: {
+    main: 'dist/src/cli/main.js',
+    thread: 'dist/src/io/thread.js',
+    worker: 'dist/src/io/worker.js',
+    undici: 'undici',
+  },
   bundle: true,
   // Names stay, for the stack traces of --debug.
   minifyWhitespace: true,
@@ -25,13 +30,13 @@ await build({
   outdir: out,
   alias: { 'string-width': './dist/src/cli/text-width.js', assert: './dist/src/cli/strict-equal.js' },
   external: ['@bokuweb/zstd-wasm', 'xz-decompress', 'fzstd', 'cli-progress'],
-  // Half of all there is, and needed only to speak to registries.
+  // Half of all there is, and needed only to speak to registries; and what runs before the rest is loaded.
   plugins: [
     {
       name: 'apart',
       setup: ({ onResolve }) => {
-        onResolve({ filter: /^undici$/ }, ({ kind }) =>
-          kind === 'entry-point' ? undefined : { path: './undici.js', external: true },
+        onResolve({ filter: /^undici$|\/thread\.js$/ }, ({ kind, path }) =>
+          kind === 'entry-point' ? undefined : { path: `./${basename(path, '.js')}.js`, external: true },
         );
       },
     },

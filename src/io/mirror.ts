@@ -22,7 +22,7 @@ interface Lot {
 
 /**
  * A tree in the staging folder of files that are to go into a root: as whole folders where the root has none of that
- * name. It is made by another thread while more is added; a file is made in the folder that it stays in, since file
+ * name. It is made by other threads while more is added; a file is made in the folder that it stays in, since file
  * systems look for room for all files of one folder in one place, and search long where many were made.
  */
 export class Mirror {
@@ -33,7 +33,7 @@ export class Mirror {
   /** Once there is something in it. */
   #folder: string | undefined;
   #lot = newLot();
-  #made: Promise<void> = Promise.resolve();
+  readonly #made: Promise<void>[] = [];
   /** By folders: what is in them and not in its place yet, in the order in which it was added. All are places below the root. */
   readonly #entries = new Map<string, Set<string>>();
   /** Files that are tags, and folders with such files. */
@@ -98,18 +98,17 @@ export class Mirror {
     this.#lot = newLot();
     const job: AssembleJob = { kind: 'assemble', root: this.#root(), folders: [...folders], files, moves };
     const pool = atLeast < LOT ? undefined : this.#pool;
-    // One after another: a file system makes one file at a time, and threads that wait for each other cost more.
-    this.#made = this.#made.then(async () => {
-      if (pool === undefined) assemble(job);
-      else await pool.assemble(job);
-    });
-    this.#made.catch(() => undefined); // Heard by `assembled`.
+    const made = pool === undefined ? assembleHere(job) : pool.assemble(job);
+    made.catch(() => undefined); // Heard by `assembled`.
+    this.#made.push(made);
   }
 
   /** Resolves when all that was added is made. */
   async assembled(): Promise<void> {
     this.#send(1);
-    await this.#made;
+    // None is at work any more when one of them failed.
+    for (const one of await Promise.allSettled(this.#made.splice(0)))
+      if (one.status === 'rejected') throw one.reason;
   }
 
   /** All that was made, to be flushed. */
@@ -184,6 +183,11 @@ export class Mirror {
       if (!isErrno(error, 'ENOENT')) throw error; // Another writer moved it.
     }
   }
+}
+
+async function assembleHere(job: AssembleJob): Promise<void> {
+  await Promise.resolve();
+  assemble(job);
 }
 
 function newLot(): Lot {

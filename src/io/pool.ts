@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import { availableParallelism } from 'node:os';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { asImgconvError, ImgconvError, type ErrorCode } from '../model/errors.js';
 import {
   compressPiece,
@@ -14,6 +14,7 @@ import {
   type UnpackJob,
   type UnpackResult,
 } from './jobs.js';
+import { takeThread } from './thread.js';
 import type { Job, JobResult, Reply, Request } from './worker.js';
 
 interface Task {
@@ -36,9 +37,6 @@ const INLINE_BUDGET = 8 * 1024 * 1024;
 const MANY = 256;
 /** One job at work and one waiting, so that a thread never waits for the main thread. */
 const DEPTH = 2;
-
-/** A worker's own garbage is small; room for more is only filled. */
-const YOUNG_MB = 2;
 
 /** Worker threads that hash, copy and deflate. Started when first needed, ended by `close`. */
 export class Pool {
@@ -130,9 +128,7 @@ export class Pool {
   }
 
   #start(): Thread {
-    const worker = new Worker(new URL('./worker.js', import.meta.url), {
-      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
-    });
+    const worker = takeThread();
     const thread: Thread = { worker, tasks: new Map() };
     worker.on('message', (reply: Reply) => {
       const task = thread.tasks.get(reply.id);

@@ -1,0 +1,32 @@
+import { availableParallelism } from 'node:os';
+import { Worker } from 'node:worker_threads';
+
+/** A worker's own garbage is small; room for more is only filled. */
+const YOUNG_MB = 2;
+
+const early: Worker[] = [];
+
+function start(): Worker {
+  return new Worker(new URL('./worker.js', import.meta.url), {
+    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
+  });
+}
+
+/**
+ * Starts a worker thread while the rest of the program is still loaded, where there is a core to spare: both take as
+ * long. It does not keep the process running.
+ */
+export function startEarly(): void {
+  if (availableParallelism() === 1) return;
+  const worker = start();
+  worker.unref();
+  worker.once('error', () => early.splice(0));
+  early.push(worker);
+}
+
+/** A worker thread that is the caller's to end. */
+export function takeThread(): Worker {
+  const worker = early.pop();
+  worker?.removeAllListeners('error').ref();
+  return worker ?? start();
+}
