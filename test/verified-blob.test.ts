@@ -192,6 +192,7 @@ describe('a disk that fails while a blob is read', () => {
   // An error of its own must not become one of the bytes, which were never seen.
   const small = Buffer.from('right bytes');
   const known = { digest: parseDigest(digestText(small), 'test'), size: small.length };
+  const idle = new Pool(); // It has no threads, where the failure would not be heard of.
   for (const way of ['prove', 'place by copy', 'read', 'uncompressed', 'write into a file']) {
     test(`is told by ${way}, with the file, whatever it was asked for`, async () => {
       const path = fileOf(small);
@@ -201,7 +202,7 @@ describe('a disk that fails while a blob is read', () => {
         const blob = VerifiedBlob.at(
           { kind: 'file', path, offset: 0, size: small.length, whole: true },
           known,
-          pool,
+          idle,
         );
         arm({ action: 'EIO', at, root: path });
         const outcome = await WAYS[way]?.(blob, out).catch((error: unknown) => error);

@@ -109,6 +109,12 @@ async function subjectOf(image: SourceImage): Promise<Digest | undefined> {
     { digest: digestOf(payload, algorithmOf(digest)), size: payload.length },
     at.path,
   );
+  if (!maySaySubject(bytes)) return undefined;
   const manifest = parseManifest(bytes, at.path);
   return manifest.kind === 'schema1' ? undefined : manifest.subject?.digest;
+}
+
+/** Most manifests have no subject, and need not be parsed for that; an escape may stand for any letter. */
+function maySaySubject(bytes: Uint8Array): boolean {
+  return /subject|\\u/.test(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1'));
 }

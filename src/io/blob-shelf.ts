@@ -1,5 +1,6 @@
+import { renameSync } from 'node:fs';
 import type { Digest } from '../model/digest.js';
-import { wholeFile } from './region.js';
+import { isThere, wholeFile, type FileBytes } from './region.js';
 import { OncePerDigest } from './once.js';
 import type { Pool } from './pool.js';
 import type { Transaction } from './transaction.js';
@@ -17,32 +18,71 @@ interface ShelfContext {
 
 /** Blobs of a destination, one file each, put there once a run however many images name them. */
 export class BlobShelf {
+  readonly #folder: string;
+  /** Was a blob to be found when it was last looked? In a new place none need be looked for. */
+  #hasAny: boolean;
   readonly #pathOf: (digest: Digest) => string;
   readonly #transaction: Transaction;
   readonly #context: ShelfContext;
   readonly #once = new OncePerDigest<Put>();
+  readonly #puts: Promise<Put>[] = [];
+  /** Where in the transaction's tree blobs are to lie that no finished image names yet. */
+  readonly #reserved = new Map<Digest, string>();
+  /** Those that no finished image named when the transaction was committed. */
   readonly #staged = new Map<Digest, string>();
 
-  constructor(pathOf: (digest: Digest) => string, transaction: Transaction, context: ShelfContext) {
+  /** `folder`: all blobs lie in it or below. */
+  constructor(
+    folder: string,
+    pathOf: (digest: Digest) => string,
+    transaction: Transaction,
+    context: ShelfContext,
+  ) {
+    this.#folder = folder;
+    this.#hasAny = isThere(folder);
     this.#pathOf = pathOf;
     this.#transaction = transaction;
     this.#context = context;
   }
 
+  /** Where a blob lies, as far as its name says. */
+  find(digest: Digest): FileBytes | undefined {
+    return this.#hasAny ? wholeFile(this.#pathOf(digest)) : undefined;
+  }
+
   /** Stages the blob unless it is there. */
   put(blob: VerifiedBlob): Promise<Put> {
-    return this.#once.run(blob, async () => {
+    const put = this.#once.run(blob, async () => {
       const how = await this.#stage(blob);
       this.#context.onPut(how, blob.size);
       return how;
     });
+    this.#puts.push(put);
+    return put;
   }
 
   /** Makes a staged blob part of the transaction: what only failed images name never becomes visible. */
   keep(digest: Digest): void {
     const staged = this.#staged.get(digest);
     if (staged !== undefined) this.#transaction.move(staged, this.#pathOf(digest));
+    else if (this.#reserved.has(digest)) this.#transaction.keep(this.#pathOf(digest));
     this.#staged.delete(digest);
+    this.#reserved.delete(digest);
+  }
+
+  /** Commits the transaction with all that was kept. */
+  async publish(): Promise<void> {
+    // Also those of images that failed by another blob.
+    await Promise.allSettled(this.#puts.splice(0));
+    for (const [digest, path] of this.#reserved) {
+      const staged = this.#transaction.staging.path();
+      renameSync(path, staged);
+      this.#staged.set(digest, staged);
+      this.#transaction.drop(this.#pathOf(digest));
+    }
+    this.#reserved.clear();
+    await this.#transaction.commit();
+    this.#hasAny ||= isThere(this.#folder);
   }
 
   async #stage(blob: VerifiedBlob): Promise<Put> {
@@ -51,11 +91,16 @@ export class BlobShelf {
       await blob.prove();
       return 'present';
     }
-    if (await isIntact(path, blob, this.#context.pool)) return 'present';
-    const staged = this.#transaction.staging.path();
-    const how = await blob.place(staged, this.#context.link);
-    this.#staged.set(blob.digest, staged);
-    return how;
+    if (this.#hasAny && (await isIntact(path, blob, this.#context.pool))) return 'present';
+    const reserved = this.#transaction.reserve(path);
+    try {
+      const how = await blob.place(reserved, this.#context.link);
+      this.#reserved.set(blob.digest, reserved);
+      return how;
+    } catch (error) {
+      this.#transaction.drop(path);
+      throw error;
+    }
   }
 }
 

@@ -1,5 +1,5 @@
-import { readdirSync, type Dirent } from 'node:fs';
-import { isErrno } from '../model/errors.js';
+import { mkdirSync, readdirSync, type Dirent } from 'node:fs';
+import { isErrno, naming } from '../model/errors.js';
 
 /** What a folder holds, by name; nothing where there is none. */
 export function entriesIn(folder: string): Dirent[] {
@@ -13,4 +13,12 @@ export function entriesIn(folder: string): Dirent[] {
 
 export function namesIn(folder: string): string[] {
   return entriesIn(folder).map(({ name }) => name);
+}
+
+/** Makes the folder that a file is to lie in, and those on the way; `known` are there. @throws ImgconvError IO, NO_SPACE */
+export function makeFolderOf(path: string, known?: Set<string>): void {
+  const folder = path.slice(0, path.lastIndexOf('/'));
+  if (known?.has(folder) === true) return;
+  naming(folder, () => mkdirSync(folder, { recursive: true }));
+  known?.add(folder);
 }

@@ -1,13 +1,16 @@
-import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { linkSync, lstatSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import zlib from 'node:zlib';
 import type { Algorithm, Digest } from '../model/digest.js';
-import { asImgconvError, ImgconvError, isErrno, naming } from '../model/errors.js';
+import { asImgconvError, ImgconvError, naming } from '../model/errors.js';
 import { dropBytes, notePassing, WINDOW } from './buffers.js';
 import { decompress } from './decompress.js';
+import { makeFolderOf } from './folder.js';
 import { createHasher, type Expected, type Hasher } from './hash.js';
 import {
+  changedFile,
   closeFile,
   fileIdAt,
+  fileIdOf,
   openRegular,
   readFully,
   sameFile,
@@ -17,17 +20,42 @@ import {
 } from './region.js';
 import { Output } from './output.js';
 
-/** Reads a region once, hashing it and, with `to`, writing it there. */
+/** Reads a region once, hashing it and, with `to`, writing it there; with `link` the whole file is then linked there. */
 export interface ScanJob {
   readonly kind: 'scan';
   readonly from: FileBytes;
   readonly algorithm: Algorithm;
   readonly to?: Target | undefined;
+  readonly link?: string | undefined;
 }
 export interface ScanResult {
   readonly digest: Digest;
   readonly id: FileId;
+  /** Why there is no link. */
+  readonly unlinked?: Unlinked | undefined;
 }
+
+/** The system's answer to link(2). */
+export interface Unlinked {
+  readonly code: string;
+  readonly message: string;
+}
+
+/** Links a file that was hashed before. */
+export interface LinkJob {
+  readonly kind: 'link';
+  readonly path: string;
+  readonly proven: FileId;
+  readonly to: string;
+}
+
+/** What small files are asked for, many to a message. */
+export type SmallJob = ScanJob | LinkJob;
+export interface SmallJobs {
+  readonly kind: 'small';
+  readonly jobs: readonly SmallJob[];
+}
+export type SmallResult = ScanResult | Unlinked | undefined;
 
 /** Reads a compressed region once, hashing it and what it unpacks to, and with `to` writing that there. */
 export interface UnpackJob {
@@ -64,12 +92,10 @@ export interface PieceResult {
   readonly compressed: number;
 }
 
-/** Makes folders, which may be there, small files, and renames staged ones; all but those are relative to `root`. */
+/** Makes small files and renames staged ones, and makes the folders on the way; all but those are relative to `root`. */
 export interface AssembleJob {
   readonly kind: 'assemble';
   readonly root: string;
-  /** Each comes after the one that it is in. */
-  readonly folders: readonly string[];
   readonly files: readonly (readonly [path: string, content: string | Uint8Array])[];
   readonly moves: readonly (readonly [from: string, path: string])[];
 }
@@ -96,23 +122,41 @@ export async function scan(job: ScanJob, onBytes?: (count: number) => void): Pro
     for (let done = 0; done < from.size;) {
       const want = room.subarray(0, Math.min(room.length, from.size - done));
       const chunk = want.subarray(0, readFully(fd, want, from.offset + done, from.path));
-      if (chunk.length < want.length) throw changed(from.path);
+      if (chunk.length < want.length) throw changedFile(from.path);
       hasher.update(chunk);
       const isDue = out?.write(chunk);
       done += chunk.length;
       onBytes?.(chunk.length);
       if (isDue === true) await new Promise(setImmediate);
     }
-    if (!sameFile(id, fileIdAt(fd, from.path))) throw changed(from.path);
-    if (from.whole && id.size !== BigInt(from.size)) throw changed(from.path);
+    if (!sameFile(id, fileIdAt(fd, from.path))) throw changedFile(from.path);
+    if (from.whole && id.size !== BigInt(from.size)) throw changedFile(from.path);
     await out?.end();
-    return { digest: hasher.digest(), id };
+    const unlinked =
+      job.link === undefined
+        ? undefined
+        : linkProven({ kind: 'link', path: from.path, proven: id, to: job.link });
+    return { digest: hasher.digest(), id, unlinked };
   } catch (error) {
     throw asImgconvError(error, from.path);
   } finally {
     closeFile(fd, from.path);
     await out?.close();
   }
+}
+
+/** Links the file that was hashed, and no other. @throws ImgconvError SOURCE_CHANGED */
+export function linkProven({ path, proven, to }: LinkJob): Unlinked | undefined {
+  makeFolderOf(to);
+  try {
+    linkSync(path, to);
+  } catch (error) {
+    if (!(error instanceof Error) || !('code' in error)) throw error;
+    return { code: String(error.code), message: error.message };
+  }
+  if (sameFile(proven, fileIdOf(lstatSync(to, { bigint: true })))) return undefined;
+  rmSync(to);
+  throw new ImgconvError('SOURCE_CHANGED', `${path}: replaced or written to after it was verified`);
 }
 
 /**
@@ -135,7 +179,7 @@ export async function unpack(job: UnpackJob, onBytes?: (count: number) => void):
       size += chunk.length;
       if (chunk.length === chunk.buffer.byteLength) dropBytes(chunk);
     }
-    if (!sameFile(id, fileIdAt(fd, from.path))) throw changed(from.path);
+    if (!sameFile(id, fileIdAt(fd, from.path))) throw changedFile(from.path);
     await out?.end();
     const written = out?.state();
     return { digest: packed.digest(), id, unpacked: { digest: unpacked.digest(), size }, written };
@@ -155,7 +199,7 @@ async function* hashedPieces(
 ): AsyncGenerator<Uint8Array> {
   for (let done = 0; done < from.size;) {
     const piece = new Uint8Array(Math.min(UNPACK_PIECE, from.size - done));
-    if (readFully(fd, piece, from.offset + done, from.path) < piece.length) throw changed(from.path);
+    if (readFully(fd, piece, from.offset + done, from.path) < piece.length) throw changedFile(from.path);
     hasher.update(piece);
     done += piece.length;
     onBytes?.(piece.length);
@@ -169,10 +213,6 @@ function tooLong(path: string, most: number): ImgconvError {
   return new ImgconvError('DIGEST_MISMATCH', `${path}: unpacks to more than ${most} bytes`);
 }
 
-function changed(path: string): ImgconvError {
-  return new ImgconvError('SOURCE_CHANGED', `${path}: changed or shrank while it was read`);
-}
-
 /** A new file of these bytes. @throws ImgconvError IO, NO_SPACE */
 export function writeNew(path: string, bytes: Uint8Array | string): void {
   naming(path, () => {
@@ -181,26 +221,19 @@ export function writeNew(path: string, bytes: Uint8Array | string): void {
 }
 
 /** @throws ImgconvError IO, NO_SPACE */
-export function assemble({ root, folders, files, moves }: AssembleJob): void {
-  for (const folder of folders) {
-    const path = folder === '.' ? root : `${root}/${folder}`;
-    naming(path, () => {
-      makeFolder(path);
-    });
+export function assemble({ root, files, moves }: AssembleJob): void {
+  const known = new Set<string>();
+  for (const [place, content] of files) {
+    const path = `${root}/${place}`;
+    makeFolderOf(path, known);
+    writeNew(path, content);
   }
-  for (const [path, content] of files) writeNew(`${root}/${path}`, content);
-  for (const [from, path] of moves) {
+  for (const [from, place] of moves) {
+    const path = `${root}/${place}`;
+    makeFolderOf(path, known);
     naming(from, () => {
-      renameSync(from, `${root}/${path}`);
+      renameSync(from, path);
     });
-  }
-}
-
-function makeFolder(path: string): void {
-  try {
-    mkdirSync(path);
-  } catch (error) {
-    if (!isErrno(error, 'EEXIST')) throw error;
   }
 }
 

@@ -1,21 +1,28 @@
-import { renameSync } from 'node:fs';
+import { renameSync, rmdirSync, rmSync, type Dirent } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { isErrno } from '../model/errors.js';
+import { entriesIn } from './folder.js';
 import { assemble, type AssembleJob } from './jobs.js';
 import type { Pool } from './pool.js';
 import { isThere } from './region.js';
 import type { Staging } from './staging.js';
 
-/** Tags come after all that they need is on the disk. */
-export type Step = 'content' | 'tag';
+/** What comes after all that it needs is on the disk: an index after its members, a tag after what it names. */
+export const STEPS = ['content', 'index', 'tag'] as const;
+export type Step = (typeof STEPS)[number];
 
 /** So many files are work enough for a message to a thread. */
 const LOT = 256;
 /** Each is lost only when another writer was quicker. */
 const TRIES = 100;
 
+interface Later {
+  /** That of the last step of what is in it. */
+  readonly rank: number;
+  readonly order: number;
+}
+
 interface Lot {
-  readonly folders: Set<string>;
   readonly files: [string, string | Uint8Array][];
   readonly moves: [string, string][];
 }
@@ -23,25 +30,26 @@ interface Lot {
 /**
  * A tree in the staging folder of files that are to go into a root: as whole folders where the root has none of that
  * name. It is made by other threads while more is added; a file is made in the folder that it stays in, since file
- * systems look for room for all files of one folder in one place, and search long where many were made.
+ * systems look for room for all files of one folder in one place, and search long where many were made. What is in the
+ * tree is not noted besides: tens of thousands of names would be, and a new folder is moved as a whole.
  */
 export class Mirror {
   readonly #staging: Staging;
   readonly #pool: Pool | undefined;
   /** What all paths below the root begin with. */
   readonly #prefix: string;
-  /** Once there is something in it. */
+  /** The tree's own, once there is something in it. */
   #folder: string | undefined;
-  #lot = newLot();
+  #lot: Lot = { files: [], moves: [] };
   readonly #made: Promise<void>[] = [];
-  /** By folders: what is in them and not in its place yet, in the order in which it was added. All are places below the root. */
-  readonly #entries = new Map<string, Set<string>>();
-  /** Files that are tags, and folders with such files. */
-  readonly #tagged = new Set<string>();
-  /** Folders with tags that are there already: what is in them is put into its place one by one. */
+  /** Files that are not of the first step, and folders with such files. Places below the root, as all that follow. */
+  readonly #later = new Map<string, Later>();
+  /** Such folders that are there already: what is in them is put into its place one by one. */
   readonly #open = new Set<string>();
-  /** Folders that take the place of what is there, and the files in them. */
-  readonly #units = new Map<string, readonly string[]>();
+  /** Folders that take the place of what is there. */
+  readonly #units = new Set<string>();
+  /** Files that were to be made and go nowhere. */
+  readonly #dropped = new Set<string>();
 
   constructor(staging: Staging, pool: Pool | undefined) {
     this.#staging = staging;
@@ -59,10 +67,27 @@ export class Mirror {
     this.#send(LOT);
   }
 
-  /** A folder with files of these names in it, that takes the place of the one at `path`. */
-  moveFolder(staged: string, path: string, files: readonly string[]): void {
+  /** A folder that takes the place of the one at `path`. */
+  moveFolder(staged: string, path: string): void {
+    this.#units.add(this.#placeOf(path));
     this.move(staged, path, 'content');
-    this.#units.set(this.#placeOf(path), files);
+  }
+
+  /**
+   * Where in the tree the caller is to make a file that may go to `path`, and the folders on the way to it. It has to be
+   * kept or dropped before the tree is assembled.
+   */
+  reserve(path: string): string {
+    return `${this.#root()}/${this.#placeOf(path)}`;
+  }
+
+  keep(path: string, step: Step): void {
+    this.#dropped.delete(this.#add(path, step));
+  }
+
+  /** If the file is there, it is removed. */
+  drop(path: string): void {
+    this.#dropped.add(this.#placeOf(path));
   }
 
   #root(): string {
@@ -76,27 +101,21 @@ export class Mirror {
 
   #add(path: string, step: Step): string {
     const place = this.#placeOf(path);
-    this.#addEntry(place);
-    for (let at = place; step === 'tag' && !this.#tagged.has(at); at = dirname(at)) this.#tagged.add(at);
+    const rank = STEPS.indexOf(step);
+    for (let at = place; this.#rankOf(at) < rank; at = dirname(at))
+      this.#later.set(at, { rank, order: this.#later.get(at)?.order ?? this.#later.size });
     return place;
   }
 
-  #addEntry(place: string): void {
-    const folder = dirname(place);
-    if (!this.#lot.folders.has(folder)) {
-      if (folder !== '.') this.#addEntry(folder);
-      this.#lot.folders.add(folder);
-    }
-    const entries = this.#entries.get(folder);
-    if (entries === undefined) this.#entries.set(folder, new Set([place]));
-    else entries.add(place);
+  #rankOf(place: string): number {
+    return this.#later.get(place)?.rank ?? 0;
   }
 
   #send(atLeast: number): void {
-    const { folders, files, moves } = this.#lot;
+    const { files, moves } = this.#lot;
     if (files.length + moves.length < atLeast) return;
-    this.#lot = newLot();
-    const job: AssembleJob = { kind: 'assemble', root: this.#root(), folders: [...folders], files, moves };
+    this.#lot = { files: [], moves: [] };
+    const job: AssembleJob = { kind: 'assemble', root: this.#root(), files, moves };
     const pool = atLeast < LOT ? undefined : this.#pool;
     const made = pool === undefined ? assembleHere(job) : pool.assemble(job);
     made.catch(() => undefined); // Heard by `assembled`.
@@ -109,57 +128,76 @@ export class Mirror {
     // None is at work any more when one of them failed.
     for (const one of await Promise.allSettled(this.#made.splice(0)))
       if (one.status === 'rejected') throw one.reason;
+    for (const place of this.#dropped) this.#remove(place);
+    this.#dropped.clear();
+  }
+
+  #remove(place: string): void {
+    rmSync(`${this.#root()}/${place}`, { force: true });
+    for (let folder = dirname(place); folder !== '.'; folder = dirname(folder)) {
+      try {
+        rmdirSync(`${this.#root()}/${folder}`);
+      } catch (error) {
+        if (isErrno(error, 'ENOTEMPTY')) return;
+        if (!isErrno(error, 'ENOENT')) throw error;
+      }
+    }
   }
 
   /** All that was made, to be flushed. */
   *paths(): Generator<string> {
-    if (this.#folder === undefined) return;
-    for (const [folder, entries] of this.#entries) {
-      yield `${this.#folder}/${folder}`;
-      for (const place of entries) if (!this.#entries.has(place)) yield `${this.#folder}/${place}`;
-    }
-    for (const [unit, files] of this.#units)
-      for (const file of files) yield `${this.#folder}/${unit}/${file}`;
+    if (this.#folder !== undefined && isThere(this.#folder)) yield* below(this.#folder);
   }
 
   /** True when all that was added is in its place. */
   get isEmpty(): boolean {
-    return (this.#entries.get('.')?.size ?? 0) === 0;
+    return this.#folder === undefined;
   }
 
   #clear(): void {
     this.#folder = undefined;
-    for (const known of [this.#entries, this.#tagged, this.#open, this.#units]) known.clear();
+    for (const known of [this.#later, this.#open, this.#units]) known.clear();
   }
 
   /**
-   * Renames what is of a step into its place, in the order in which it was added, and gives the folders that changed.
-   * A new folder with tags in it is all of the last step. What could not be put in place as a whole, since another
-   * writer was quicker, is left for one more round of both steps.
+   * Renames what is of a step into its place, content by name, the rest in the order in which it was added, and gives the
+   * folders that changed. A new folder is all of the last step of what is in it. What could not be put in place as a
+   * whole, since another writer was quicker, is left for one more round of all steps.
    */
   merge(step: Step): Set<string> {
     const changed = new Set<string>();
-    this.#mergeFolder('.', step, changed);
-    if (this.isEmpty) this.#clear();
+    if (this.#folder !== undefined && this.#mergeFolder('', STEPS.indexOf(step), changed)) this.#clear();
     return changed;
   }
 
-  /** True when all in it is in its place. */
-  #mergeFolder(folder: string, step: Step, changed: Set<string>): boolean {
-    const entries = this.#entries.get(folder) ?? new Set();
-    for (const place of entries) if (this.#put(place, step, changed)) entries.delete(place);
-    return entries.size === 0;
+  /** `folder` is empty, or ends with a slash. True when all in it is in its place. */
+  #mergeFolder(folder: string, rank: number, changed: Set<string>): boolean {
+    let done = true;
+    const order = ({ name }: Dirent) => this.#later.get(`${folder}${name}`)?.order ?? -1;
+    for (const entry of entriesIn(`${this.#root()}/${folder}`).sort((a, b) => order(a) - order(b))) {
+      const place = `${folder}${entry.name}`;
+      const isFolder = entry.isDirectory() && !this.#units.has(place);
+      if (!this.#put(place, isFolder, rank, changed)) done = false;
+    }
+    return done;
   }
 
-  #put(place: string, step: Step, changed: Set<string>): boolean {
+  /** As `#mergeFolder`, for a folder that is there. */
+  #mergeInto(place: string, rank: number, changed: Set<string>): boolean {
+    if (!this.#mergeFolder(`${place}/`, rank, changed)) return false;
+    // A name of the very file that is there already stays when it is renamed to that (rename(2)).
+    rmSync(`${this.#root()}/${place}`, { recursive: true });
+    return true;
+  }
+
+  #put(place: string, isFolder: boolean, rank: number, changed: Set<string>): boolean {
     const path = this.#prefix + place;
-    const isFolder = this.#entries.has(place);
-    const hasTags = this.#tagged.has(place);
-    if (step === 'content' && hasTags) {
+    const last = this.#rankOf(place);
+    if (last > rank) {
       if (!isFolder || !isThere(path)) return false;
       this.#open.add(place);
     }
-    if (this.#open.has(place)) return this.#mergeFolder(place, step, changed);
+    if (this.#open.has(place)) return this.#mergeInto(place, rank, changed);
     for (let left = TRIES; ; left--) {
       try {
         renameSync(`${this.#root()}/${place}`, path);
@@ -168,8 +206,8 @@ export class Mirror {
       } catch (error) {
         if (left === 0 || !isThere(path)) throw error;
         // The content in it comes first.
-        if (isFolder && hasTags) return false;
-        if (isFolder) return this.#mergeFolder(place, step, changed);
+        if (isFolder && last > 0) return false;
+        if (isFolder) return this.#mergeInto(place, rank, changed);
         if (!this.#units.has(place) || !isErrno(error, 'ENOTEMPTY', 'EEXIST', 'ENOTDIR')) throw error;
         this.#displace(path);
       }
@@ -185,11 +223,17 @@ export class Mirror {
   }
 }
 
+/** A folder and all that is in it. */
+function* below(folder: string): Generator<string> {
+  for (const entry of entriesIn(folder)) {
+    const path = `${folder}/${entry.name}`;
+    if (entry.isDirectory()) yield* below(path);
+    else yield path;
+  }
+  yield folder;
+}
+
 async function assembleHere(job: AssembleJob): Promise<void> {
   await Promise.resolve();
   assemble(job);
-}
-
-function newLot(): Lot {
-  return { folders: new Set(), files: [], moves: [] };
 }

@@ -4,22 +4,34 @@ import type { Worker } from 'node:worker_threads';
 import { asImgconvError, ImgconvError, type ErrorCode } from '../model/errors.js';
 import {
   compressPiece,
+  linkProven,
   scan,
   unpack,
   type AssembleJob,
+  type LinkJob,
   type PieceJob,
   type PieceResult,
   type ScanJob,
   type ScanResult,
+  type SmallJob,
+  type SmallResult,
+  type Unlinked,
   type UnpackJob,
   type UnpackResult,
 } from './jobs.js';
 import { takeThread } from './thread.js';
-import type { Job, JobResult, Reply, Request } from './worker.js';
+import type { ErrorText, Job, JobResult, Reply, Request, SmallResults } from './worker.js';
 
 interface Task {
   readonly request: Request;
   readonly onBytes: ((count: number) => void) | undefined;
+  readonly resolve: (result: never) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** A small file that waits for others to go with it. */
+interface Small {
+  readonly job: SmallJob;
   readonly resolve: (result: never) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -29,8 +41,10 @@ interface Thread {
   readonly tasks: Map<number, Task>;
 }
 
-/** Jobs this small cost less than the message that would carry them. */
+/** Jobs this small cost less than a message of their own. */
 const INLINE = 64 * 1024;
+/** So many small files go in one. */
+const SMALL_LOT = 64;
 /** What may be hashed on the main thread before any worker is started: starting one takes as long. */
 const INLINE_BUDGET = 8 * 1024 * 1024;
 /** So many files are work for threads, which take their time to start. */
@@ -43,6 +57,7 @@ export class Pool {
   readonly threads: number;
   #workers: Thread[] = [];
   #queue: Task[] = [];
+  #small: Small[] = [];
   #inline = INLINE_BUDGET;
   #announced = { files: 0, bytes: 0 };
   #next = 0;
@@ -76,11 +91,46 @@ export class Pool {
   /** Settles with the job's result; `onBytes` hears of bytes as they are read. */
   async scan(job: ScanJob, onBytes?: (count: number) => void): Promise<ScanResult> {
     this.expectRunning();
-    if (job.from.size <= INLINE || job.from.size <= this.#inline) {
-      if (job.from.size > INLINE) this.#inline -= job.from.size;
-      return Promise.resolve(scan(job, onBytes));
+    const { size } = job.from;
+    if (size <= INLINE && this.#workers.length > 0) {
+      const result = await this.#gather<ScanResult>(job);
+      onBytes?.(size);
+      return result;
+    }
+    if (size <= INLINE || size <= this.#inline) {
+      if (size > INLINE) this.#inline -= size;
+      return scan(job, onBytes);
     }
     return this.#run(job, onBytes);
+  }
+
+  /** Settles with the system's answer when no link could be made. */
+  async link(job: LinkJob): Promise<Unlinked | undefined> {
+    this.expectRunning();
+    return this.#workers.length > 0 ? this.#gather(job) : linkProven(job);
+  }
+
+  #gather<T extends SmallResult>(job: SmallJob): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      this.#small.push({ job, resolve, reject });
+      if (this.#small.length === 1) setImmediate(() => void this.#sendSmall());
+      if (this.#small.length === SMALL_LOT) void this.#sendSmall();
+    });
+  }
+
+  async #sendSmall(): Promise<void> {
+    const lot = this.#small.splice(0);
+    if (lot.length === 0) return;
+    try {
+      this.expectRunning();
+      const results = await this.#run<SmallResults>({ kind: 'small', jobs: lot.map(({ job }) => job) });
+      for (const [i, one] of results.entries()) {
+        if ('result' in one) lot[i]?.resolve(one.result as never);
+        else lot[i]?.reject(errorOf(one.error));
+      }
+    } catch (error) {
+      for (const { reject } of lot) reject(error);
+    }
   }
 
   /** As `scan`, for a compressed region. */
@@ -138,11 +188,8 @@ export class Pool {
         return;
       }
       thread.tasks.delete(reply.id);
-      if ('error' in reply) {
-        const { code, message, hint, cause } = reply.error;
-        const options = hint === undefined ? { cause } : { cause, hint };
-        task.reject(new ImgconvError(code as ErrorCode, message, options));
-      } else task.resolve(reply.result as never);
+      if ('error' in reply) task.reject(errorOf(reply.error));
+      else task.resolve(reply.result as never);
       this.#dispatch();
     });
     worker.on('error', (error) => {
@@ -182,4 +229,8 @@ export class Pool {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+function errorOf({ code, message, hint, cause }: ErrorText): ImgconvError {
+  return new ImgconvError(code as ErrorCode, message, hint === undefined ? { cause } : { cause, hint });
 }

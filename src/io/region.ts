@@ -22,10 +22,20 @@ export interface FileBytes {
   readonly offset: number;
   readonly size: number;
   readonly whole: boolean;
+  /** Of the file system that it lies in. */
+  readonly device?: number | undefined;
   /** What messages call it, if not by its path: a member of an archive that was staged as it passed. */
   readonly shown?: string | undefined;
   /** Ours: written by this run to a staging folder and hashed on its way. */
-  readonly staged?: { readonly digest: Digest; readonly id: FileId } | undefined;
+  readonly staged?: Known | undefined;
+  /** What the whole file was when this run read it. */
+  readonly known?: Known | undefined;
+}
+
+/** The digest of a file in one state of it. */
+export interface Known {
+  readonly digest: Digest;
+  readonly id: FileId;
 }
 
 /** What passed by in a stream and was not kept: it can be named and compared, not read. */
@@ -124,7 +134,7 @@ export function wholeFile(path: string): FileBytes | undefined {
   const stat = lstatSync(path, { throwIfNoEntry: false });
   if (stat === undefined) return undefined;
   if (!stat.isFile()) throw new ImgconvError('IO', `${path}: not a regular file`);
-  return { kind: 'file', path, offset: 0, size: stat.size, whole: true };
+  return { kind: 'file', path, offset: 0, size: stat.size, whole: true, device: stat.dev };
 }
 
 /** Reading does not change the source's access times, where the file is this user's own or the user is root (open(2)). */
@@ -186,6 +196,23 @@ export function headOf(at: LocalBytes, count: number): Uint8Array {
   if (at.kind === 'memory') return at.bytes.subarray(0, count);
   if (at.kind === 'dropped') return at.head.subarray(0, count);
   return partOf(at, 0, count);
+}
+
+/** All bytes of a file, and the state that it had from the first to the last. @throws ImgconvError SOURCE_CHANGED */
+export function readWhole({ path, offset, size }: FileBytes): { bytes: Uint8Array; id: FileId } {
+  const { fd, id } = openRegular(path);
+  try {
+    const bytes = new Uint8Array(size);
+    const count = readFully(fd, bytes, offset, path);
+    if (count < size || !sameFile(id, fileIdAt(fd, path))) throw changedFile(path);
+    return { bytes, id };
+  } finally {
+    closeFile(fd, path);
+  }
+}
+
+export function changedFile(path: string): ImgconvError {
+  return new ImgconvError('SOURCE_CHANGED', `${path}: changed or shrank while it was read`);
 }
 
 /** The last bytes of a blob, as `headOf`; none of what was not kept. */

@@ -1,6 +1,6 @@
 import { open } from 'node:fs/promises';
 import { asImgconvError } from '../model/errors.js';
-import { Mirror, type Step } from './mirror.js';
+import { Mirror, STEPS, type Step } from './mirror.js';
 import type { Pool } from './pool.js';
 import type { Staging } from './staging.js';
 
@@ -33,9 +33,23 @@ export class Transaction {
     this.#mirror.move(staged, path, step);
   }
 
-  /** A folder that was staged with files of these names in it; what is at `path` is moved aside first. */
-  moveFolder(staged: string, path: string, files: readonly string[]): void {
-    this.#mirror.moveFolder(staged, path, files);
+  /** Where `VerifiedBlob.place` may put what may go to `path`: it has to be kept or dropped before the commit. */
+  reserve(path: string): string {
+    return this.#mirror.reserve(path);
+  }
+
+  /** The file is there, and is part of this. */
+  keep(path: string, step: Step = 'content'): void {
+    this.#mirror.keep(path, step);
+  }
+
+  drop(path: string): void {
+    this.#mirror.drop(path);
+  }
+
+  /** A folder that was staged; what is at `path` is moved aside first. */
+  moveFolder(staged: string, path: string): void {
+    this.#mirror.moveFolder(staged, path);
   }
 
   async commit(): Promise<void> {
@@ -44,7 +58,7 @@ export class Transaction {
     await this.#mirror.assembled();
     await this.#flush(this.#mirror.paths());
     while (!this.#mirror.isEmpty) {
-      for (const step of ['content', 'tag'] as const) {
+      for (const step of STEPS) {
         const changed = this.#mirror.merge(step);
         await this.#flush(changed);
         if (changed.size > 0) this.staging.keepFolders();
@@ -53,10 +67,12 @@ export class Transaction {
   }
 
   async #flush(paths: Iterable<string>): Promise<void> {
-    const left = [...paths];
-    const [first] = left;
-    if (first === undefined) return;
-    if (left.length >= SYNC_FILESYSTEM_FROM && (await syncFileSystem(first))) return;
+    const all = paths[Symbol.iterator]();
+    const left: string[] = [];
+    for (let next = all.next(); next.done !== true; next = all.next()) {
+      left.push(next.value);
+      if (left.length === SYNC_FILESYSTEM_FROM && (await syncFileSystem(next.value))) return;
+    }
     const work = async () => {
       for (let path = left.pop(); path !== undefined; path = left.pop()) {
         try {

@@ -1,4 +1,4 @@
-import { copyFileSync, constants, linkSync, lstatSync, rmSync } from 'node:fs';
+import { copyFileSync, constants, rmSync } from 'node:fs';
 import { algorithmOf, type Digest } from '../model/digest.js';
 import { ImgconvError, isErrno } from '../model/errors.js';
 import type { Compression } from '../model/media-type.js';
@@ -6,16 +6,15 @@ import { createHasher, digestOf, expectDigest, expectSize, type Expected } from 
 import { BUFFER_SIZE, takeBuffer } from './buffers.js';
 import { decompress, gzipSize, MAGIC_LENGTH, sniffCompression } from './decompress.js';
 import { Output } from './output.js';
-import type { ScanJob, UnpackResult } from './jobs.js';
+import { makeFolderOf } from './folder.js';
+import type { ScanJob, Unlinked, UnpackResult } from './jobs.js';
 import type { Pool } from './pool.js';
 import {
   closeFile,
-  fileIdOf,
   headOf,
   isElsewhere,
   openRegular,
   readFully,
-  sameFile,
   shownName,
   type Bytes,
   type FileBytes,
@@ -60,7 +59,7 @@ export class VerifiedBlob {
 
   /** What this run hashed as it wrote or met it need not be hashed again. */
   #trust(at: LocalBytes): void {
-    const known = at.kind === 'file' ? at.staged : at.kind === 'dropped' ? at : undefined;
+    const known = at.kind === 'file' ? (at.staged ?? at.known) : at.kind === 'dropped' ? at : undefined;
     if (known?.digest === this.digest && this.#diffId === undefined)
       this.#proof = Promise.resolve('id' in known ? known.id : undefined);
   }
@@ -129,6 +128,11 @@ export class VerifiedBlob {
   /** True when the bytes are a file of their own, which could be linked. */
   get isFile(): boolean {
     return this.#at.kind === 'file' && this.#at.whole;
+  }
+
+  /** The file system that a file lies in, where it is known. */
+  get device(): number | undefined {
+    return this.#at.kind === 'file' ? this.#at.device : undefined;
   }
 
   /** Hashes the bytes where they lie, once. @throws ImgconvError DIGEST_MISMATCH */
@@ -255,7 +259,8 @@ export class VerifiedBlob {
   }
 
   /**
-   * Puts the blob at `path`, which must not exist and must be a staged name: it is renamed into its place later.
+   * Puts the blob at `path`, which must not exist and must be a staged name: it is renamed into its place later. Folders
+   * on the way there are made.
    * @throws ImgconvError DIGEST_MISMATCH, SOURCE_CHANGED; IO when `mode` asks for a link that cannot be made
    */
   async place(path: string, mode: LinkMode): Promise<Placement> {
@@ -276,19 +281,35 @@ export class VerifiedBlob {
   }
 
   async #link(at: FileBytes, path: string, mode: LinkMode): Promise<boolean> {
-    const proven = await this.#prove();
-    try {
-      linkSync(at.path, path);
-    } catch (error) {
-      if (mode === 'auto' && isErrno(error, ...CANNOT_LINK)) return false;
-      throw cannotLink('hard', at.path, error);
+    const unlinked = await this.#proveAndLink(at, path);
+    if (unlinked === undefined) return true;
+    if (mode === 'auto' && CANNOT_LINK.includes(unlinked.code)) return false;
+    throw cannotLink('hard', at.path, unlinked.message);
+  }
+
+  async #proveAndLink(at: FileBytes, path: string): Promise<Unlinked | undefined> {
+    if (this.#proof !== undefined || this.#diffId !== undefined) {
+      const proven = await this.#prove();
+      if (proven === undefined) throw dropped(this.where);
+      return this.#pool.link({ kind: 'link', path: at.path, proven, to: path });
     }
-    if (proven !== undefined && sameFile(proven, fileIdOf(lstatSync(path, { bigint: true })))) return true;
-    rmSync(path);
-    throw new ImgconvError('SOURCE_CHANGED', `${this.where}: replaced or written to after it was verified`);
+    const algorithm = algorithmOf(this.digest);
+    const scanned = this.#pool.scan({ kind: 'scan', from: at, algorithm, link: path }, this.#onBytes);
+    this.#proof = scanned.then(({ digest, id }) => {
+      expectDigest(this, { digest, size: at.size }, this.where);
+      return id;
+    });
+    try {
+      await this.#proof;
+    } catch (error) {
+      rmSync(path, { force: true });
+      throw error;
+    }
+    return (await scanned).unlinked;
   }
 
   async #reflink(at: FileBytes, path: string, mode: LinkMode): Promise<boolean> {
+    makeFolderOf(path);
     try {
       copyFileSync(at.path, path, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE_FORCE);
     } catch (error) {

@@ -3,6 +3,7 @@ import { asImgconvError } from '../model/errors.js';
 import {
   assemble,
   compressPiece,
+  linkProven,
   scan,
   unpack,
   type AssembleJob,
@@ -10,20 +11,29 @@ import {
   type PieceResult,
   type ScanJob,
   type ScanResult,
+  type SmallJob,
+  type SmallJobs,
+  type SmallResult,
   type UnpackJob,
   type UnpackResult,
 } from './jobs.js';
 
-export type Job = ScanJob | UnpackJob | PieceJob | AssembleJob;
-export type JobResult = ScanResult | UnpackResult | PieceResult | undefined;
+export type Job = ScanJob | SmallJobs | UnpackJob | PieceJob | AssembleJob;
+export type JobResult = ScanResult | SmallResults | UnpackResult | PieceResult | undefined;
+/** In the order of the jobs. */
+export type SmallResults = readonly ({ readonly result: SmallResult } | { readonly error: ErrorText })[];
+/** An error of ours, which no message can carry. */
+export interface ErrorText {
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string | undefined;
+  readonly cause: string;
+}
 export type Request = { readonly id: number; readonly job: Job };
 export type Reply =
   | { readonly id: number; readonly bytes: number }
   | { readonly id: number; readonly result: JobResult }
-  | {
-      readonly id: number;
-      readonly error: { code: string; message: string; hint: string | undefined; cause: string };
-    };
+  | { readonly id: number; readonly error: ErrorText };
 
 /** How often a long scan says how far it is. */
 const REPORT_EVERY = 16 * 1024 * 1024;
@@ -39,12 +49,31 @@ function resultOf(job: Job, onBytes: (count: number) => void): JobResult | Promi
       return undefined;
     case 'scan':
       return scan(job, onBytes);
+    case 'small':
+      return doAll(job.jobs);
     case 'unpack':
       return unpack(job, onBytes);
     case 'gzip':
     case 'zstd':
       return compressPiece(job);
   }
+}
+
+async function doAll(jobs: readonly SmallJob[]): Promise<SmallResults> {
+  const results: SmallResults[number][] = [];
+  for (const job of jobs) {
+    try {
+      results.push({ result: job.kind === 'link' ? linkProven(job) : await scan(job) });
+    } catch (error) {
+      results.push({ error: errorTextOf(error) });
+    }
+  }
+  return results;
+}
+
+function errorTextOf(error: unknown): ErrorText {
+  const { code, message, hint, stack = '', cause } = asImgconvError(error);
+  return { code, message, hint, cause: cause instanceof Error ? (cause.stack ?? stack) : stack };
 }
 
 async function work({ id, job }: Request): Promise<void> {
@@ -59,11 +88,7 @@ async function work({ id, job }: Request): Promise<void> {
     if (unsaid > 0) reply({ id, bytes: unsaid });
     reply({ id, result });
   } catch (error) {
-    const { code, message, hint, stack = '', cause } = asImgconvError(error);
-    reply({
-      id,
-      error: { code, message, hint, cause: cause instanceof Error ? (cause.stack ?? stack) : stack },
-    });
+    reply({ id, error: errorTextOf(error) });
   }
 }
 

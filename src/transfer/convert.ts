@@ -78,8 +78,11 @@ const STDOUT = '-';
 /** So many images or bytes become visible together: syncing once for many is what makes many cheap. */
 const BATCH_IMAGES = 1024;
 const BATCH_BYTES = 2 * 1024 ** 3;
-/** Images under way at once: enough to keep the threads busy while others wait for the disk. */
-const IMAGES_AT_ONCE = 8;
+/** Bundles of images under way at once: enough to keep the threads busy while others wait for the disk. */
+const BUNDLES_AT_ONCE = 8;
+/** So many small images go together, so that their files are many to a message. */
+const BUNDLE_IMAGES = 8;
+const BUNDLE_BYTES = 1024 * 1024;
 
 /**
  * Converts images from one place into another. One bad image does not stop the others: the report names each.
@@ -287,18 +290,21 @@ class Conversion {
         this.#add(job, closure, outcome.changed && changed ? 'written' : 'unchanged', notes);
     };
     const all: Outcome[] = [];
-    for (const batch of batches(jobs)) {
-      const outcomes: (Outcome | undefined)[] = [];
-      let next = 0;
+    for (const batch of batches(jobs, BATCH_IMAGES, BATCH_BYTES)) {
+      const outcomes = new Map<Job, Outcome | undefined>();
+      const alone = sequential || this.#options.failFast === true;
+      const bundles = batches(batch, alone ? 1 : BUNDLE_IMAGES, BUNDLE_BYTES);
       const work = async () => {
-        for (let i = next++; i < batch.length && !this.#stopped(); i = next++) {
-          const job = batch[i];
-          if (job !== undefined) outcomes[i] = await this.#writeOne(job, writer, recompressor);
+        for (const bundle of bundles) {
+          if (this.#stopped()) return;
+          await Promise.all(
+            bundle.map(async (job) => outcomes.set(job, await this.#writeOne(job, writer, recompressor))),
+          );
         }
       };
-      await Promise.all(Array.from({ length: sequential ? 1 : IMAGES_AT_ONCE }, work));
+      await Promise.all(Array.from({ length: sequential ? 1 : BUNDLES_AT_ONCE }, work));
       await writer.publish();
-      const done = outcomes.filter((outcome) => outcome !== undefined);
+      const done = batch.map((job) => outcomes.get(job)).filter((outcome) => outcome !== undefined);
       if (!sequential) for (const { closure } of done) this.#downloads.release(closure.blobs.keys());
       if (sequential) all.push(...done);
       else tell(done, true);
@@ -398,13 +404,14 @@ class Conversion {
   }
 }
 
-function* batches(jobs: readonly Job[]): Generator<Job[]> {
+/** In their order, each as large as these allow or of one image. */
+function* batches(jobs: readonly Job[], images: number, most: number): Generator<Job[]> {
   let batch: Job[] = [];
   let bytes = 0;
   for (const job of jobs) {
     batch.push(job);
     for (const { size } of job.closure.blobs.values()) bytes += size;
-    if (batch.length < BATCH_IMAGES && bytes < BATCH_BYTES) continue;
+    if (batch.length < images && bytes < most) continue;
     yield batch;
     batch = [];
     bytes = 0;

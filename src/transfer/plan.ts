@@ -30,13 +30,6 @@ export async function planOf(
   const device = statSync(place).dev;
   const space = statfsSync(place);
   const counter = new Counter();
-  const devices = new Map<string, boolean>();
-  const sameDevice = (path: string) => {
-    const folder = dirname(path);
-    const known = devices.get(folder) ?? statSync(path, { throwIfNoEntry: false })?.dev === device;
-    devices.set(folder, known);
-    return known;
-  };
   const actions = new Map<
     Digest,
     { action: 'compress' | 'present' | 'link' | 'copy' | 'fetch'; size: number }
@@ -59,7 +52,10 @@ export async function planOf(
     for (const [i, [digest, blob]] of open.entries()) {
       const { size } = blob;
       const links =
-        writer.links && (link === 'auto' || link === 'hard') && blob.isFile && sameDevice(blob.path);
+        writer.links &&
+        (link === 'auto' || link === 'hard') &&
+        blob.isFile &&
+        (blob.isStaged || blob.device === device);
       if (compressed.has(digest)) actions.set(digest, { action: 'compress', size });
       else if (held[i] === true) actions.set(digest, { action: 'present', size });
       else actions.set(digest, { action: blob.isRemote ? 'fetch' : links ? 'link' : 'copy', size });

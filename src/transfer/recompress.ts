@@ -48,6 +48,7 @@ export function changesLayer(layer: Descriptor, { compression, recompress }: Com
 
 /** The layers that a conversion of this tree would change. */
 export function changedLayers(root: ManifestNode, options: CompressionOptions): Descriptor[] {
+  if (options.compression === 'keep') return [];
   return manifestsOf(root)
     .filter(isContainerImage)
     .flatMap(({ manifest }) => (manifest.kind === 'image' ? manifest.layers : []))

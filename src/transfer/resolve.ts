@@ -1,7 +1,15 @@
 import type { SourceImage } from '../formats/format.js';
 import { digestOf, expectDigest, expectSize } from '../io/hash.js';
 import type { Pool } from '../io/pool.js';
-import { headOf, localOf, shownName, type Bytes, type LocalBytes } from '../io/region.js';
+import {
+  headOf,
+  localOf,
+  readWhole,
+  shownName,
+  type Bytes,
+  type FileBytes,
+  type LocalBytes,
+} from '../io/region.js';
 import { VerifiedBlob } from '../io/verified-blob.js';
 import type { Descriptor } from '../model/descriptor.js';
 import { algorithmOf, type Digest } from '../model/digest.js';
@@ -35,6 +43,9 @@ interface Member {
   readonly members: number;
 }
 const ABSENT: Member = { node: undefined, members: 1 };
+
+/** Files that manifests were read from, by the manifests' bytes: what was hashed then need not be once more. */
+const origins = new WeakMap<Uint8Array, FileBytes>();
 
 const trees = new Lately<ManifestNode>(64);
 
@@ -108,7 +119,8 @@ export function readManifest(
 ): Pick<ManifestNode, 'bytes' | 'manifest' | 'descriptor'> {
   const where = `${path}${at.kind === 'file' && !at.whole ? ` (${digest})` : ''}`;
   if (at.size > MAX_MANIFEST) throw notRead(where);
-  const bytes = headOf(at, at.size);
+  const file = at.kind === 'file' && at.whole ? readWhole(at) : undefined;
+  const bytes = file?.bytes ?? headOf(at, at.size);
   const payload = manifestPayload(bytes, where);
   expectDigest(
     { digest, size: from?.size ?? payload.length },
@@ -116,6 +128,8 @@ export function readManifest(
     where,
   );
   const manifest = parseManifest(bytes, where, from?.mediaType);
+  if (at.kind === 'file' && file !== undefined && payload === bytes)
+    origins.set(bytes, { ...at, known: { digest, id: file.id } });
   return {
     bytes,
     manifest,
@@ -157,7 +171,8 @@ export async function findClosure(
   for (const node of manifestsOf(root)) {
     for (const { digest, platform } of allowAbsent ? [] : node.absent) miss(platform, `manifest ${digest}`);
     const { digest, platform } = node.descriptor;
-    const own: Bytes = (await source.locate(node.descriptor, 'manifest')) ?? memory(node);
+    const own: Bytes =
+      origins.get(node.bytes) ?? (await source.locate(node.descriptor, 'manifest')) ?? memory(node);
     // What is read again must be what was parsed: a file that has another size by now is not. Signed schema 1 has
     // bytes that its digest is not of.
     if (own.size === node.descriptor.size) found.set(digest, { at: own, size: own.size });

@@ -25,17 +25,22 @@ function fileNameOf(digest: Digest): string {
   return algorithmOf(digest) === 'sha256' ? hexOf(digest) : `${algorithmOf(digest)}-${hexOf(digest)}`;
 }
 
+/** Of thousands of images there are tens of thousands of files: their paths are not normalised each. */
+export function below(folder: string, name: string): string {
+  return folder === '' ? name : `${folder}/${name}`;
+}
+
 export function blobPath(folder: string, digest: Digest): string {
-  return join(folder, fileNameOf(digest));
+  return below(folder, fileNameOf(digest));
 }
 
 export function memberPath(folder: string, digest: Digest): string {
-  return join(folder, `${fileNameOf(digest)}.${MANIFEST}`);
+  return below(folder, `${fileNameOf(digest)}.${MANIFEST}`);
 }
 
 /** `member` is undefined for signatures of what manifest.json holds. */
 export function signaturePath(folder: string, member: Digest | undefined, number: number): string {
-  return join(folder, `${member === undefined ? '' : `${fileNameOf(member)}.`}signature-${number}`);
+  return below(folder, `${member === undefined ? '' : `${fileNameOf(member)}.`}signature-${number}`);
 }
 
 /** Where an image stands in a tree; the reference's parts were checked, so that this stays inside. */

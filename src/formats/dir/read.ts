@@ -11,7 +11,7 @@ import { splitReference } from '../../model/reference.js';
 import type { ImageReader, Signature, SourceImage, UnreadableImage } from '../format.js';
 import { ListingReader } from '../listing.js';
 import { dirAudit } from './audit.js';
-import { blobPath, checkVersion, MANIFEST, memberPath, signaturePath, VERSION } from './paths.js';
+import { below, blobPath, checkVersion, MANIFEST, memberPath, signaturePath, VERSION } from './paths.js';
 
 /** A repository path has 255 characters at most, so half as many components. */
 const MAX_DEPTH = 130;
@@ -19,7 +19,7 @@ const MAX_DEPTH = 130;
 /** Also when it cannot be looked at: reading it will say why, and of this image alone. */
 function hasManifest(folder: string): boolean {
   try {
-    return isThere(join(folder, MANIFEST));
+    return isThere(below(folder, MANIFEST));
   } catch {
     return true;
   }
@@ -92,9 +92,10 @@ function readSmall(path: string): Uint8Array | undefined {
 }
 
 function readImage(folder: string, name: string | undefined): SourceImage {
-  const version = readSmall(join(folder, VERSION));
-  if (version !== undefined) checkVersion(Buffer.from(version).toString('latin1'), join(folder, VERSION));
-  const path = join(folder, MANIFEST);
+  const versionPath = below(folder, VERSION);
+  const version = readSmall(versionPath);
+  if (version !== undefined) checkVersion(Buffer.from(version).toString('latin1'), versionPath);
+  const path = below(folder, MANIFEST);
   const bytes = readSmall(path);
   if (bytes === undefined) throw new ImgconvError('NOT_FOUND', `${path}: not there`);
   const payload = manifestPayload(bytes, path);
@@ -132,8 +133,15 @@ function readSignatures(folder: string, digest: Digest, bytes: Uint8Array, where
     }
   };
   collect(digest, undefined);
-  const manifest = parseManifest(bytes, where);
-  if (manifest.kind === 'index')
+  const manifest = mayHaveMembers(bytes) ? parseManifest(bytes, where) : undefined;
+  if (manifest?.kind === 'index')
     for (const member of manifest.manifests) collect(member.digest, member.digest);
   return signatures;
+}
+
+/** Most manifests have none, and need not be parsed for that; an escape may stand for any letter. */
+function mayHaveMembers(bytes: Uint8Array): boolean {
+  return /manifests|\\u/.test(
+    Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1'),
+  );
 }

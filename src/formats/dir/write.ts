@@ -74,8 +74,7 @@ class DirWriter implements ImageWriter {
       throw error;
     }
     for (const [name, bytes] of contents.bytes) writeNew(join(folder, name), bytes);
-    const names = [...contents.blobs.keys(), ...contents.bytes.keys()];
-    this.#transaction.moveFolder(folder, place, names);
+    this.#transaction.moveFolder(folder, place);
     return { changed: true, notes: [] };
   }
 

@@ -3,7 +3,7 @@ import { basename, resolve } from 'node:path';
 import * as z from 'zod';
 import { BlobShelf } from '../../io/blob-shelf.js';
 import { withLock } from '../../io/lock.js';
-import { isThere, wholeFile } from '../../io/region.js';
+import { isThere } from '../../io/region.js';
 import { Staging } from '../../io/staging.js';
 import { Transaction } from '../../io/transaction.js';
 import type { Digest } from '../../model/digest.js';
@@ -26,7 +26,7 @@ import {
   type Written,
 } from '../format.js';
 import { expectFolder } from '../target.js';
-import { blobPath, indexFile, layoutFile, lockPath } from './paths.js';
+import { blobPath, blobsPath, indexFile, layoutFile, lockPath } from './paths.js';
 
 export function createLayout(path: string, context: WriteContext): Promise<ImageWriter> {
   expectFolder(path);
@@ -48,13 +48,14 @@ class LayoutWriter implements ImageWriter {
     this.#layout = layout;
     this.staging = new Staging(layout);
     this.#transaction = new Transaction(this.staging, context.pool);
-    this.#shelf = new BlobShelf((digest) => blobPath(layout, digest), this.#transaction, context);
+    const pathOf = (digest: Digest) => blobPath(layout, digest);
+    this.#shelf = new BlobShelf(blobsPath(layout), pathOf, this.#transaction, context);
   }
 
-  readonly find = (digest: Digest) => wholeFile(blobPath(this.#layout, digest));
+  readonly find = (digest: Digest) => this.#shelf.find(digest);
 
   holds(_name: Reference, { digest, size }: { digest: Digest; size: number }): boolean {
-    return wholeFile(blobPath(this.#layout, digest))?.size === size;
+    return this.find(digest)?.size === size;
   }
 
   async write({ name, root, blobs, signatures }: ImageToWrite): Promise<Written> {
@@ -91,7 +92,7 @@ class LayoutWriter implements ImageWriter {
 
   /** Blobs first; then index.json is read, changed and replaced under a lock, so that two writers lose nothing. */
   async publish(): Promise<void> {
-    await this.#transaction.commit();
+    await this.#shelf.publish();
     const entries = this.#entries.splice(0);
     if (entries.length === 0) return;
     await withLock(lockPath(this.#layout), async () => {

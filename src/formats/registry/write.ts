@@ -17,7 +17,16 @@ import {
   type Written,
 } from '../format.js';
 import { expectFolder } from '../target.js';
-import { blobPath, layerLink, repositoryPath, revisionLink, rootOf, tagIndexLink, tagLink } from './paths.js';
+import {
+  blobPath,
+  blobsPath,
+  layerLink,
+  repositoryPath,
+  revisionLink,
+  rootOf,
+  tagIndexLink,
+  tagLink,
+} from './paths.js';
 
 export function createRegistry(path: string, context: WriteContext): Promise<ImageWriter> {
   expectFolder(path);
@@ -40,13 +49,14 @@ class RegistryWriter implements ImageWriter {
     this.#context = context;
     this.staging = new Staging(root);
     this.#transaction = new Transaction(this.staging, context.pool);
-    this.#shelf = new BlobShelf((digest) => blobPath(root, digest), this.#transaction, context);
+    const pathOf = (digest: Digest) => blobPath(root, digest);
+    this.#shelf = new BlobShelf(blobsPath(root), pathOf, this.#transaction, context);
   }
 
-  readonly find = (digest: Digest) => wholeFile(blobPath(this.#root, digest));
+  readonly find = (digest: Digest) => this.#shelf.find(digest);
 
   holds(_name: Reference, { digest, size }: { digest: Digest; size: number }): boolean {
-    return wholeFile(blobPath(this.#root, digest))?.size === size;
+    return this.find(digest)?.size === size;
   }
 
   async write({ name, root: image, blobs, signatures }: ImageToWrite): Promise<Written> {
@@ -78,7 +88,8 @@ class RegistryWriter implements ImageWriter {
         if ((await this.#shelf.put(blob)) !== 'present') changed = true;
         this.#shelf.keep(descriptor.digest);
       }
-      link(revisionLink(this.#root, repository, descriptor.digest), descriptor.digest);
+      const step = manifest.kind === 'index' ? 'index' : 'content';
+      link(revisionLink(this.#root, repository, descriptor.digest), descriptor.digest, step);
     }
     const { digest } = image.descriptor;
     if (tag === undefined) notes.push('stored without a tag: pull it by its digest');
@@ -112,7 +123,7 @@ class RegistryWriter implements ImageWriter {
   }
 
   publish(): Promise<void> {
-    return this.#transaction.commit();
+    return this.#shelf.publish();
   }
 
   async finish(): Promise<boolean> {
