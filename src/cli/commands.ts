@@ -12,10 +12,12 @@ import {
   expectSaidOnce,
   GLOBAL_OPTIONS,
   usageError,
+  type OptionTable,
   type Words,
 } from './usage.js';
 import type { VerifyArguments } from './verify.js';
 
+/** Options are made when they are asked for: of thirty commands one is run. */
 interface Command extends Words {
   readonly describe: string;
   /** Gives the exit status. */
@@ -52,7 +54,9 @@ const CONVERSIONS: readonly Command[] = LOCAL.flatMap((from) =>
       name: `${from.short}2${to.short}`,
       operands: `<${from.operand}> <${operand}> [REF..]`,
       describe: `${from.prefix}: to ${to.prefix}:`,
-      options: conversionOptions(to),
+      get options() {
+        return conversionOptions(to);
+      },
       run: async (argv: unknown) => {
         const { convertCommand } = await import('./convert.js');
         const operands = argv as Record<string, string>;
@@ -70,7 +74,9 @@ const COMMANDS: readonly Command[] = [
     name: 'copy',
     operands: '<SRC> <DST> [REF..]',
     describe: 'between any two formats, each path with its prefix',
-    options: { ...conversionOptions(), ...registryOptions(['src', 'dest']) },
+    get options() {
+      return { ...conversionOptions(), ...registryOptions(['src', 'dest']) };
+    },
     run: async (argv) => {
       const [{ convertCommand }, { parsePlace }] = await Promise.all([
         import('./convert.js'),
@@ -84,7 +90,9 @@ const COMMANDS: readonly Command[] = [
     name: 'save',
     operands: '<REF_OR_STORE..>',
     describe: 'REF… STORE: remote images and charts into registry storage, or into any prefix:path',
-    options: { ...conversionOptions(), ...registryOptions(['src']) },
+    get options() {
+      return { ...conversionOptions(), ...registryOptions(['src']) };
+    },
     run: async (argv) => {
       const { saveCommand } = await import('./save.js');
       const { REF_OR_STORE } = argv as { REF_OR_STORE: string[] };
@@ -95,7 +103,9 @@ const COMMANDS: readonly Command[] = [
     name: 'push',
     operands: '<SRC> <REGISTRY> [REF..]',
     describe: 'images of any place into a registry: docker://HOST[/PREFIX]',
-    options: { ...conversionOptions(), ...registryOptions(['dest']) },
+    get options() {
+      return { ...conversionOptions(), ...registryOptions(['dest']) };
+    },
     run: async (argv) => {
       const { pushCommand } = await import('./save.js');
       const { SRC, REGISTRY } = argv as { SRC: string; REGISTRY: string };
@@ -106,7 +116,9 @@ const COMMANDS: readonly Command[] = [
     name: 'sync',
     operands: '<SRC> <DST>',
     describe: 'what skopeo sync does, in its words, between all formats',
-    options: syncOptions(),
+    get options() {
+      return syncOptions();
+    },
     run: async (argv) => {
       const { syncCommand } = await import('./sync.js');
       const args = argv as SyncArguments;
@@ -117,7 +129,12 @@ const COMMANDS: readonly Command[] = [
     name: 'ls',
     operands: '<SRC> [REF..]',
     describe: 'list the images of a place',
-    options: { json: { type: 'boolean', describe: 'machine-readable' }, ...registryOptions(['src']) },
+    get options() {
+      return {
+        json: { type: 'boolean', describe: 'machine-readable' },
+        ...registryOptions(['src']),
+      } as const;
+    },
     run: async (argv) => {
       const { lsCommand } = await import('./ls.js');
       const { SRC, REF, ...how } = argv as RegistryArguments & {
@@ -133,7 +150,9 @@ const COMMANDS: readonly Command[] = [
     name: 'inspect',
     operands: '<SRC> [REF]',
     describe: "show an image's manifests and configs as JSON",
-    options: registryOptions(['src']),
+    get options() {
+      return registryOptions(['src']);
+    },
     run: async (argv) => {
       const { inspectCommand } = await import('./ls.js');
       const args = argv as RegistryArguments & { SRC: string; REF?: string };
@@ -203,10 +222,16 @@ function asksHelp(args: readonly string[]): boolean {
   return args.some((arg) => /^(?:--help|-[a-z]*h)/i.test(arg));
 }
 
+/** yargs lays help out on every run, shown or not: of options that are hidden, and without a width, that costs little. */
+function hidden(options: OptionTable): OptionTable {
+  return Object.fromEntries(Object.entries(options).map(([name, one]) => [name, { ...one, hidden: true }]));
+}
+
 /** Parses a command line and runs its command. Settles with the exit status, never rejects. */
 export async function run(words: readonly string[], version: string): Promise<number> {
   const args = withoutHelpWord(words);
   let status = 0;
+  const shown = asksHelp(args);
   const command = COMMANDS.find(({ name }) => name === args.find((arg) => !arg.startsWith('-')));
   const parser = yargs(joined(args).map((arg) => (arg === '-' ? STDIO : arg)))
     .scriptName('imgconv')
@@ -220,8 +245,7 @@ export async function run(words: readonly string[], version: string): Promise<nu
     .version(version)
     .help()
     .alias('h', 'help')
-    // yargs lays help out on every run, shown or not; without a width that costs little.
-    .wrap(asksHelp(args) ? Math.min(110, process.stdout.columns || 110) : null)
+    .wrap(shown ? Math.min(110, process.stdout.columns || 110) : null)
     .epilogue(`Prefixes: ${FORMATS.map((format) => `${prefixOf(format)} ${format.title}`).join('; ')}.`)
     .fail((message: string | null, error: Error | undefined) => {
       if (error !== undefined && error.name !== 'YError') throw error;
@@ -233,7 +257,7 @@ export async function run(words: readonly string[], version: string): Promise<nu
     parser.command(
       `${one.name} ${one.operands}`,
       one.describe,
-      (y) => y.options(one.options),
+      (y) => y.options(shown ? one.options : hidden(one.options)),
       async (argv) => {
         expectSaidOnce(argv, one);
         expectOperands(argv, one);

@@ -29,7 +29,7 @@ export interface Format {
   open(path: string, context: ReadContext): Promise<ImageReader>;
   create(path: string, context: WriteContext): Promise<ImageWriter>;
   /** How garbage is collected; undefined where no blob is shared by images, or none can be deleted. */
-  readonly heap: ((path: string) => Heap) | undefined;
+  readonly heap: ((path: string) => Promise<Heap>) | undefined;
   readonly traits: Traits;
 }
 

@@ -19,6 +19,8 @@ import {
   LAYOUT_FILE,
   layoutEntry,
   ownNameOf,
+  MANIFEST,
+  REPOSITORIES,
 } from '../model/oci-layout.js';
 import { platformMatches, platformText, type Platform } from '../model/platform.js';
 import { referenceText, type Reference } from '../model/reference.js';
@@ -43,8 +45,6 @@ interface Candidate {
 }
 
 /** Beside the layout, for engines; what they are, formats/docker-archive/paths.ts tells. */
-export const MANIFEST = 'manifest.json';
-export const REPOSITORIES = 'repositories';
 /** Where an archive is standard output. */
 const STDOUT = '-';
 

@@ -1,13 +1,15 @@
 import { availableParallelism } from 'node:os';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 
 /** A worker's own garbage is small; room for more is only filled. */
 const YOUNG_MB = 2;
 
 const early: Worker[] = [];
 
+/** Most commands need no thread, and the module for them takes a while to load. */
 function start(): Worker {
-  return new Worker(new URL('./worker.js', import.meta.url), {
+  const threads = process.getBuiltinModule('node:worker_threads');
+  return new threads.Worker(new URL('./worker.js', import.meta.url), {
     resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
   });
 }

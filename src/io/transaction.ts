@@ -1,4 +1,5 @@
-import { open } from 'node:fs/promises';
+import { closeSync, fsync, openSync } from 'node:fs';
+import { promisify } from 'node:util';
 import { asImgconvError } from '../model/errors.js';
 import { Mirror, STEPS, type Step } from './mirror.js';
 import type { Pool } from './pool.js';
@@ -89,11 +90,11 @@ export class Transaction {
 }
 
 async function flush(path: string): Promise<void> {
-  const file = await open(path, 'r');
+  const fd = openSync(path, 'r');
   try {
-    await file.sync();
+    await promisify(fsync)(fd);
   } finally {
-    await file.close();
+    closeSync(fd);
   }
 }
 

@@ -17,6 +17,9 @@ import {
 export const LAYOUT_FILE = 'oci-layout';
 export const INDEX_FILE = 'index.json';
 export const LAYOUT_CONTENT = '{"imageLayoutVersion":"1.0.0"}';
+/** What engines read of an archive, and all that there was in those of old (moby daemon/internal/image/tarexport). */
+export const MANIFEST = 'manifest.json';
+export const REPOSITORIES = 'repositories';
 /** A tag (Docker, umoci) or a whole reference (skopeo); image-spec annotations.md. */
 export const REF_NAME = 'org.opencontainers.image.ref.name';
 /** The canonical reference (containerd core/images/annotations.go); Docker writes it beside a tag. */

@@ -54,7 +54,7 @@ interface Garbage {
  * nothing is deleted then
  */
 export async function collectGarbage(place: Place, options: GarbageOptions = {}): Promise<GarbageReport> {
-  const heap = heapOf(place);
+  const heap = await heapOf(place);
   const { olderThan = DAY_MS, untagged = false, dryRun = false, patience = PATIENCE_MS } = options;
   const since = Date.now() - olderThan;
   const marker = new Marker(heap, { untagged, since });
@@ -70,8 +70,8 @@ export async function collectGarbage(place: Place, options: GarbageOptions = {})
   });
 }
 
-function heapOf({ format, path }: Place): Heap {
-  if (format.heap !== undefined) return format.heap(path);
+async function heapOf({ format, path }: Place): Promise<Heap> {
+  if (format.heap !== undefined) return await format.heap(path);
   throw new ImgconvError('USAGE', `${path}: ${format.prefix}: has no garbage: its images share no blobs`, {
     hint: 'garbage is collected in reg: and oci:',
   });

@@ -1,6 +1,5 @@
 import type { Format } from '../format.js';
-import { openDir, recognisesDir } from './read.js';
-import { createDir } from './write.js';
+import { recognisesDir } from './walk.js';
 
 export const dir: Format = {
   prefix: 'dir',
@@ -8,8 +7,8 @@ export const dir: Format = {
   title: "skopeo's directory, or a tree of them as `skopeo sync` lays it",
   operand: 'TREE',
   recognises: recognisesDir,
-  open: openDir,
-  create: createDir,
+  open: async (path) => (await import('./read.js')).openDir(path),
+  create: async (path, context) => (await import('./write.js')).createDir(path, context),
   heap: undefined,
   traits: {
     dropsHost: true,

@@ -1,9 +1,8 @@
 import { headOf, type LocalBytes } from '../../io/region.js';
 import type { TarIndex } from '../../io/tar-index.js';
-import { blobName } from '../../model/oci-layout.js';
+import { blobName, MANIFEST, REPOSITORIES } from '../../model/oci-layout.js';
 import { archiveAudit } from '../archive-audit.js';
 import { unreachable, type Audit } from '../audit.js';
-import { MANIFEST, REPOSITORIES } from '../layout-tar.js';
 
 /** v1 metadata, which engines since 1.10 write and do not read. */
 const V1 = /^[0-9a-f]{64}\/(?:json|VERSION)$/;

@@ -1,6 +1,5 @@
 import type { Format } from '../format.js';
-import { LayoutTarWriter } from '../layout-tar.js';
-import { openArchive, recognisesArchive } from './read.js';
+import { recognisesArchive } from './recognise.js';
 
 export const dockerArchive: Format = {
   prefix: 'docker-archive',
@@ -8,8 +7,9 @@ export const dockerArchive: Format = {
   title: 'the tar that `docker save` writes and `docker load` reads',
   operand: 'FILE',
   recognises: recognisesArchive,
-  open: openArchive,
-  create: (path, context) => Promise.resolve(new LayoutTarWriter(path, context, true)),
+  open: async (path, context) => (await import('./read.js')).openArchive(path, context),
+  create: async (path, context) =>
+    new (await import('../layout-tar.js')).LayoutTarWriter(path, context, true),
   heap: undefined,
   traits: {
     dropsHost: false,

@@ -1,8 +1,8 @@
 import { isHexOf, type Digest } from '../../model/digest.js';
 import { ImgconvError } from '../../model/errors.js';
 import { isObject, MAX_CONFIG, parseJson } from '../../model/json.js';
+import { REPOSITORIES } from '../../model/oci-layout.js';
 import { isTag } from '../../model/reference.js';
-import { REPOSITORIES } from '../layout-tar.js';
 import type { Files } from '../layout.js';
 import { makeConfig, parseV1Image, type V1Image } from './v1-image.js';
 

@@ -1,11 +1,10 @@
-import { statSync } from 'node:fs';
 import { basename } from 'node:path';
 import * as z from 'zod';
 import { MAGIC_LENGTH, sniffCompression } from '../../io/decompress.js';
 import { digestOf } from '../../io/hash.js';
 import type { Pool } from '../../io/pool.js';
 import { headOf, type LocalBytes } from '../../io/region.js';
-import { indexFile, openTar, packingOf, type TarIndex } from '../../io/tar-index.js';
+import { openTar, type TarIndex } from '../../io/tar-index.js';
 import { diffIdAt, digestAt } from '../../io/verified-blob.js';
 import { parseConfig, type ImageConfig } from '../../model/config.js';
 import { optional, type Descriptor } from '../../model/descriptor.js';
@@ -22,11 +21,18 @@ import {
   OCI_MANIFEST,
   withCompression,
 } from '../../model/media-type.js';
-import { blobName, INDEX_FILE, LAYOUT_FILE, layoutName, ownNameOf } from '../../model/oci-layout.js';
+import {
+  blobName,
+  INDEX_FILE,
+  LAYOUT_FILE,
+  layoutName,
+  MANIFEST,
+  ownNameOf,
+  REPOSITORIES,
+} from '../../model/oci-layout.js';
 import { familiarText, splitReference } from '../../model/reference.js';
 import type { ImageReader, ReadContext, SourceImage, UnreadableImage } from '../format.js';
 import { layoutImage, layoutImages, readDocument, readLayout, readLayoutManifest } from '../layout.js';
-import { MANIFEST, REPOSITORIES } from '../layout-tar.js';
 import { ListingReader } from '../listing.js';
 import { noImages } from '../no-images.js';
 import { engineArchiveAudit } from './audit.js';
@@ -52,18 +58,6 @@ interface Described {
   readonly configDigest: Digest;
   readonly configAt: LocalBytes;
   readonly layers: readonly string[];
-}
-
-/** Packed archives are taken for docker's: what is in them shows when they are read, and OCI layouts are read too. */
-export function recognisesArchive(path: string): boolean {
-  if (!statSync(path).isFile()) return false;
-  if (packingOf(path) !== 'none') return true;
-  try {
-    const index = indexFile(path);
-    return index.has(MANIFEST) || index.has(REPOSITORIES);
-  } catch {
-    return false;
-  }
 }
 
 export async function openArchive(file: string, { pool, spool }: ReadContext): Promise<ImageReader> {

@@ -1,13 +1,7 @@
 import { statSync } from 'node:fs';
-import { basename } from 'node:path';
-import { indexFile, openTar, packingOf } from '../../io/tar-index.js';
-import { INDEX_FILE, ownNameOf } from '../../model/oci-layout.js';
-import { archiveAudit } from '../archive-audit.js';
+import { indexFile, packingOf } from '../../io/tar-index.js';
+import { INDEX_FILE } from '../../model/oci-layout.js';
 import type { Format } from '../format.js';
-import { layoutImages, readLayout } from '../layout.js';
-import { LayoutTarWriter } from '../layout-tar.js';
-import { ListingReader } from '../listing.js';
-import { noImages } from '../no-images.js';
 
 function recognises(path: string): boolean {
   try {
@@ -24,20 +18,9 @@ export const ociArchive: Format = {
   title: 'an OCI image layout in a tar',
   operand: 'FILE',
   recognises,
-  open: async (path, { spool }) => {
-    const files = await openTar(path, spool);
-    if (!files.has(INDEX_FILE)) throw noImages(files);
-    const entries = readLayout(files);
-    async function* images() {
-      await Promise.resolve();
-      yield* layoutImages(files, entries, ownNameOf(basename(path)), false);
-    }
-    return new ListingReader(
-      images,
-      archiveAudit(files, () => undefined),
-    );
-  },
-  create: (path, context) => Promise.resolve(new LayoutTarWriter(path, context, false)),
+  open: async (path, context) => (await import('./read.js')).openLayoutArchive(path, context),
+  create: async (path, context) =>
+    new (await import('../layout-tar.js')).LayoutTarWriter(path, context, false),
   heap: undefined,
   traits: {
     dropsHost: false,

@@ -1,8 +1,5 @@
 import type { Format } from '../format.js';
-import { layoutHeap } from './heap.js';
 import { recognisesLayout } from './paths.js';
-import { openLayout } from './read.js';
-import { createLayout } from './write.js';
 
 export const oci: Format = {
   prefix: 'oci',
@@ -10,9 +7,9 @@ export const oci: Format = {
   title: 'an OCI image layout, a folder',
   operand: 'LAYOUT',
   recognises: recognisesLayout,
-  open: openLayout,
-  create: createLayout,
-  heap: layoutHeap,
+  open: async (path) => (await import('./read.js')).openLayout(path),
+  create: async (path, context) => (await import('./write.js')).createLayout(path, context),
+  heap: async (path) => (await import('./heap.js')).layoutHeap(path),
   traits: {
     dropsHost: false,
     takesPort: true,

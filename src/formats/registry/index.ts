@@ -1,7 +1,5 @@
 import type { Format } from '../format.js';
-import { registryHeap } from './heap.js';
-import { openRegistry, recognisesRegistry } from './read.js';
-import { createRegistry } from './write.js';
+import { recognisesRegistry } from './paths.js';
 
 export const registry: Format = {
   prefix: 'reg',
@@ -9,9 +7,9 @@ export const registry: Format = {
   title: 'the storage directory of a Distribution registry (docker/registry/v2)',
   operand: 'STORE',
   recognises: recognisesRegistry,
-  open: openRegistry,
-  create: createRegistry,
-  heap: registryHeap,
+  open: async (path) => (await import('./read.js')).openRegistry(path),
+  create: async (path, context) => (await import('./write.js')).createRegistry(path, context),
+  heap: async (path) => (await import('./heap.js')).registryHeap(path),
   traits: {
     dropsHost: true,
     takesPort: false,

@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { isThere } from '../../io/region.js';
 import { algorithmOf, hexOf, type Digest } from '../../model/digest.js';
@@ -29,6 +30,10 @@ export function rootOf(path: string): string {
 export function isRoot(root: string): boolean {
   // The slash asks for a folder: old archives of engines have a file of that name.
   return isThere(`${repositoriesPath(root)}/`);
+}
+
+export function recognisesRegistry(path: string): boolean {
+  return statSync(path).isDirectory() && isRoot(rootOf(path));
 }
 
 /* Of thousands of images there are tens of thousands of paths: they are put together, and not normalised each. */

@@ -1,4 +1,3 @@
-import { statSync } from 'node:fs';
 import { namesIn } from '../../io/folder.js';
 import { isThere, wholeFile } from '../../io/region.js';
 import { asImgconvError, ImgconvError } from '../../model/errors.js';
@@ -8,10 +7,6 @@ import { ListingReader } from '../listing.js';
 import { registryAudit } from './audit.js';
 import { blobPath, isRoot, revisionLink, revisionsPath, rootOf, tagLink, tagsPath } from './paths.js';
 import { digestsIn, isAbsent, readLink, repositories } from './walk.js';
-
-export function recognisesRegistry(path: string): boolean {
-  return statSync(path).isDirectory() && isRoot(rootOf(path));
-}
 
 export function openRegistry(path: string): Promise<ImageReader> {
   const root = rootOf(path);

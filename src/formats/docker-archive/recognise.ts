@@ -1,0 +1,15 @@
+import { statSync } from 'node:fs';
+import { indexFile, packingOf } from '../../io/tar-index.js';
+import { MANIFEST, REPOSITORIES } from '../../model/oci-layout.js';
+
+/** Packed archives are taken for docker's: what is in them shows when they are read, and OCI layouts are read too. */
+export function recognisesArchive(path: string): boolean {
+  if (!statSync(path).isFile()) return false;
+  if (packingOf(path) !== 'none') return true;
+  try {
+    const index = indexFile(path);
+    return index.has(MANIFEST) || index.has(REPOSITORIES);
+  } catch {
+    return false;
+  }
+}

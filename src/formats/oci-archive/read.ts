@@ -1,0 +1,22 @@
+import { basename } from 'node:path';
+import { openTar } from '../../io/tar-index.js';
+import { INDEX_FILE, ownNameOf } from '../../model/oci-layout.js';
+import { archiveAudit } from '../archive-audit.js';
+import type { ImageReader, ReadContext } from '../format.js';
+import { layoutImages, readLayout } from '../layout.js';
+import { ListingReader } from '../listing.js';
+import { noImages } from '../no-images.js';
+
+export async function openLayoutArchive(path: string, { spool }: ReadContext): Promise<ImageReader> {
+  const files = await openTar(path, spool);
+  if (!files.has(INDEX_FILE)) throw noImages(files);
+  const entries = readLayout(files);
+  async function* images() {
+    await Promise.resolve();
+    yield* layoutImages(files, entries, ownNameOf(basename(path)), false);
+  }
+  return new ListingReader(
+    images,
+    archiveAudit(files, () => undefined),
+  );
+}
