@@ -102,16 +102,23 @@ export interface AssembleJob {
 
 /** What is read and hashed at once: it is still in the core's own cache when it is hashed, and when it is written. */
 const SCAN_PIECE = 128 * 1024;
+/** So much is hashed in a few milliseconds. */
+const BREATH = 8 * 1024 * 1024;
 let buffer: Uint8Array | undefined;
 /** What is read of a compressed region at once: some times as much comes out. */
 const UNPACK_PIECE = 256 * 1024;
 
 /**
  * Reads and writes without waiting, so that a worker thread spends its time in OpenSSL and the kernel, with one reused
- * buffer; only the disk is waited for, while the thread does other jobs.
+ * buffer; only the disk is waited for, while the thread does other jobs. A thread that has more to do than jobs is let
+ * go now and then by `breathe`.
  * @throws ImgconvError SOURCE_CHANGED when the file was written to or cut while it was read
  */
-export async function scan(job: ScanJob, onBytes?: (count: number) => void): Promise<ScanResult> {
+export async function scan(
+  job: ScanJob,
+  onBytes?: (count: number) => void,
+  breathe?: () => Promise<void>,
+): Promise<ScanResult> {
   const { from, to } = job;
   const { fd, id } = openRegular(from.path);
   let out: Output | undefined;
@@ -128,6 +135,7 @@ export async function scan(job: ScanJob, onBytes?: (count: number) => void): Pro
       done += chunk.length;
       onBytes?.(chunk.length);
       if (isDue === true) await new Promise(setImmediate);
+      if (breathe !== undefined && done % BREATH === 0) await breathe();
     }
     if (!sameFile(id, fileIdAt(fd, from.path))) throw changedFile(from.path);
     if (from.whole && id.size !== BigInt(from.size)) throw changedFile(from.path);

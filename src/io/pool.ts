@@ -62,6 +62,9 @@ export class Pool {
   #announced = { files: 0, bytes: 0 };
   #next = 0;
   #closed: Promise<unknown> = Promise.resolve();
+  #isClosed = false;
+  /** The scan that this thread is at. */
+  #here: Promise<void> | undefined;
   #aborted: ImgconvError | undefined;
   #interrupt: (error: ImgconvError) => void = () => undefined;
   readonly #abort = new AbortController();
@@ -84,15 +87,21 @@ export class Pool {
     const all = this.#announced;
     all.files += sizes.length;
     all.bytes += sizes.reduce((sum, size) => sum + size, 0);
-    if (all.files < MANY && all.bytes <= INLINE_BUDGET) return;
-    while (this.#workers.length < this.threads) this.#start();
+    if (!this.#hasMany && all.bytes <= INLINE_BUDGET) return;
+    // Few large files: the last thread starts when there is more to do than hashing.
+    const wanted = this.#hasMany ? this.threads : Math.max(1, this.threads - 1);
+    while (this.#workers.length < wanted) this.#start();
+  }
+
+  get #hasMany(): boolean {
+    return this.#announced.files >= MANY;
   }
 
   /** Settles with the job's result; `onBytes` hears of bytes as they are read. */
   async scan(job: ScanJob, onBytes?: (count: number) => void): Promise<ScanResult> {
     this.expectRunning();
     const { size } = job.from;
-    if (size <= INLINE && this.#workers.length > 0) {
+    if (size <= INLINE && this.#hasMany) {
       const result = await this.#gather<ScanResult>(job);
       onBytes?.(size);
       return result;
@@ -107,7 +116,7 @@ export class Pool {
   /** Settles with the system's answer when no link could be made. */
   async link(job: LinkJob): Promise<Unlinked | undefined> {
     this.expectRunning();
-    return this.#workers.length > 0 ? this.#gather(job) : linkProven(job);
+    return this.#hasMany ? this.#gather(job) : linkProven(job);
   }
 
   #gather<T extends SmallResult>(job: SmallJob): Promise<T> {
@@ -167,13 +176,45 @@ export class Pool {
         undefined,
       );
       if ((thread === undefined || thread.tasks.size > 0) && this.#workers.length < this.threads) {
-        thread = this.#start();
+        if (!this.#isForHere(this.#queue[0])) thread = this.#start();
+        else if (this.#here === undefined) {
+          this.#here = this.#scanHere(this.#queue.shift());
+          continue;
+        }
       }
       if (thread === undefined || thread.tasks.size >= DEPTH) return;
       const task = this.#queue.shift();
       if (task === undefined) return;
       thread.tasks.set(task.request.id, task);
       thread.worker.postMessage(task.request);
+    }
+  }
+
+  /** This thread, which only waits, hashes in the place of the last one: that would take as long to start as 80 MB take. */
+  #isForHere(task: Task | undefined): boolean {
+    const job = task?.request.job;
+    return (
+      job?.kind === 'scan' &&
+      job.to === undefined &&
+      this.#workers.length === this.threads - 1 &&
+      this.threads > 1
+    );
+  }
+
+  async #scanHere(task: Task | undefined): Promise<void> {
+    if (task?.request.job.kind !== 'scan') return;
+    const breathe = async () => {
+      await new Promise(setImmediate);
+      if (this.#isClosed) throw new ImgconvError('INTERRUPTED', 'no more work is done');
+      this.expectRunning();
+    };
+    try {
+      task.resolve((await scan(task.request.job, task.onBytes, breathe)) as never);
+    } catch (error) {
+      task.reject(error);
+    } finally {
+      this.#here = undefined;
+      this.#dispatch();
     }
   }
 
@@ -221,8 +262,9 @@ export class Pool {
 
   /** No thread is at work any more when this resolves. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     const ended = this.#workers.splice(0).map(({ worker }) => worker.terminate());
-    this.#closed = Promise.all([this.#closed, ...ended]);
+    this.#closed = Promise.all([this.#closed, this.#here, ...ended]);
     await this.#closed;
   }
 
