@@ -612,6 +612,13 @@ const SAMPLES: Readonly<Record<string, () => Promise<Record<string, Sample>>>> =
       [`signed/app@${second.root.digest}`]: second,
     };
   },
+  'an image with a referrer whose JSON is full of escapes': async () => {
+    const subject = await imageOf('escaped', { family: OCI });
+    const plain = referrerOf(subject.root, 'escaped');
+    const text = plain.root.bytes.toString().replace('"subject"', '"\\u0073ubject"');
+    const referrer = { ...plain, root: part(OCI.manifest, Buffer.from(text)) };
+    return { 'escaped/app:1': subject, [`escaped/app@${referrer.root.digest}`]: referrer };
+  },
   'an empty-layer image': async () => ({
     'demo/empty:1': await imageOf('e', { base: Buffer.alloc(1024), family: OCI }),
     'demo/empty:2': await imageOf('e', { base: Buffer.alloc(1024) }),

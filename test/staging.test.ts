@@ -18,7 +18,7 @@ import {
 import { basename, join } from 'node:path';
 import { describe, test } from 'node:test';
 import { writeFully } from '../src/io/output.js';
-import { Mirror } from '../src/io/mirror.js';
+import { Mirror, STEPS } from '../src/io/mirror.js';
 import { ownerName } from '../src/io/owner.js';
 import { Pool } from '../src/io/pool.js';
 import { headOf } from '../src/io/region.js';
@@ -466,6 +466,41 @@ describe('writers beside one another', () => {
     mirror.merge('tag');
     assert.deepEqual(visible().sort(), ['repo/layers/a/link', 'repo/other', 'repo/tags/1/link']);
     assert.equal(mirror.isEmpty, true);
+  });
+
+  test('put an index after its members and before its tag, whatever they are called', async () => {
+    const root = tempFolder();
+    put(join(root, 'repo/other'), 'theirs');
+    using staging = new Staging(root);
+    const mirror = new Mirror(staging, undefined);
+    mirror.write(join(root, 'repo/z member'), 'member', 'content');
+    mirror.write(join(root, 'repo/m inner'), 'inner', 'index');
+    mirror.write(join(root, 'repo/b outer'), 'outer', 'index');
+    mirror.write(join(root, 'repo/a tag'), 'tag', 'tag');
+    await mirror.assembled();
+    const order: string[] = [];
+    for (const step of STEPS) {
+      mirror.merge(step);
+      const mine = Object.keys(contentsOf(join(root, 'repo'))).filter((name) => name !== 'other');
+      order.push(mine.sort().join(', '));
+    }
+    assert.deepEqual(order, ['z member', 'b outer, m inner, z member', 'a tag, b outer, m inner, z member']);
+  });
+
+  test('that were dropped go nowhere, and those that were kept after all do', async () => {
+    const root = tempFolder();
+    {
+      using staging = new Staging(root);
+      const transaction = new Transaction(staging);
+      const pathOf = (name: string) => join(root, `blobs/${name}/data`);
+      for (const name of ['kept', 'dropped', 'again']) put(transaction.reserve(pathOf(name)), name);
+      transaction.reserve(pathOf('never made'));
+      for (const name of ['dropped', 'again', 'never made']) transaction.drop(pathOf(name));
+      for (const name of ['kept', 'again']) transaction.keep(pathOf(name));
+      await transaction.commit();
+    }
+    assert.deepEqual(contentsOf(root), { 'blobs/kept/data': 'kept', 'blobs/again/data': 'again' });
+    assert.deepEqual(readdirSync(join(root, 'blobs')).sort(), ['again', 'kept']);
   });
 
   test('go through a symbolic link to a folder, and not over a file', async () => {
