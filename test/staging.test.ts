@@ -503,6 +503,41 @@ describe('writers beside one another', () => {
     assert.deepEqual(readdirSync(join(root, 'blobs')).sort(), ['again', 'kept']);
   });
 
+  test('are told apart from all else, however the root is called', async () => {
+    const [root, cwd] = [tempFolder(), process.cwd()];
+    process.chdir(root);
+    try {
+      for (const [name, path] of [
+        ['.', './out'],
+        ['./d', './d/out'],
+        ['d//e/', 'd//e/out'],
+      ] as const) {
+        using staging = new Staging(name);
+        const mirror = new Mirror(staging, undefined);
+        mirror.write(path, 'tag', 'tag');
+        await mirror.assembled();
+        mirror.merge('content');
+        assert.equal(existsSync(path), false, path);
+        mirror.merge('tag');
+        assert.equal(readFileSync(path, 'utf8'), 'tag');
+      }
+    } finally {
+      process.chdir(cwd);
+    }
+  });
+
+  test('that somebody clears away are not taken for written', async () => {
+    const root = tempFolder();
+    using staging = new Staging(root);
+    const transaction = new Transaction(staging);
+    put(transaction.reserve(join(root, 'blob')), 'content');
+    transaction.keep(join(root, 'blob'));
+    for (const name of readdirSync(staging.folder)) rmSync(join(staging.folder, name), { recursive: true });
+    transaction.write(join(root, 'tag'), 'tag', 'tag');
+    await assert.rejects(transaction.commit(), /was removed/);
+    assert.equal(existsSync(join(root, 'tag')), false);
+  });
+
   test('go through a symbolic link to a folder, and not over a file', async () => {
     const [root, other] = [tempFolder(), tempFolder()];
     using staging = new Staging(root);

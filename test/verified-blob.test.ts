@@ -188,6 +188,51 @@ for (const way of ['prove', 'place by link', 'place by copy'] as const) {
   });
 }
 
+describe('a file that this run has hashed', () => {
+  const bytes = Buffer.from('right bytes');
+  const known = () => {
+    const path = fileOf(bytes);
+    const { dev, ino, size, mtimeNs } = statSync(path, { bigint: true });
+    const of = { digest: parseDigest(digestText(bytes), 'test'), size: bytes.length };
+    const id = { dev, ino, size, mtimeNs };
+    const at = {
+      kind: 'file',
+      path,
+      offset: 0,
+      size: of.size,
+      whole: true,
+      known: { digest: of.digest, id },
+    } as const;
+    return { path, blob: VerifiedBlob.at(at, of, pool) };
+  };
+
+  test('is linked as it is', async () => {
+    const { blob } = known();
+    const out = join(tempFolder(), 'new/out');
+    assert.equal(await blob.place(out, 'auto'), 'linked');
+    await blob.prove();
+  });
+
+  for (const change of ['written to', 'replaced']) {
+    test(`and that was ${change} since is refused by all ways`, async () => {
+      for (const [way, code] of [
+        ['prove', 'DIGEST_MISMATCH'],
+        ['place by link', 'SOURCE_CHANGED'],
+        ['place by copy', 'DIGEST_MISMATCH'],
+        ['read', 'DIGEST_MISMATCH'],
+      ] as const) {
+        const { path, blob } = known();
+        if (change === 'replaced') rmSync(path);
+        writeFileSync(path, 'wrong bytes');
+        utimesSync(path, 1, 1);
+        const out = join(tempFolder(), 'out');
+        await assert.rejects(async () => WAYS[way]?.(blob, out), refusal(code), way);
+        assert.equal(existsSync(out), false);
+      }
+    });
+  }
+});
+
 describe('a disk that fails while a blob is read', () => {
   // An error of its own must not become one of the bytes, which were never seen.
   const small = Buffer.from('right bytes');

@@ -44,7 +44,6 @@ interface Candidate {
   readonly diffIds: number;
 }
 
-/** Beside the layout, for engines; what they are, formats/docker-archive/paths.ts tells. */
 /** Where an archive is standard output. */
 const STDOUT = '-';
 

@@ -4,7 +4,7 @@ import { attachedTo } from '../model/attached.js';
 import { algorithmOf, type Digest } from '../model/digest.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { MAX_MANIFEST } from '../model/json.js';
-import { manifestPayload, parseManifest } from '../model/manifest.js';
+import { manifestPayload, mayName, parseManifest } from '../model/manifest.js';
 import { splitReference } from '../model/reference.js';
 import type { Audit } from './audit.js';
 import type { Attached, ImageReader, ListOptions, SourceImage, UnreadableImage } from './format.js';
@@ -109,12 +109,7 @@ async function subjectOf(image: SourceImage): Promise<Digest | undefined> {
     { digest: digestOf(payload, algorithmOf(digest)), size: payload.length },
     at.path,
   );
-  if (!maySaySubject(bytes)) return undefined;
+  if (!mayName(bytes, 'subject')) return undefined;
   const manifest = parseManifest(bytes, at.path);
   return manifest.kind === 'schema1' ? undefined : manifest.subject?.digest;
-}
-
-/** Most manifests have no subject, and need not be parsed for that; an escape may stand for any letter. */
-function maySaySubject(bytes: Uint8Array): boolean {
-  return /subject|\\u/.test(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1'));
 }

@@ -1,4 +1,4 @@
-import { renameSync } from 'node:fs';
+import { renameSync, rmSync } from 'node:fs';
 import type { Digest } from '../model/digest.js';
 import { isThere, wholeFile, type FileBytes } from './region.js';
 import { OncePerDigest } from './once.js';
@@ -98,6 +98,8 @@ export class BlobShelf {
       this.#reserved.set(blob.digest, reserved);
       return how;
     } catch (error) {
+      // Another source may have to lie there.
+      rmSync(reserved, { force: true });
       this.#transaction.drop(path);
       throw error;
     }

@@ -1,6 +1,6 @@
-import { renameSync, rmdirSync, rmSync, type Dirent } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { isErrno } from '../model/errors.js';
+import { mkdirSync, renameSync, rmdirSync, rmSync, statSync, type Dirent } from 'node:fs';
+import { dirname, join, normalize } from 'node:path';
+import { ImgconvError, isErrno, naming } from '../model/errors.js';
 import { entriesIn } from './folder.js';
 import { assemble, type AssembleJob } from './jobs.js';
 import type { Pool } from './pool.js';
@@ -40,6 +40,7 @@ export class Mirror {
   readonly #prefix: string;
   /** The tree's own, once there is something in it. */
   #folder: string | undefined;
+  #inode: bigint | undefined;
   #lot: Lot = { files: [], moves: [] };
   readonly #made: Promise<void>[] = [];
   /** Files that are not of the first step, and folders with such files. Places below the root, as all that follow. */
@@ -91,12 +92,28 @@ export class Mirror {
   }
 
   #root(): string {
-    return (this.#folder ??= this.#staging.path());
+    if (this.#folder === undefined) {
+      this.#folder = this.#staging.path();
+      const folder = this.#folder;
+      naming(folder, () => {
+        mkdirSync(folder);
+      });
+      this.#inode = inodeOf(this.#folder);
+    }
+    return this.#folder;
+  }
+
+  /** Who removes it takes content away, and what is made after that is made anew: no tag may follow. */
+  #expectWhole(): void {
+    if (this.#folder === undefined || inodeOf(this.#folder) === this.#inode) return;
+    throw new ImgconvError('IO', `${this.#folder}: was removed while it was in use`);
   }
 
   #placeOf(path: string): string {
-    if (!path.startsWith(this.#prefix)) throw new TypeError(`${path} is not in ${this.#staging.root}`);
-    return path.slice(this.#prefix.length);
+    const isPlain = this.#prefix !== '' && path.startsWith(this.#prefix);
+    const plain = isPlain ? path : normalize(path); // `./d/file` is in `d/`, and `./file` in `.`.
+    if (!plain.startsWith(this.#prefix)) throw new TypeError(`${path} is not in ${this.#staging.root}`);
+    return plain.slice(this.#prefix.length);
   }
 
   #add(path: string, step: Step): string {
@@ -128,6 +145,7 @@ export class Mirror {
     // None is at work any more when one of them failed.
     for (const one of await Promise.allSettled(this.#made.splice(0)))
       if (one.status === 'rejected') throw one.reason;
+    this.#expectWhole();
     for (const place of this.#dropped) this.#remove(place);
     this.#dropped.clear();
   }
@@ -146,7 +164,7 @@ export class Mirror {
 
   /** All that was made, to be flushed. */
   *paths(): Generator<string> {
-    if (this.#folder !== undefined && isThere(this.#folder)) yield* below(this.#folder);
+    if (this.#folder !== undefined) yield* allIn(this.#folder);
   }
 
   /** True when all that was added is in its place. */
@@ -166,6 +184,7 @@ export class Mirror {
    */
   merge(step: Step): Set<string> {
     const changed = new Set<string>();
+    this.#expectWhole();
     if (this.#folder !== undefined && this.#mergeFolder('', STEPS.indexOf(step), changed)) this.#clear();
     return changed;
   }
@@ -223,11 +242,15 @@ export class Mirror {
   }
 }
 
+function inodeOf(path: string): bigint | undefined {
+  return statSync(path, { bigint: true, throwIfNoEntry: false })?.ino;
+}
+
 /** A folder and all that is in it. */
-function* below(folder: string): Generator<string> {
+function* allIn(folder: string): Generator<string> {
   for (const entry of entriesIn(folder)) {
     const path = `${folder}/${entry.name}`;
-    if (entry.isDirectory()) yield* below(path);
+    if (entry.isDirectory()) yield* allIn(path);
     else yield path;
   }
   yield folder;

@@ -1,6 +1,5 @@
 import { openSync, writeSync } from 'node:fs';
 import { naming } from '../model/errors.js';
-import { makeFolderOf } from './folder.js';
 import { closeFile, fileIdAt, type FileId, type Target } from './region.js';
 import { WriteBack } from './write-back.js';
 
@@ -21,7 +20,6 @@ export class Output {
 
   constructor(to: Target) {
     this.#to = to;
-    if (to.flags === 'wx') makeFolderOf(to.path);
     this.#fd = openSync(to.path, to.flags, 0o644);
     this.#back = to.flush ? new WriteBack(this.#fd, to.path) : undefined;
   }

@@ -52,7 +52,7 @@ const MANY = 256;
 /** One job at work and one waiting, so that a thread never waits for the main thread. */
 const DEPTH = 2;
 
-/** Worker threads that hash, copy and deflate. Started when first needed, ended by `close`. */
+/** Worker threads that hash, copy and deflate. Started when needed or announced, ended by `close`. */
 export class Pool {
   readonly threads: number;
   #workers: Thread[] = [];
@@ -170,6 +170,7 @@ export class Pool {
   }
 
   #dispatch(): void {
+    if (this.#isClosed) return;
     while (this.#queue.length > 0) {
       let thread = this.#workers.reduce<Thread | undefined>(
         (best, one) => (best === undefined || one.tasks.size < best.tasks.size ? one : best),
@@ -205,7 +206,6 @@ export class Pool {
     if (task?.request.job.kind !== 'scan') return;
     const breathe = async () => {
       await new Promise(setImmediate);
-      if (this.#isClosed) throw new ImgconvError('INTERRUPTED', 'no more work is done');
       this.expectRunning();
     };
     try {
@@ -237,14 +237,16 @@ export class Pool {
       this.#workers = this.#workers.filter((one) => one !== thread);
       for (const task of thread.tasks.values()) task.reject(asImgconvError(error));
       thread.tasks.clear();
+      this.#dispatch();
     });
     this.#workers.push(thread);
     return thread;
   }
 
-  /** For work that is not the pool's own. @throws ImgconvError what `abort` was given */
+  /** For work that is not the pool's own. @throws ImgconvError what `abort` was given, or INTERRUPTED after `close` */
   expectRunning(): void {
     if (this.#aborted !== undefined) throw this.#aborted;
+    if (this.#isClosed) throw closed();
   }
 
   /** Ends all work at once: what is under way, and all that is asked for later, fails with `error`. */
@@ -263,6 +265,7 @@ export class Pool {
   /** No thread is at work any more when this resolves. */
   async close(): Promise<void> {
     this.#isClosed = true;
+    for (const { reject } of [...this.#queue.splice(0), ...this.#small.splice(0)]) reject(closed());
     const ended = this.#workers.splice(0).map(({ worker }) => worker.terminate());
     this.#closed = Promise.all([this.#closed, this.#here, ...ended]);
     await this.#closed;
@@ -271,6 +274,10 @@ export class Pool {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+function closed(): ImgconvError {
+  return new ImgconvError('INTERRUPTED', 'no more work is done');
 }
 
 function errorOf({ code, message, hint, cause }: ErrorText): ImgconvError {

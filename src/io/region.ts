@@ -198,13 +198,14 @@ export function headOf(at: LocalBytes, count: number): Uint8Array {
   return partOf(at, 0, count);
 }
 
-/** All bytes of a file, and the state that it had from the first to the last. @throws ImgconvError SOURCE_CHANGED */
-export function readWhole({ path, offset, size }: FileBytes): { bytes: Uint8Array; id: FileId } {
+/** All bytes of a whole file, and the state that it had from the first to the last. @throws ImgconvError SOURCE_CHANGED */
+export function readWhole({ path, size }: FileBytes): { bytes: Uint8Array; id: FileId } {
   const { fd, id } = openRegular(path);
   try {
     const bytes = new Uint8Array(size);
-    const count = readFully(fd, bytes, offset, path);
-    if (count < size || !sameFile(id, fileIdAt(fd, path))) throw changedFile(path);
+    const count = readFully(fd, bytes, 0, path);
+    if (count < size || id.size !== BigInt(size) || !sameFile(id, fileIdAt(fd, path)))
+      throw changedFile(path);
     return { bytes, id };
   } finally {
     closeFile(fd, path);

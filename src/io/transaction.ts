@@ -12,7 +12,7 @@ const SYNCS_AT_ONCE = 8;
 
 /**
  * A set of files that become visible together: written beside their places, flushed, renamed in; contents first, then
- * tags. Killed at any moment, what is visible is whole and no tag lacks its content.
+ * indexes, then tags. Killed at any moment, what is visible is whole and no tag lacks its content.
  */
 export class Transaction {
   readonly staging: Staging;

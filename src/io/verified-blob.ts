@@ -1,4 +1,4 @@
-import { copyFileSync, constants, rmSync } from 'node:fs';
+import { copyFileSync, constants, lstatSync, rmSync } from 'node:fs';
 import { algorithmOf, type Digest } from '../model/digest.js';
 import { ImgconvError, isErrno } from '../model/errors.js';
 import type { Compression } from '../model/media-type.js';
@@ -11,10 +11,12 @@ import type { ScanJob, Unlinked, UnpackResult } from './jobs.js';
 import type { Pool } from './pool.js';
 import {
   closeFile,
+  fileIdOf,
   headOf,
   isElsewhere,
   openRegular,
   readFully,
+  sameFile,
   shownName,
   type Bytes,
   type FileBytes,
@@ -59,7 +61,7 @@ export class VerifiedBlob {
 
   /** What this run hashed as it wrote or met it need not be hashed again. */
   #trust(at: LocalBytes): void {
-    const known = at.kind === 'file' ? (at.staged ?? at.known) : at.kind === 'dropped' ? at : undefined;
+    const known = at.kind === 'file' ? at.staged : at.kind === 'dropped' ? at : undefined;
     if (known?.digest === this.digest && this.#diffId === undefined)
       this.#proof = Promise.resolve('id' in known ? known.id : undefined);
   }
@@ -141,7 +143,9 @@ export class VerifiedBlob {
   }
 
   async #prove(): Promise<FileId | undefined> {
-    await this.#here();
+    const at = await this.#here();
+    const known = this.#knownOf(at);
+    if (known !== undefined && sameFile(known, fileIdOf(lstatSync(at.path, { bigint: true })))) return known;
     return (this.#proof ??= this.#scan());
   }
 
@@ -271,6 +275,9 @@ export class VerifiedBlob {
       if (mode !== 'reflink' && (await this.#link(at, path, mode))) return 'linked';
       if (mode !== 'hard' && (await this.#reflink(at, path, mode))) return 'reflinked';
     }
+    // Staging folders that were cleared away stay so.
+    this.#pool.expectRunning();
+    makeFolderOf(path);
     try {
       await this.#scan({ path, position: 0, flags: 'wx', flush: true });
     } catch (error) {
@@ -284,13 +291,21 @@ export class VerifiedBlob {
     const unlinked = await this.#proveAndLink(at, path);
     if (unlinked === undefined) return true;
     if (mode === 'auto' && CANNOT_LINK.includes(unlinked.code)) return false;
-    throw cannotLink('hard', at.path, unlinked.message);
+    throw cannotLink('hard', at.path, Object.assign(new Error(unlinked.message), { code: unlinked.code }));
+  }
+
+  /** The state of the file when this run hashed it where it lies. */
+  #knownOf(at: LocalBytes): FileId | undefined {
+    const known = at.kind === 'file' && this.#diffId === undefined ? at.known : undefined;
+    return known?.digest === this.digest ? known.id : undefined;
   }
 
   async #proveAndLink(at: FileBytes, path: string): Promise<Unlinked | undefined> {
-    if (this.#proof !== undefined || this.#diffId !== undefined) {
-      const proven = await this.#prove();
-      if (proven === undefined) throw dropped(this.where);
+    const known = this.#knownOf(at);
+    if (known !== undefined || this.#proof !== undefined || this.#diffId !== undefined) {
+      // A file that is another by now will not be linked.
+      const proven = known ?? (await this.#prove());
+      if (proven === undefined) throw new TypeError(`${at.path}: proved without its file's state`);
       return this.#pool.link({ kind: 'link', path: at.path, proven, to: path });
     }
     const algorithm = algorithmOf(this.digest);
@@ -309,6 +324,7 @@ export class VerifiedBlob {
   }
 
   async #reflink(at: FileBytes, path: string, mode: LinkMode): Promise<boolean> {
+    this.#pool.expectRunning();
     makeFolderOf(path);
     try {
       copyFileSync(at.path, path, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE_FORCE);
@@ -319,7 +335,7 @@ export class VerifiedBlob {
     }
     const { digest, size } = this;
     await VerifiedBlob.at(
-      { ...at, path },
+      { ...at, path, staged: undefined, known: undefined },
       { digest, size },
       this.#pool,
       this.#diffId ? { diffId: this.#diffId } : {},

@@ -151,7 +151,7 @@ export async function convert(from: Place, to: Place, options: ConvertOptions = 
     throw failure;
   } finally {
     // Nobody writes into what is cleared away.
-    if (failure !== undefined) await pool.close();
+    await pool.close();
     // What cannot be cleared away now, the next run clears: it must not hide what went wrong.
     try {
       await writer.close();
@@ -404,7 +404,7 @@ class Conversion {
   }
 }
 
-/** In their order, each as large as these allow or of one image. */
+/** In their order, each of so many images, or as soon as it has so many bytes. */
 function* batches(jobs: readonly Job[], images: number, most: number): Generator<Job[]> {
   let batch: Job[] = [];
   let bytes = 0;

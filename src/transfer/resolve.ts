@@ -171,8 +171,9 @@ export async function findClosure(
   for (const node of manifestsOf(root)) {
     for (const { digest, platform } of allowAbsent ? [] : node.absent) miss(platform, `manifest ${digest}`);
     const { digest, platform } = node.descriptor;
-    const own: Bytes =
-      origins.get(node.bytes) ?? (await source.locate(node.descriptor, 'manifest')) ?? memory(node);
+    const located = (await source.locate(node.descriptor, 'manifest')) ?? memory(node);
+    const origin = origins.get(node.bytes);
+    const own = origin?.path === located.path && origin.size === located.size ? origin : located;
     // What is read again must be what was parsed: a file that has another size by now is not. Signed schema 1 has
     // bytes that its digest is not of.
     if (own.size === node.descriptor.size) found.set(digest, { at: own, size: own.size });

@@ -4,7 +4,7 @@ import { headOf, wholeFile } from '../../io/region.js';
 import { isDigest, type Digest } from '../../model/digest.js';
 import { asImgconvError, ImgconvError } from '../../model/errors.js';
 import { MAX_MANIFEST } from '../../model/json.js';
-import { manifestPayload, parseManifest } from '../../model/manifest.js';
+import { manifestPayload, mayName, parseManifest } from '../../model/manifest.js';
 import { splitReference } from '../../model/reference.js';
 import type { ImageReader, Signature, SourceImage, UnreadableImage } from '../format.js';
 import { ListingReader } from '../listing.js';
@@ -14,10 +14,10 @@ import { walk } from './walk.js';
 
 export function openDir(tree: string): Promise<ImageReader> {
   async function* images(): AsyncGenerator<SourceImage | UnreadableImage> {
-    for (const below of walk(tree, '', 0)) {
+    for (const place of walk(tree, '', 0)) {
       await Promise.resolve();
-      const folder = join(tree, below);
-      const name = below === '' ? ownName(folder) : below;
+      const folder = join(tree, place);
+      const name = place === '' ? ownName(folder) : place;
       try {
         yield readImage(folder, name);
       } catch (error) {
@@ -88,15 +88,8 @@ function readSignatures(folder: string, digest: Digest, bytes: Uint8Array, where
     }
   };
   collect(digest, undefined);
-  const manifest = mayHaveMembers(bytes) ? parseManifest(bytes, where) : undefined;
+  const manifest = mayName(bytes, 'manifests') ? parseManifest(bytes, where) : undefined;
   if (manifest?.kind === 'index')
     for (const member of manifest.manifests) collect(member.digest, member.digest);
   return signatures;
-}
-
-/** Most manifests have none, and need not be parsed for that; an escape may stand for any letter. */
-function mayHaveMembers(bytes: Uint8Array): boolean {
-  return /manifests|\\u/.test(
-    Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1'),
-  );
 }

@@ -19,7 +19,7 @@ function hasManifest(folder: string): boolean {
 /** True when the folder is an image's, or one is found by going down first folder after first folder. */
 export function recognisesDir(path: string): boolean {
   if (!statSync(path).isDirectory()) return false;
-  for (const below of walk(path, '', 0)) return below !== '' || !isEngines(join(path, MANIFEST));
+  for (const place of walk(path, '', 0)) return place !== '' || !isEngines(join(path, MANIFEST));
   return false;
 }
 
@@ -34,10 +34,10 @@ function isEngines(path: string): boolean {
 }
 
 /** Folders with a manifest.json, as paths below the tree, in sorted order; '' is the tree itself. */
-export function* walk(tree: string, below: string, depth: number): Generator<string> {
-  const folder = join(tree, below);
+export function* walk(tree: string, place: string, depth: number): Generator<string> {
+  const folder = join(tree, place);
   if (hasManifest(folder)) {
-    yield below;
+    yield place;
     return;
   }
   if (depth > MAX_DEPTH) return;
@@ -45,5 +45,5 @@ export function* walk(tree: string, below: string, depth: number): Generator<str
     (entry) => entry.isDirectory() && !entry.name.startsWith(STAGING_PREFIX),
   );
   for (const { name } of folders.sort((a, b) => (a.name < b.name ? -1 : 1)))
-    yield* walk(tree, below === '' ? name : `${below}/${name}`, depth + 1);
+    yield* walk(tree, below(place, name), depth + 1);
 }
