@@ -3,9 +3,10 @@ const { join } = require('node:path');
 
 /**
  * V8 optimizes what has run so many bytes of bytecode: eight times its own number, since a run of two seconds would spend
- * a quarter of its CPU time on that.
+ * a quarter of its CPU time on that. Later versions than Node 20's have no such flag, and say so on stderr.
  */
 const INTERRUPT_BUDGET = 8 * 66 * 1024;
+const HAS_BUDGET = process.versions.v8.startsWith('11.');
 
 const args = process.argv.slice(2);
 const manifest = join(__dirname, '../package.json');
@@ -15,7 +16,7 @@ else {
   if (/2|^(?:copy|push)$/.test(args[0])) require('../dist/bundle/thread.js').startEarly();
   const { run } = require('./load.js').load();
   // Not before: V8 passes over what it compiled under other flags.
-  require('node:v8').setFlagsFromString(`--interrupt-budget=${INTERRUPT_BUDGET}`);
+  if (HAS_BUDGET) require('node:v8').setFlagsFromString(`--interrupt-budget=${INTERRUPT_BUDGET}`);
   run(args, require(manifest).version).then((status) => {
     process.exitCode = status;
   });
