@@ -2,13 +2,14 @@ import assert from 'node:assert/strict';
 import { appendFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { convert } from '../src/index.js';
+import { convert, parseDigest } from '../src/index.js';
 import { MemoryDownloads } from '../src/io/downloads.js';
 import { Pool } from '../src/io/pool.js';
 import { isThere } from '../src/io/region.js';
 import { PeekSpool } from '../src/io/spool.js';
 import { MAX_MANIFEST } from '../src/model/json.js';
-import { findClosure, readTree } from '../src/transfer/resolve.js';
+import { findClosure, readManifest, readTree } from '../src/transfer/resolve.js';
+import { refusal } from './support/errors.js';
 import { imageOf, indexOf, layTree, put } from './support/images.js';
 import { formatOf, namesOf, newPlace, place } from './support/places.js';
 import { tempFolder } from './support/temp.js';
@@ -31,6 +32,14 @@ test('a manifest whose file grows after it was parsed is passed on as it was par
     const bytes = await blobs.get(root.descriptor.digest)?.read(MAX_MANIFEST);
     assert.deepEqual(bytes && Buffer.from(bytes), image.root.bytes);
   }
+});
+
+test('a manifest whose file grew before it was read is refused, though its first bytes are right', async () => {
+  const { root } = await imageOf('one');
+  const path = join(tempFolder(), 'manifest.json');
+  put(path, Buffer.concat([root.bytes, Buffer.from('more')]));
+  const at = { kind: 'file', path, offset: 0, size: root.bytes.length, whole: true } as const;
+  assert.throws(() => readManifest(at, parseDigest(root.digest, 'test')), refusal('SOURCE_CHANGED', path));
 });
 
 test('nothing is there below a file, and what cannot be looked at is no such answer', () => {

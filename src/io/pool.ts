@@ -171,47 +171,45 @@ export class Pool {
 
   #dispatch(): void {
     if (this.#isClosed) return;
-    while (this.#queue.length > 0) {
+    for (let task = this.#queue[0]; task !== undefined; task = this.#queue[0]) {
       let thread = this.#workers.reduce<Thread | undefined>(
         (best, one) => (best === undefined || one.tasks.size < best.tasks.size ? one : best),
         undefined,
       );
       if ((thread === undefined || thread.tasks.size > 0) && this.#workers.length < this.threads) {
-        if (!this.#isForHere(this.#queue[0])) thread = this.#start();
+        const scanned = this.#asForHere(task.request.job);
+        if (scanned === undefined) thread = this.#start();
         else if (this.#here === undefined) {
-          this.#here = this.#scanHere(this.#queue.shift());
+          this.#queue.shift();
+          this.#here = this.#scanHere(scanned, task);
           continue;
         }
       }
       if (thread === undefined || thread.tasks.size >= DEPTH) return;
-      const task = this.#queue.shift();
-      if (task === undefined) return;
+      this.#queue.shift();
       thread.tasks.set(task.request.id, task);
       thread.worker.postMessage(task.request);
     }
   }
 
-  /** This thread, which only waits, hashes in the place of the last one: that would take as long to start as 80 MB take. */
-  #isForHere(task: Task | undefined): boolean {
-    const job = task?.request.job;
-    return (
-      job?.kind === 'scan' &&
-      job.to === undefined &&
-      this.#workers.length === this.threads - 1 &&
-      this.threads > 1
-    );
+  /**
+   * What this thread, which only waits, does in the place of the last one: that would take as long to start as 80 MB take
+   * to be hashed. What writes is left to threads.
+   */
+  #asForHere(job: Job): ScanJob | undefined {
+    const isLast = this.threads > 1 && this.#workers.length === this.threads - 1;
+    return isLast && job.kind === 'scan' && job.to === undefined ? job : undefined;
   }
 
-  async #scanHere(task: Task | undefined): Promise<void> {
-    if (task?.request.job.kind !== 'scan') return;
+  async #scanHere(job: ScanJob, { onBytes, resolve, reject }: Task): Promise<void> {
     const breathe = async () => {
       await new Promise(setImmediate);
       this.expectRunning();
     };
     try {
-      task.resolve((await scan(task.request.job, task.onBytes, breathe)) as never);
+      resolve((await scan(job, onBytes, breathe)) as never);
     } catch (error) {
-      task.reject(error);
+      reject(error);
     } finally {
       this.#here = undefined;
       this.#dispatch();
