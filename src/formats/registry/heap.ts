@@ -108,7 +108,7 @@ function* unfinished(folder: string): Generator<StoredFile> {
     const path = join(folder, name);
     const files = [...filesBelow(path)];
     const size = files.reduce((sum, file) => sum + file.size, 0);
-    const changed = Math.max(statSync(path).mtimeMs, ...files.map((file) => file.changed));
+    const changed = Math.max(Math.floor(statSync(path).mtimeMs), ...files.map((file) => file.changed));
     yield { path, size, changed, links: 1 };
   }
 }
