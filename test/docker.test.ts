@@ -14,11 +14,13 @@ import {
   hex,
   imageOf,
   indexOf,
+  layStore,
   layTree,
   OCI,
   part,
   type Sample,
 } from './support/images.js';
+import { nestedOf, recordOf } from './support/layouts.js';
 import { LOCAL_FORMATS, namesOf, newPlace, place } from './support/places.js';
 import { until } from './support/processes.js';
 import { contentsOf, filesIn, stagingIn } from './support/snapshot.js';
@@ -350,6 +352,18 @@ describe('push', () => {
     assert.equal(puts.at(-1), '1');
     assert.deepEqual(puts.slice(-3, -1).sort(), multi.members.map(({ digest }) => digest).sort());
     assert.ok(puts.slice(0, -3).every((one) => one === 'blob'));
+  });
+
+  test('sends a manifest that another one has as a layer as a blob too', async () => {
+    const one = await imageOf('a');
+    const both = nestedOf([one, recordOf(one.root, 'layer')]);
+    await using registry = await FakeRegistry.start();
+    await converted(place('reg', layStore(tempFolder(), { 'app:1': both })), remote(registry));
+    const blobs = registry.asked(/^PUT.*\/blobs\//).map((line) => /digest=([^&]*)/.exec(line)?.[1] ?? '');
+    assert.ok(blobs.map(decodeURIComponent).includes(one.root.digest));
+    const back = newPlace('dir');
+    await converted(remote(registry), back);
+    assert.deepEqual(await namesOf(back), { 'app:1': both.root.digest });
   });
 
   test('sends a blob once, and mounts it in other repositories', async () => {

@@ -9,6 +9,7 @@ import { convert, type ErrorCode, type Place } from '../src/index.js';
 import { withLock } from '../src/io/lock.js';
 import { gatePath, Staging } from '../src/io/staging.js';
 import { collectGarbage, type GarbageOptions, type GarbageReport } from '../src/transfer/gc.js';
+import { verify } from '../src/transfer/verify.js';
 import { imgconv } from './support/cli.js';
 import { refusal } from './support/errors.js';
 import {
@@ -28,6 +29,7 @@ import {
   layFiles,
   layoutFiles,
   nestedOf,
+  recordOf,
   referrerOf,
 } from './support/layouts.js';
 import { namesOf, newPlace, place } from './support/places.js';
@@ -320,6 +322,67 @@ describe('in an OCI layout', () => {
     await assert.rejects(collectIn(path), refusal('DIGEST_MISMATCH'));
     assert.deepEqual(stateOf(path), before);
   });
+});
+
+describe('a manifest that is a blob of another manifest too', () => {
+  const places = {
+    reg: (images: Images) => layStore(tempFolder(), images),
+    oci: (images: Images) => layFiles(tempFolder(), layoutFiles(entriesOf(images))),
+  } as const;
+  const sound = async (short: 'reg' | 'oci', path: string) => {
+    const { findings } = await verify(place(short, path));
+    assert.deepEqual(findings, []);
+  };
+
+  for (const short of ['reg', 'oci'] as const)
+    for (const role of ['layer', 'config', 'subject'] as const)
+      for (const tag of ['a', 'z'])
+        for (const untagged of [true, false])
+          test(`${short}: tagged, and named as ${role} by :${tag}, ${untagged ? 'with' : 'without'} --untagged`, async () => {
+            const path = places[short]({
+              [`demo/app:${tag}-record`]: recordOf(multi.root, role),
+              'demo/app:m': multi,
+            });
+            await sound(short, path);
+            const before = stateOf(path);
+            const report = await collectGarbage(place(short, path), { olderThan: 0, untagged });
+            assert.deepEqual(stateOf(path), before);
+            assert.equal(report.blobs.blobs, 0);
+            await sound(short, path);
+          });
+
+  test('without a tag it stays as a layer, and what it names goes', async () => {
+    const record = recordOf(one.root, 'layer');
+    const store = layStore(tempFolder(), { 'demo/app:record': record, 'demo/app:1': one });
+    untag(store, 'demo/app:1');
+    await collect(store);
+    await sound('reg', store);
+    assert.ok(existsSync(storedBlob(store, one.root.digest)));
+    assert.deepEqual(
+      one.blobs.map(({ digest }) => existsSync(storedBlob(store, digest))),
+      one.blobs.map(() => false),
+    );
+  });
+
+  test('a young layer link to a tagged manifest: what that names stays', async () => {
+    const store = layStore(tempFolder(), { 'demo/app:1': one });
+    const { digest } = one.root;
+    await sleep(60);
+    put(join(below(store, 'demo/app'), '_layers', digest.replace(':', '/'), 'link'), digest);
+    const before = stateOf(store);
+    await collect(store, { olderThan: 30, untagged: true });
+    assert.deepEqual(stateOf(store), before);
+  });
+
+  for (const short of ['dir', 'reg', 'oci', 'tar', 'ocitar'] as const)
+    test(`in one index with that other one: whole in ${short}`, async () => {
+      const both = nestedOf([one, recordOf(one.root, 'layer')]);
+      const store = place('reg', layStore(tempFolder(), { 'demo/both:1': both }));
+      const target = newPlace(short);
+      await convert(store, target, { compression: 'keep' });
+      assert.deepEqual((await verify(target)).findings, []);
+      assert.deepEqual(await namesOf(target), { 'demo/both:1': both.root.digest });
+    });
 });
 
 describe('beside writers', () => {

@@ -196,6 +196,13 @@ export function manifestsOf(node: ManifestNode): ManifestNode[] {
   return [...seen.values()];
 }
 
+/** Digests of a manifest's config and layers, which are blobs to it even where one of them is a manifest too. */
+export function blobDigestsOf(manifest: Manifest): readonly Digest[] {
+  if (manifest.kind === 'index') return [];
+  if (manifest.kind === 'schema1') return manifest.layers;
+  return [manifest.config, ...manifest.layers].map(({ digest }) => digest);
+}
+
 /** True when engines can run this image: its config is an image's, not an artifact's. */
 export function isContainerImage(node: ManifestNode): boolean {
   return node.manifest.kind === 'image' && isImageConfig(node.manifest.config.mediaType);

@@ -2,6 +2,7 @@ import type { Heap, Link, Repository } from '../formats/heap.js';
 import { attachedTo } from '../model/attached.js';
 import type { Digest } from '../model/digest.js';
 import { ImgconvError } from '../model/errors.js';
+import { blobDigestsOf } from '../model/manifest.js';
 import { readManifest } from './resolve.js';
 
 /** What one manifest names. */
@@ -27,8 +28,18 @@ export interface Unreached {
 }
 
 /**
- * Finds what is reached: from tags, and from revisions, a manifest's members, config and layers, and its subject; from
- * a manifest what speaks of it, by subject or by tag. Manifests are read once, however often it is marked.
+ * What is reached, by role: a digest can be a manifest and a blob of another manifest at once. Only a manifest that was
+ * reached as one is followed, so only then is what it names kept.
+ */
+interface Reached {
+  readonly manifests: ReadonlySet<Digest>;
+  /** Configs, layers, and blobs of young layer links. */
+  readonly blobs: ReadonlySet<Digest>;
+}
+
+/**
+ * Finds what is reached: from tags and revisions, a manifest's members, config, layers and subject; from a manifest its
+ * referrers, by subject or by tag. Manifests are read once, however often `mark` is called.
  */
 export class Marker {
   readonly #heap: Heap;
@@ -51,9 +62,13 @@ export class Marker {
     const unreached: Unreached[] = [];
     for (const repository of this.#heap.repositories()) {
       const links = [...repository.links()];
-      const own = this.#reach(repository, links);
-      for (const digest of own) reached.add(digest);
-      const left = links.filter(({ digest, changed }) => !own.has(digest) && changed <= this.#options.since);
+      const { manifests, blobs } = this.#reach(repository, links);
+      for (const digest of manifests) reached.add(digest);
+      for (const digest of blobs) reached.add(digest);
+      const left = links.filter(
+        ({ kind, digest, changed }) =>
+          !(kind === 'layer' ? blobs : manifests).has(digest) && changed <= this.#options.since,
+      );
       if (left.length > 0) unreached.push({ repository, links: left });
     }
     return { reached, unreached: unreached.flatMap((one) => this.#deletable(one, reached)) };
@@ -68,17 +83,12 @@ export class Marker {
     return left.length === 0 ? [] : [{ repository, links: left }];
   }
 
-  #reach(repository: Repository, links: readonly Link[]): Set<Digest> {
+  #reach(repository: Repository, links: readonly Link[]): Reached {
     const { untagged, since } = this.#options;
-    const reached = new Set<Digest>();
+    const manifests = new Set<Digest>();
+    const blobs = new Set<Digest>();
     const queue: Digest[] = [];
-    const speaking = new Map<Digest, Digest[]>();
-    const speaks = (digest: Digest, of: Digest) => {
-      const others = speaking.get(of);
-      if (others === undefined) speaking.set(of, [digest]);
-      else others.push(digest);
-      if (reached.has(of)) queue.push(digest);
-    };
+    const referrers = new Map<Digest, Digest[]>();
     for (const { tag, digest, path } of repository.tags()) {
       this.#expect(digest, path);
       queue.push(digest);
@@ -88,21 +98,23 @@ export class Marker {
     for (const { kind, digest, path, changed } of links) {
       if (kind === 'revision') {
         const { subject } = this.#expect(digest, path);
-        if (subject !== undefined) speaks(digest, subject);
+        const others = subject === undefined ? undefined : referrers.get(subject);
+        if (others !== undefined) others.push(digest);
+        else if (subject !== undefined) referrers.set(subject, [digest]);
         if (!untagged || changed > since) queue.push(digest);
       }
       // A layer that was pushed just now waits for its manifest, and the blob may be older.
-      if (kind === 'layer' && changed > since) reached.add(this.#one(digest));
+      if (kind === 'layer' && changed > since) blobs.add(this.#one(digest));
     }
     for (let digest = queue.pop(); digest !== undefined; digest = queue.pop()) {
       const manifest = this.#read(digest);
-      if (manifest === undefined || reached.has(digest)) continue;
-      reached.add(this.#one(digest));
-      for (const blob of manifest.blobs) reached.add(blob);
-      queue.push(...manifest.children, ...(speaking.get(digest) ?? []));
+      if (manifest === undefined || manifests.has(digest)) continue;
+      manifests.add(this.#one(digest));
+      for (const blob of manifest.blobs) blobs.add(blob);
+      queue.push(...manifest.children, ...(referrers.get(digest) ?? []));
       if (manifest.subject !== undefined) queue.push(manifest.subject);
     }
-    return reached;
+    return { manifests, blobs };
   }
 
   #one(digest: Digest): Digest {
@@ -125,15 +137,9 @@ export class Marker {
     if (at === undefined) return undefined;
     const { manifest } = readManifest(at, digest);
     const all = (digests: readonly Digest[]) => [...new Set(digests)].map((one) => this.#one(one));
-    const many = (descriptors: readonly { digest: Digest }[]) => all(descriptors.map((one) => one.digest));
     const edges: Edges = {
-      children: manifest.kind === 'index' ? many(manifest.manifests) : [],
-      blobs:
-        manifest.kind === 'image'
-          ? many([manifest.config, ...manifest.layers])
-          : manifest.kind === 'schema1'
-            ? all(manifest.layers)
-            : [],
+      children: manifest.kind === 'index' ? all(manifest.manifests.map((one) => one.digest)) : [],
+      blobs: all(blobDigestsOf(manifest)),
       subject: manifest.kind === 'schema1' ? undefined : manifest.subject?.digest,
     };
     this.#known.set(this.#one(digest), edges);

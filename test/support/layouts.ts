@@ -115,6 +115,23 @@ export function referrerOf(subject: Part, text: string): Sample {
   return { root, members: [], blobs: [config, layer], platform: undefined };
 }
 
+/** An artifact that names another image's manifest in this role, as `oras push REPO:TAG manifest.json:TYPE` does for a layer. */
+export function recordOf(manifest: Part, role: 'layer' | 'config' | 'subject'): Sample {
+  const text = part('text/plain', Buffer.from(`names a manifest as ${role}`));
+  const empty = part('application/vnd.oci.empty.v1+json', Buffer.from('{}'));
+  const config = role === 'config' ? manifest : empty;
+  const layers = role === 'layer' ? [text, manifest] : [text];
+  const root = part(OCI.manifest, {
+    schemaVersion: 2,
+    mediaType: OCI.manifest,
+    artifactType: 'application/x-record',
+    config: descriptorOf(config),
+    layers: layers.map((layer) => descriptorOf(layer)),
+    ...(role === 'subject' && { subject: descriptorOf(manifest) }),
+  });
+  return { root, members: [], blobs: [config, ...layers], platform: undefined };
+}
+
 /** An index of images and indexes, nested as they are given. */
 export function nestedOf(images: readonly Sample[]): Sample {
   const root = part(OCI.index, {

@@ -3,7 +3,7 @@ import { basename, join } from 'node:path';
 import { entriesIn } from '../../io/folder.js';
 import { STAGING_PREFIX } from '../../io/staging.js';
 import { isDigest, isHexOf } from '../../model/digest.js';
-import { manifestsOf, type ManifestNode } from '../../model/manifest.js';
+import { blobDigestsOf, manifestsOf, type ManifestNode } from '../../model/manifest.js';
 import { splitReference } from '../../model/reference.js';
 import { SET_ASIDE, stray, unreachable, type Audit, type Fault } from '../audit.js';
 import type { SourceImage } from '../format.js';
@@ -40,9 +40,7 @@ function* filesOf(tree: string, { where, name, digest }: SourceImage, root: Mani
   for (const { manifest } of manifestsOf(root)) {
     const members = manifest.kind === 'index' ? manifest.manifests : [];
     for (const member of members) needed.add(memberPath('', member.digest));
-    const blobs =
-      manifest.kind === 'image' ? [manifest.config, ...manifest.layers].map((one) => one.digest) : [];
-    const own = manifest.kind === 'schema1' ? manifest.layers : blobs;
+    const own = blobDigestsOf(manifest);
     for (const blob of own) needed.add(blobPath('', blob));
     digests.push(...own, ...members.map((member) => member.digest));
   }

@@ -9,7 +9,7 @@ import { Transaction } from '../../io/transaction.js';
 import type { VerifiedBlob } from '../../io/verified-blob.js';
 import type { Digest } from '../../model/digest.js';
 import { ImgconvError, isErrno, naming } from '../../model/errors.js';
-import { manifestsOf } from '../../model/manifest.js';
+import { blobDigestsOf, manifestsOf } from '../../model/manifest.js';
 import type { Reference } from '../../model/reference.js';
 import type { ImageToWrite, ImageWriter, WriteContext, Written } from '../format.js';
 import { expectFolder } from '../target.js';
@@ -159,16 +159,17 @@ function readIfThere(path: string): Buffer | undefined {
 function contentsOf({ root, blobs, signatures }: ImageToWrite): Contents {
   const files = new Map<string, VerifiedBlob>();
   const bytes = new Map<string, Uint8Array>();
-  const manifests = new Set<Digest>();
+  const parts = new Set<Digest>();
   for (const node of manifestsOf(root)) {
     const { digest } = node.descriptor;
-    manifests.add(digest);
     const name = node === root ? MANIFEST : memberPath('', digest);
     const blob = blobs.get(digest);
     if (blob === undefined || node.manifest.kind === 'schema1') bytes.set(name, node.bytes);
     else files.set(name, blob);
+    for (const part of blobDigestsOf(node.manifest)) parts.add(part);
   }
-  for (const [digest, blob] of blobs) if (!manifests.has(digest)) files.set(blobPath('', digest), blob);
+  // A manifest that another one has as a layer lies there twice.
+  for (const [digest, blob] of blobs) if (parts.has(digest)) files.set(blobPath('', digest), blob);
   bytes.set(VERSION, Buffer.from(versionText([...blobs.keys()])));
   const numbers = new Map<Digest, number>();
   for (const { of, bytes: signature } of signatures) {

@@ -5,7 +5,7 @@ import { attachedTo } from '../../model/attached.js';
 import type { Descriptor } from '../../model/descriptor.js';
 import type { Digest } from '../../model/digest.js';
 import { ImgconvError } from '../../model/errors.js';
-import { manifestsOf, type ManifestNode } from '../../model/manifest.js';
+import { blobDigestsOf, manifestsOf, type ManifestNode } from '../../model/manifest.js';
 import { isRepository, type Reference } from '../../model/reference.js';
 import {
   signaturesNote,
@@ -99,9 +99,10 @@ class DockerWriter implements ImageWriter {
   async write({ name, root, blobs, signatures }: ImageToWrite): Promise<Written> {
     const to = this.#repositoryFor(name);
     const manifests = manifestsOf(root);
-    const named = new Set(manifests.map(({ descriptor }) => descriptor.digest));
+    // A manifest that another one has as a layer is sent as a blob too: registries keep the two apart.
+    const parts = new Set(manifests.flatMap(({ manifest }) => blobDigestsOf(manifest)));
     const puts = await settled(
-      [...blobs.values()].filter(({ digest }) => !named.has(digest)).map((blob) => this.#blob(to, blob)),
+      [...blobs.values()].filter(({ digest }) => parts.has(digest)).map((blob) => this.#blob(to, blob)),
     );
     let changed = puts.some((how) => how !== 'present');
     const put = async (node: ManifestNode, reference: string) => {

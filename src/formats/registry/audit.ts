@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { STAGING_PREFIX } from '../../io/staging.js';
 import { isDigest, type Digest } from '../../model/digest.js';
-import { manifestsOf, type ManifestNode } from '../../model/manifest.js';
+import { blobDigestsOf, manifestsOf, type ManifestNode } from '../../model/manifest.js';
 import { isRepository, splitReference } from '../../model/reference.js';
 import { SET_ASIDE, stray, type Audit, type Fault, type SmallFile } from '../audit.js';
 import type { SourceImage } from '../format.js';
@@ -51,9 +51,7 @@ function* linksOf(
   const needed = new Map<string, Digest>();
   for (const { descriptor, manifest } of manifestsOf(node)) {
     needed.set(revisionLink(root, repository, descriptor.digest), descriptor.digest);
-    const blobs =
-      manifest.kind === 'image' ? [manifest.config, ...manifest.layers].map((one) => one.digest) : [];
-    for (const digest of manifest.kind === 'schema1' ? manifest.layers : blobs)
+    for (const digest of blobDigestsOf(manifest))
       if (existsSync(blobPath(root, digest))) needed.set(layerLink(root, repository, digest), digest);
   }
   for (const [path, digest] of needed) {

@@ -7,7 +7,7 @@ import { Transaction } from '../../io/transaction.js';
 import { VerifiedBlob } from '../../io/verified-blob.js';
 import type { Digest } from '../../model/digest.js';
 import { naming } from '../../model/errors.js';
-import { manifestPayload, manifestsOf } from '../../model/manifest.js';
+import { blobDigestsOf, manifestPayload, manifestsOf } from '../../model/manifest.js';
 import type { Reference } from '../../model/reference.js';
 import {
   signaturesNote,
@@ -70,12 +70,9 @@ class RegistryWriter implements ImageWriter {
     };
     for (const digest of blobs.keys()) this.#shelf.keep(digest);
     for (const { descriptor, bytes, manifest } of manifestsOf(image)) {
-      if (manifest.kind === 'image') {
-        for (const { digest } of [manifest.config, ...manifest.layers])
-          if (blobs.has(digest)) link(layerLink(this.#root, repository, digest), digest);
-      }
+      for (const digest of blobDigestsOf(manifest))
+        if (blobs.has(digest)) link(layerLink(this.#root, repository, digest), digest);
       if (manifest.kind === 'schema1') {
-        for (const digest of manifest.layers) link(layerLink(this.#root, repository, digest), digest);
         // The registry keeps what was signed and no signatures (distribution 2.8 signedmanifesthandler.go Put).
         const payload = manifestPayload(bytes, descriptor.digest);
         if (payload.length < bytes.length) notes.push('the signatures of the schema 1 manifest stay behind');
