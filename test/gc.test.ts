@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, linkSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, linkSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -12,6 +12,7 @@ import { collectGarbage, type GarbageOptions, type GarbageReport } from '../src/
 import { verify } from '../src/transfer/verify.js';
 import { imgconv } from './support/cli.js';
 import { refusal } from './support/errors.js';
+import { unpacked } from './support/fixtures.js';
 import {
   digestText,
   imageOf,
@@ -30,6 +31,7 @@ import {
   layoutFiles,
   nestedOf,
   recordOf,
+  REF,
   referrerOf,
 } from './support/layouts.js';
 import { namesOf, newPlace, place } from './support/places.js';
@@ -303,6 +305,16 @@ describe('in an OCI layout', () => {
     assert.deepEqual(filesIn(path), before);
   });
 
+  test('an entry with a tag alone stays, whatever the folder is called', async () => {
+    for (const name of ['app', 'My Layout']) {
+      const entries = [{ image: multi, annotations: { [REF]: '1.0' } }];
+      const path = layFiles(join(tempFolder(), name), layoutFiles(entries));
+      const before = stateOf(path);
+      await collectIn(path);
+      assert.deepEqual(stateOf(path), before);
+    }
+  });
+
   test('entries without a tag go with --untagged alone', async () => {
     const path = layout({ 'demo/app:1': one, '@': multi });
     const before = stateOf(path);
@@ -350,6 +362,15 @@ describe('a manifest that is a blob of another manifest too', () => {
             assert.equal(report.blobs.blobs, 0);
             await sound(short, path);
           });
+
+  for (const untagged of [true, false])
+    test(`as oras pushes it: nothing goes ${untagged ? 'with' : 'without'} --untagged`, async () => {
+      const path = tempFolder();
+      cpSync(unpacked('oras-record.tar'), path, { recursive: true });
+      const before = stateOf(path);
+      await collectGarbage(place('oci', path), { olderThan: 0, untagged });
+      assert.deepEqual(stateOf(path), before);
+    });
 
   test('without a tag it stays as a layer, and what it names goes', async () => {
     const record = recordOf(one.root, 'layer');

@@ -6,10 +6,11 @@ import { withLock } from '../../io/lock.js';
 import { wholeFile } from '../../io/region.js';
 import { Staging } from '../../io/staging.js';
 import { Transaction } from '../../io/transaction.js';
+import type { Descriptor } from '../../model/descriptor.js';
 import { isDigest } from '../../model/digest.js';
 import { parseJson, parseWith } from '../../model/json.js';
 import { splitReference } from '../../model/reference.js';
-import { layoutName } from '../../model/oci-layout.js';
+import { layoutName, REF_NAME } from '../../model/oci-layout.js';
 import { storedFile, type Heap, type Link, type Repository, type StoredBlob } from '../heap.js';
 import { readLayout } from '../layout.js';
 import { blobPath, blobsPath, filesOf, indexFile, lockPath } from './paths.js';
@@ -36,7 +37,7 @@ function entriesOf(layout: string): Repository {
   const changed = storedFile(path)?.changed ?? 0;
   const entries = readLayout(filesOf(layout)).map(({ digest, annotations }) => ({
     digest,
-    tag: splitReference(layoutName({ annotations }, basename(resolve(layout))) ?? '').tag,
+    tag: tagOf(annotations, basename(resolve(layout))),
   }));
   return {
     name: '',
@@ -48,6 +49,14 @@ function entriesOf(layout: string): Repository {
         if (tag === undefined) yield { kind: 'revision', digest, path, changed };
     },
   };
+}
+
+/** An entry that has but a tag has it also where the folder's name is no repository's. */
+function tagOf(annotations: Descriptor['annotations'], ownName: string): string | undefined {
+  const name = layoutName({ annotations }, ownName) ?? annotations?.[REF_NAME];
+  if (name === undefined) return undefined;
+  const { tag, digest } = splitReference(name);
+  return tag ?? (digest === undefined ? name : undefined);
 }
 
 export function* storedBlobs(layout: string): Generator<StoredBlob> {
