@@ -630,6 +630,50 @@ describe('too little space', () => {
   );
 });
 
+describe('a read-only file system', () => {
+  const isRoot = process.getuid?.() === 0;
+
+  test(
+    'is named as that by every writer, and keeps what it holds',
+    { skip: isRoot ? false : 'mounting a file system needs root' },
+    async (t) => {
+      const folder = tempFolder();
+      const mount = (options: string) => {
+        execFileSync('mount', ['-t', 'tmpfs', '-o', options, 'imgconv-test', folder], { stdio: 'ignore' });
+      };
+      try {
+        mount('size=8m');
+      } catch {
+        t.skip('no file system can be mounted here');
+        return;
+      }
+      try {
+        const one = place('dir', layTree(tempFolder(), { 'demo/one:1': await imageOf('one') }));
+        const other = place('dir', layTree(tempFolder(), { 'demo/other:1': await imageOf('other') }));
+        for (const to of LOCAL_FORMATS)
+          await convert(one, { format: to, path: join(folder, `held.${to.short}`) }, KEEP);
+        execFileSync('mount', ['-o', 'remount,ro', folder]);
+        const before = contentsOf(folder);
+        for (const to of LOCAL_FORMATS)
+          for (const below of [`new.${to.short}`, `a/b/new.${to.short}`, `held.${to.short}`]) {
+            const path = join(folder, below);
+            const { status, stderr } = await imgconv(['copy', `dir:${other.path}`, `${to.prefix}:${path}`]);
+            assert.equal(status, 1, path);
+            assert.match(
+              stderr,
+              new RegExp(`imgconv: (?:.*: )?${folder}.*: the file system is read-only\\n`),
+            );
+            assert.match(stderr, /mount it read-write or choose another target/);
+            assert.doesNotMatch(stderr, /no such file/);
+          }
+        assert.deepEqual(contentsOf(folder), before);
+      } finally {
+        execFileSync('umount', [folder]);
+      }
+    },
+  );
+});
+
 test('a run that is interrupted leaves nothing unfinished', async () => {
   const tree = layTree(tempFolder(), {
     'demo/app:1': await imageOf('x', { base: Buffer.alloc(30_000_000, 'x'), compress: false }),

@@ -3,7 +3,6 @@ import {
   constants,
   fstatSync,
   ftruncateSync,
-  mkdirSync,
   openSync,
   readdirSync,
   rmdirSync,
@@ -11,6 +10,7 @@ import {
   statSync,
 } from 'node:fs';
 import { basename, join } from 'node:path';
+import { makeFolder } from './folder.js';
 import { algorithmOf, hexOf, isDigest, type Digest } from '../model/digest.js';
 import { ImgconvError, isErrno } from '../model/errors.js';
 import { MAX_CONFIG } from '../model/json.js';
@@ -97,7 +97,7 @@ export class StagedDownloads implements Downloads {
     if (kept !== undefined) return kept.path;
     if (this.#folder === undefined) return this.#staging.path();
     if (!this.#made) {
-      mkdirSync(this.#folder, { recursive: true });
+      makeFolder(this.#folder);
       sweep(this.#folder);
       this.#made = true;
     }
@@ -166,7 +166,7 @@ function lockIn(folder: string, path: string): (() => void) | undefined {
     return tryLock(lockOf(path));
   } catch (error) {
     if (!isErrno(error, 'ENOENT')) throw error;
-    mkdirSync(folder, { recursive: true });
+    makeFolder(folder);
     return tryLock(lockOf(path));
   }
 }

@@ -1,4 +1,5 @@
-import { mkdirSync, readdirSync, type Dirent } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, type Dirent } from 'node:fs';
+import { dirname } from 'node:path';
 import { isErrno, naming } from '../model/errors.js';
 
 /** What a folder holds, by name; nothing where there is none. */
@@ -19,6 +20,28 @@ export function namesIn(folder: string): string[] {
 export function makeFolderOf(path: string, known?: Set<string>): void {
   const folder = path.slice(0, path.lastIndexOf('/'));
   if (known?.has(folder) === true) return;
-  naming(folder, () => mkdirSync(folder, { recursive: true }));
+  naming(folder, () => makeFolder(folder));
   known?.add(folder);
+}
+
+/**
+ * Makes a folder and those on the way to it; gives the first that it made, if any.
+ * @throws the system's error. On a read-only file system Node's own recursive mkdir says ENOENT, so the folder that
+ * cannot be made is made once more by itself: that gives EROFS, with the folder that it was to lie in.
+ */
+export function makeFolder(folder: string): string | undefined {
+  try {
+    return mkdirSync(folder, { recursive: true });
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT')) throw error;
+    let missing = folder;
+    while (!existsSync(dirname(missing)) && dirname(missing) !== missing) missing = dirname(missing);
+    try {
+      mkdirSync(missing);
+    } catch (cause) {
+      if (isErrno(cause, 'EROFS')) throw Object.assign(cause, { path: dirname(missing) });
+      if (!isErrno(cause, 'EEXIST')) throw cause;
+    }
+    return mkdirSync(folder, { recursive: true });
+  }
 }

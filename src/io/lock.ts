@@ -1,6 +1,7 @@
-import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { linkSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { makeFolder } from './folder.js';
 import { ImgconvError, isErrno } from '../model/errors.js';
 import { isDeadOwner, ownerName } from './owner.js';
 
@@ -12,7 +13,7 @@ const PATIENCE_MS = 60_000;
  * @throws ImgconvError IO when another process keeps it for a minute
  */
 export async function withLock<T>(path: string, work: () => Promise<T>): Promise<T> {
-  mkdirSync(dirname(path), { recursive: true });
+  makeFolder(dirname(path));
   const own = `${path}-${ownerName()}`;
   try {
     writeFileSync(own, ownerName());

@@ -1,14 +1,6 @@
-import {
-  lstatSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmdirSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { lstatSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, resolve, sep } from 'node:path';
+import { makeFolder } from './folder.js';
 import { isErrno } from '../model/errors.js';
 import { released } from './lock.js';
 import { isDeadOwner, isOwnerName, ownerName } from './owner.js';
@@ -61,7 +53,7 @@ export class Staging {
   #make(): void {
     if (this.#made) return;
     this.sweep();
-    const first = mkdirSync(this.folder, { recursive: true });
+    const first = makeFolder(this.folder);
     if (first !== undefined && first !== this.folder)
       this.#folders.push(...foldersBetween(resolve(first), resolve(this.root)));
     this.#made = true;
@@ -172,7 +164,7 @@ function remove(root: string, folder: string): void {
     if (!isPlainlyBelow(root, path)) continue;
     const aside = join(folder, record.slice(0, -'.displaced'.length));
     if (!isThere(aside) || isThere(path)) continue;
-    mkdirSync(dirname(path), { recursive: true });
+    makeFolder(dirname(path));
     renameSync(aside, path);
   }
   rmSync(folder, { recursive: true, force: true });

@@ -39,13 +39,17 @@ export class ImgconvError extends Error {
 }
 
 /** What failed system calls mean to a person. */
-const SYSTEM: Record<string, readonly [ErrorCode, string]> = {
+const SYSTEM: Record<string, readonly [code: ErrorCode, message: string, hint?: string]> = {
   ENOENT: ['NOT_FOUND', 'no such file or folder'],
   EACCES: ['IO', 'permission denied'],
   EPERM: ['IO', 'operation not permitted'],
   ENOSPC: ['NO_SPACE', 'no space left on the file system'],
   EDQUOT: ['NO_SPACE', 'the disk quota is used up'],
-  EROFS: ['IO', 'the file system is read-only'],
+  EROFS: [
+    'IO',
+    'the file system is read-only',
+    'mount it read-write or choose another target, then run this again: finished images stay',
+  ],
   EXDEV: ['IO', 'not on the same file system'],
   ENOTDIR: ['IO', 'not a folder, or something on the way to it is not'],
   EISDIR: ['IO', 'a folder, not a file'],
@@ -60,8 +64,13 @@ export function asImgconvError(error: unknown, where?: string): ImgconvError {
   const cause: NodeJS.ErrnoException = error instanceof Error ? error : new Error(String(error));
   const known = SYSTEM[cause.code ?? ''];
   const place = cause.path ?? where;
-  if (known !== undefined)
-    return new ImgconvError(known[0], `${place === undefined ? '' : `${place}: `}${known[1]}`, { cause });
+  if (known !== undefined) {
+    const [code, message, hint] = known;
+    return new ImgconvError(code, `${place === undefined ? '' : `${place}: `}${message}`, {
+      cause,
+      ...(hint !== undefined && { hint }),
+    });
+  }
   return new ImgconvError('IO', where === undefined ? cause.message : `${where}: ${cause.message}`, {
     cause,
   });
@@ -77,6 +86,6 @@ export function naming<T>(path: string, work: () => T): T {
 }
 
 /** True for a failed system call with one of these codes. */
-export function isErrno(error: unknown, ...codes: string[]): boolean {
+export function isErrno(error: unknown, ...codes: string[]): error is NodeJS.ErrnoException {
   return error instanceof Error && 'code' in error && codes.includes(String(error.code));
 }

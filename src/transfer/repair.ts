@@ -1,5 +1,6 @@
-import { existsSync, lstatSync, mkdirSync, renameSync } from 'node:fs';
+import { existsSync, lstatSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
+import { makeFolder } from '../io/folder.js';
 import { SET_ASIDE, type Mending, type WantedBlob } from '../formats/audit.js';
 import type { SourceImage } from '../formats/format.js';
 import type { Place } from '../formats/table.js';
@@ -117,7 +118,7 @@ async function fetchFrom(
 function setAside(root: string, { path, digest }: WantedBlob): string | undefined {
   if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return undefined;
   const folder = join(root, SET_ASIDE);
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   const name = join(folder, digest.replace(':', '-'));
   let aside = name;
   for (let number = 1; existsSync(aside); number++) aside = `${name}.${number}`;
