@@ -1,13 +1,23 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { appendFileSync, existsSync, readdirSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { convert, inspectImages, parsePlace, type ConvertOptions, type Place } from '../src/index.js';
 import { refusal } from './support/errors.js';
 import { cutAfter, errorOf, FakeRegistry, reply } from './support/fake-registry.js';
-import { digestsOf, syncTree } from './support/fixtures.js';
+import { digestsOf, projectRoot, syncTree } from './support/fixtures.js';
 import {
   artifactOf,
   descriptorOf,
@@ -505,4 +515,39 @@ describe('push', () => {
     assert.ok(refusal('REGISTRY', 'MANIFEST_INVALID: no')(error));
     assert.equal(registry.manifests.get('app')?.has('1') ?? false, false);
   });
+});
+
+describe('a list of references from a pipe', () => {
+  const LINES = {
+    save: (host: string) =>
+      `imgconv images deploy | sed s,host.example,${host}, | imgconv save ./store --images-file - --src-tls-verify=false`,
+    'save with references beside it': (host: string) =>
+      `echo ${host}/app:1 | imgconv save ${host}/other:1 ./store --images-file - --src-tls-verify=false`,
+    copy: (host: string) =>
+      `echo ${host}/app:1 | imgconv copy docker://${host} reg:./store --images-file - --src-tls-verify=false`,
+    sync: (host: string) =>
+      `echo ${host}/app:1 | imgconv sync --src list --dest reg - ./store --src-tls-verify=false`,
+  } as const;
+  for (const [title, line] of Object.entries(LINES))
+    test(title, async () => {
+      await using registry = await FakeRegistry.start();
+      const tree = layTree(tempFolder(), {
+        'app:1': await imageOf('app'),
+        'other:1': await imageOf('other'),
+      });
+      await converted(place('dir', tree), remote(registry));
+      const folder = tempFolder();
+      mkdirSync(join(folder, 'deploy'));
+      writeFileSync(
+        join(folder, 'deploy/pod.yaml'),
+        'apiVersion: v1\nkind: Pod\nspec: {containers: [{image: host.example/app:1}]}\n',
+      );
+      const imgconv = `imgconv() { ${process.execPath} ${join(projectRoot, 'bin/imgconv.js')} "$@"; }`;
+      // It throws what stderr says when the exit status is not 0.
+      await promisify(execFile)('bash', ['-o', 'pipefail', '-c', `${imgconv}; ${line(registry.host)}`], {
+        cwd: folder,
+      });
+      const names = Object.keys(await namesOf(place('reg', join(folder, 'store'))));
+      assert.ok(names.includes('app:1'), names.join(' '));
+    });
 });

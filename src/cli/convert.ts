@@ -34,7 +34,9 @@ export async function convertCommand(
   more: More = {},
 ): Promise<number> {
   expectFitting(args, from, to);
-  const options = { ...optionsOf(args, from.reference, to.reference), ...more.options };
+  // Lists are read once: one of them may be stdin.
+  const selectors = more.options?.selectors ?? selectorsOf(args, from.reference);
+  const options = { ...optionsOf(args, to.reference), ...more.options, selectors };
   expectNames(options);
   const quiet = args.quiet === true || args.json === true;
   const progress = startProgress(process.stderr, quiet);
@@ -94,16 +96,10 @@ export function selectorsOf({ REF = [], imagesFile = [] }: ConversionArguments, 
   return selectors;
 }
 
-/** `source` and `target`: references that followed the paths, `PREFIX:PATH:REFERENCE`. */
-function optionsOf(
-  args: ConversionArguments,
-  source: string | undefined,
-  target: string | undefined,
-): ConvertOptions {
-  const selectors = selectorsOf(args, source);
+/** `target`: a reference that followed the target's path, `PREFIX:PATH:REFERENCE`. */
+function optionsOf(args: ConversionArguments, target: string | undefined): ConvertOptions {
   const uncompressed = args.layers === 'uncompressed';
   return {
-    selectors,
     tag: args.tag ?? target,
     stripPrefix: args.stripPrefix,
     addPrefix: args.addPrefix,
