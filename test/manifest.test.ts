@@ -31,6 +31,14 @@ describe('parseManifest', () => {
       'image',
       OCI.manifest,
     ],
+    ['an image whose layers are null', { ...image, layers: null }, 'image', OCI.manifest],
+    [
+      'an image whose layers are null and that does not say what it is',
+      { schemaVersion: 2, config, layers: null },
+      'image',
+      OCI.manifest,
+    ],
+    ['an index whose manifests are null', { ...index, manifests: null }, 'index', OCI.index],
     ['an image with fields of the future', { ...image, future: { layers: 1 } }, 'image', OCI.manifest],
     ['schema 1', { schemaVersion: 1, fsLayers: [], history: [] }, 'schema1', SCHEMA1],
     ['signed schema 1', { schemaVersion: 1, fsLayers: [], signatures: [] }, 'schema1', SIGNED],
@@ -64,6 +72,17 @@ describe('parseManifest', () => {
       assert.throws(() => parseManifest(json(raw), 'here'), refusal('MANIFEST_INVALID', 'here'));
     });
   }
+
+  test('takes lists that are null as empty ones, but for the layers of schema 1', () => {
+    const bare = parseManifest(json({ ...image, layers: null }), 'here');
+    assert.deepEqual(bare.kind === 'image' && bare.layers, []);
+    const empty = parseManifest(json({ ...index, manifests: null }), 'here');
+    assert.deepEqual(empty.kind === 'index' && empty.manifests, []);
+    assert.throws(
+      () => parseManifest(json({ schemaVersion: 1, fsLayers: null }), 'here'),
+      refusal('MANIFEST_INVALID', 'here: fsLayers'),
+    );
+  });
 
   for (const [title, raw, expected] of [
     ['an index where an image is expected', index, OCI.manifest],

@@ -22,6 +22,14 @@ export function optional<T extends z.ZodType>(schema: T) {
   return schema.nullish().transform((value) => value ?? undefined);
 }
 
+/** `null` is what Go's encoding/json writes for a list that was never filled, and reads as an empty one. */
+export function listOf<T extends z.ZodType>(schema: T) {
+  return z
+    .array(schema)
+    .nullable()
+    .transform((value) => value ?? []);
+}
+
 export const annotationsSchema = optional(z.record(z.string(), z.string()));
 
 export const descriptorSchema = z.object({

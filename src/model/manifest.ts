@@ -3,6 +3,7 @@ import {
   annotationsSchema,
   descriptorSchema,
   digestSchema,
+  listOf,
   optional,
   type Descriptor,
 } from './descriptor.js';
@@ -61,16 +62,17 @@ export interface ManifestNode {
 
 const imageSchema = z.object({
   config: descriptorSchema,
-  layers: z.array(descriptorSchema),
+  layers: listOf(descriptorSchema),
   subject: optional(descriptorSchema),
   artifactType: optional(z.string()),
   annotations: annotationsSchema,
 });
 const indexSchema = z.object({
-  manifests: z.array(descriptorSchema),
+  manifests: listOf(descriptorSchema),
   subject: optional(descriptorSchema),
   annotations: annotationsSchema,
 });
+/** A list of layers that is null is refused here, as containers/image does: schema 1 has at least one (docker_schema1.go). */
 const schema1Schema = z.object({
   schemaVersion: z.literal(1),
   fsLayers: z.array(z.object({ blobSum: digestSchema })),

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { Engine } from './engine-peer.js';
@@ -9,6 +10,7 @@ import {
   newFolder,
   run,
   scratchFolder,
+  sha256,
   tidy,
   unpack,
   withoutHost,
@@ -201,6 +203,24 @@ describe('docker', { skip }, () => {
         });
       });
     }
+
+    test('an image without layers, which docker load and skopeo take too', async () => {
+      const name = 'demo/bare:1';
+      const [store, archive] = [join(await folder(), 'store'), join(await folder(), 'bare.tar')];
+      await imgconv('tar2reg', join(fixtureFolder, 'containerd28-bare.tar'), store);
+      await imgconv('reg2tar', store, archive);
+      await engine.docker('load', '-q', '-i', archive);
+      assert.equal(await engine.imageId(name), expected.imageIds['containerd28-bare.tar']?.[name]);
+      await withRegistry(store, async (registry) => {
+        const copied = await folder();
+        await run('skopeo', [
+          ...['copy', '-q', '--src-tls-verify=false'],
+          ...[`docker://${registry.host}/${name}`, `dir:${copied}`],
+        ]);
+        const [digest = ''] = Object.values(expected.digests['containerd28-bare.tar'] ?? {});
+        assert.equal(sha256(await readFile(join(copied, 'manifest.json'))), digest);
+      });
+    });
 
     test('an image without a name, given one', async () => {
       const store = join(await folder(), 'store');

@@ -48,7 +48,10 @@ export function layFiles(folder: string, files: LayoutFiles): string {
 
 const imageSchema = z.object({
   config: z.object({ mediaType: z.string(), digest: z.string() }),
-  layers: z.array(z.object({ mediaType: z.string(), digest: z.string(), size: z.number() })),
+  layers: z
+    .array(z.object({ mediaType: z.string(), digest: z.string(), size: z.number() }))
+    .nullable()
+    .transform((layers) => layers ?? []),
 });
 export type ImageManifest = z.infer<typeof imageSchema>;
 
