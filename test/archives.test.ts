@@ -17,15 +17,17 @@ import { digestOf } from '../src/io/hash.js';
 import { Pool } from '../src/io/pool.js';
 import { tarToFile } from '../src/io/tar-sink.js';
 import { VerifiedBlob } from '../src/io/verified-blob.js';
+import { ownPlatform, platformText } from '../src/model/platform.js';
 import { imgconv } from './support/cli.js';
 import { refusal } from './support/errors.js';
-import { digestsOf, expected, fixture, syncTree } from './support/fixtures.js';
+import { digestsOf, expected, fixture, syncTree, unpacked } from './support/fixtures.js';
 import {
   descriptorOf,
   digestText,
   DOCKER,
   imageOf,
   indexOf,
+  layStore,
   OCI,
   part,
   storedBlob,
@@ -480,6 +482,74 @@ for (const [manifests, family] of [
     }
   });
 }
+
+describe('manifest.json has only what an engine unpacks:', () => {
+  const app = 'sha256:8039ed92fc140fb6dc0e4bd6706e8c2ba53aff287d906d00edb80f46c25f6378';
+  const namesSchema = z.array(z.object({ RepoTags: z.array(z.string()), Layers: z.array(z.string()) }));
+
+  async function entriesOf(file: string) {
+    const members = new Map((await readTarFile(file)).map(({ header, body }) => [header.name, body]));
+    const tags = z.record(z.string(), z.record(z.string(), z.string()));
+    return {
+      entries: namesSchema.parse(JSON.parse(String(members.get('manifest.json')))),
+      repositories: tags.parse(JSON.parse(String(members.get('repositories')))),
+    };
+  }
+
+  test('no signature, attestation or SBOM of cosign, and no encrypted image; all go back into a store', async () => {
+    const store = place('reg', unpacked('signed.tar'));
+    const archive = newPlace('tar');
+    const { images } = await convertAll(store, archive);
+    const { entries, repositories } = await entriesOf(archive.path);
+    assert.deepEqual(
+      entries.map(({ RepoTags }) => RepoTags),
+      [['demo/app:1.0']],
+    );
+    assert.deepEqual(Object.keys(repositories), ['demo/app']);
+    assert.deepEqual(Object.keys(repositories['demo/app'] ?? {}), ['1.0']);
+    for (const suffix of ['.sig', '.att', '.sbom']) {
+      const report = images.find(({ name }) => name === `demo/app:${app.replace(':', '-')}${suffix}`);
+      assert.ok(report?.notes.includes('`docker load` ignores it: it is an artifact, not a container image'));
+    }
+    const encrypted =
+      '`docker load` ignores it: engines do not unpack layers of type application/vnd.oci.image.layer.v1.tar+gzip+encrypted';
+    assert.ok(images.find(({ name }) => name === 'demo/secret:1')?.notes.includes(encrypted));
+    const back = newPlace('reg');
+    await convertAll(archive, back);
+    assert.deepEqual(contentsOf(back.path), contentsOf(store.path));
+  });
+
+  /** As `skopeo copy --encryption-key` names the layers of this image. */
+  function encrypted(image: Sample): Sample {
+    const manifest = z.looseObject({ layers: z.array(z.looseObject({})) });
+    const { layers, ...rest } = manifest.parse(JSON.parse(image.root.bytes.toString()));
+    const named = layers.map((layer) => ({ ...layer, mediaType: `${OCI.gzip}+encrypted` }));
+    return { ...image, root: part(OCI.manifest, { ...rest, layers: named }) };
+  }
+
+  test('of an index, the platform that is not encrypted, and none in place of one that is', async () => {
+    const platform = platformText(ownPlatform());
+    const other = platform === 'linux/s390x' ? 'linux/arm64' : 'linux/s390x';
+    const own = await imageOf('own', { family: OCI, platform });
+    const foreign = await imageOf('foreign', { family: OCI, platform: other });
+    const secret = encrypted(await imageOf('secret', { family: OCI, platform }));
+    for (const [members, loaded, note] of [
+      [[secret, own], own, /engines will load .* of its 2 platforms/],
+      [[foreign, secret], undefined, /engines do not unpack layers of type .*\+encrypted/],
+    ] as const) {
+      const store = place('reg', layStore(tempFolder(), { 'demo/multi:1': indexOf(members) }));
+      const archive = newPlace('tar');
+      const { images } = await convertAll(store, archive);
+      assert.match(images[0]?.notes.join('\n') ?? '', note);
+      const layers = loaded === undefined ? [] : parseImage(loaded.root.bytes).layers;
+      const { entries } = await entriesOf(archive.path);
+      assert.deepEqual(
+        entries.flatMap(({ Layers }) => Layers),
+        layers.map(({ digest }) => blobFile(digest)),
+      );
+    }
+  });
+});
 
 describe('containerd28-multiarch.tar, whose layers are all absent', () => {
   const file = fixture('containerd28-multiarch.tar');

@@ -52,6 +52,19 @@ describe('ls', { concurrency: 3 }, () => {
     });
   }
 
+  test('takes what cosign attaches for artifacts, and an encrypted image for an image', async () => {
+    const kinds: Record<string, string | undefined> = {};
+    for await (const { name = '', kind } of listImages(place('reg', unpacked('signed.tar'))))
+      kinds[name.replace(/sha256-[0-9a-f]+/, '')] = kind;
+    assert.deepEqual(kinds, {
+      'demo/app:.att': 'artifact',
+      'demo/app:.sbom': 'artifact',
+      'demo/app:.sig': 'artifact',
+      'demo/app:1.0': 'image',
+      'demo/secret:1': 'image',
+    });
+  });
+
   test('chooses by reference and glob', async () => {
     const { status, stdout } = await imgconv(['ls', syncTree(), 'demo/base:1', 'demo/app:?.0']);
     assert.equal(status, 0);

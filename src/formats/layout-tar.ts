@@ -22,6 +22,7 @@ import {
   MANIFEST,
   REPOSITORIES,
 } from '../model/oci-layout.js';
+import { isEngineLayer } from '../model/media-type.js';
 import { platformMatches, platformText, type Platform } from '../model/platform.js';
 import { referenceText, type Reference } from '../model/reference.js';
 import {
@@ -42,6 +43,8 @@ interface Candidate {
   readonly manifest: ImageManifest;
   readonly platform: Platform | undefined;
   readonly diffIds: number;
+  /** The media type of a layer that no engine unpacks: `docker load` stops at such an image, and loads none that follows. */
+  readonly unloadable: string | undefined;
 }
 
 /** Where an archive is standard output. */
@@ -135,7 +138,10 @@ export class LayoutTarWriter implements ImageWriter {
       const { platform, diffIds } = parsed;
       const own = node.descriptor.platform ?? platform;
       if (own?.os === 'unknown') continue; // An attestation (Docker buildx "attestation storage").
-      candidates.push({ manifest: node.manifest, platform: own, diffIds: diffIds.length });
+      const unloadable = node.manifest.layers.find(({ mediaType }) => !isEngineLayer(mediaType))?.mediaType;
+      // cosign gives signatures, attestations and SBOMs the config of an image for no platform (cosign pkg/oci/static).
+      if (unloadable !== undefined && own === undefined) continue;
+      candidates.push({ manifest: node.manifest, platform: own, diffIds: diffIds.length, unloadable });
     }
     const chosen = this.#choose(candidates);
     if (chosen === undefined) {
@@ -145,7 +151,11 @@ export class LayoutTarWriter implements ImageWriter {
           .join(', ');
         const wanted = this.#context.platforms.map(platformText).join(', ');
         notes.push(`engines will not see it: none of ${have} is ${wanted}; choose with --platform`);
-      } else notes.push('engines will not see it: it is not a container image');
+      } else notes.push('`docker load` ignores it: it is an artifact, not a container image');
+      return undefined;
+    }
+    if (chosen.unloadable !== undefined) {
+      notes.push(`\`docker load\` ignores it: engines do not unpack layers of type ${chosen.unloadable}`);
       return undefined;
     }
     const { config, layers } = chosen.manifest;
@@ -164,10 +174,11 @@ export class LayoutTarWriter implements ImageWriter {
 
   #choose(candidates: readonly Candidate[]): Candidate | undefined {
     for (const wanted of this.#context.platforms) {
-      const fitting = candidates.find(
+      const fitting = candidates.filter(
         ({ platform }) => platform !== undefined && platformMatches(wanted, platform),
       );
-      if (fitting !== undefined) return fitting;
+      const loadable = fitting.find(({ unloadable }) => unloadable === undefined) ?? fitting[0];
+      if (loadable !== undefined) return loadable;
     }
     return candidates.length === 1 ? candidates[0] : undefined;
   }

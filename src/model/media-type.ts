@@ -35,6 +35,14 @@ export function layerCompressionOf(mediaType: string): Compression | undefined {
   return undefined;
 }
 
+/**
+ * True for layers that `docker load` unpacks: file systems, whether plain or compressed. containerd and buildx write the
+ * zstd form of Docker's layers, which is registered nowhere (containerd core/images/mediatypes.go).
+ */
+export function isEngineLayer(mediaType: string): boolean {
+  return layerCompressionOf(mediaType) !== undefined || mediaType === `${DOCKER_LAYER}.zstd`;
+}
+
 /** The layer media type of the same family with another compression; undefined when the family has none. */
 export function withCompression(mediaType: string, compression: Compression): string | undefined {
   return LAYERS.find((family) => COMPRESSIONS.some((c) => family[c] === mediaType))?.[compression];

@@ -9,6 +9,7 @@ import type { Digest } from '../model/digest.js';
 import { asImgconvError, type ImgconvError } from '../model/errors.js';
 import { isObject, MAX_CONFIG, parseJson } from '../model/json.js';
 import { isContainerImage, manifestsOf, type ManifestNode } from '../model/manifest.js';
+import { isEngineLayer } from '../model/media-type.js';
 import { platformText } from '../model/platform.js';
 import { platformOf, readSharedTree } from './resolve.js';
 import { listOptions, select, type Selector } from './select.js';
@@ -17,7 +18,7 @@ import { listOptions, select, type Selector } from './select.js';
 export interface ListedImage {
   readonly name: string | undefined;
   readonly digest: Digest | undefined;
-  /** `artifact`: a manifest whose config is no container image's, such as a Helm chart. */
+  /** `artifact`: a manifest that is no container image's, such as a Helm chart or a signature. */
   readonly kind: 'image' | 'index' | 'artifact' | 'schema1' | undefined;
   readonly platforms: readonly string[];
   /** Of all its blobs as its manifests say, each counted once, in bytes. */
@@ -101,7 +102,7 @@ async function listed(image: SourceImage, pool: Pool): Promise<ListedImage> {
     return {
       name,
       digest,
-      kind: kindOf(root),
+      kind: kindOf(root, platforms.size > 0),
       platforms: [...platforms],
       size: sizeOf(root),
       error: undefined,
@@ -118,9 +119,12 @@ async function listed(image: SourceImage, pool: Pool): Promise<ListedImage> {
   }
 }
 
-function kindOf(root: ManifestNode): ListedImage['kind'] {
-  if (root.manifest.kind !== 'image') return root.manifest.kind;
-  return isContainerImage(root) ? 'image' : 'artifact';
+function kindOf(root: ManifestNode, hasPlatform: boolean): ListedImage['kind'] {
+  const { manifest } = root;
+  if (manifest.kind !== 'image') return manifest.kind;
+  // cosign's signatures have the config of an image for no platform.
+  const isLoadable = hasPlatform || manifest.layers.every(({ mediaType }) => isEngineLayer(mediaType));
+  return isContainerImage(root) && isLoadable ? 'image' : 'artifact';
 }
 
 function sizeOf(root: ManifestNode): number {

@@ -172,6 +172,23 @@ describe('docker', { skip }, () => {
     });
   }
 
+  test('loads every container image of an archive in which there are signatures and an encrypted image', async () => {
+    const [store, back] = [join(await folder(), 'store'), join(await folder(), 'back')];
+    const archive = join(await folder(), 'images.tar');
+    const signed = await unpack(join(fixtureFolder, 'signed.tar'), await folder());
+    const plain = await unpack(join(fixtureFolder, 'registry.tar'), await folder());
+    await imgconv('reg2reg', signed, store);
+    // Named so that it comes after what is not to be loaded.
+    await imgconv('reg2reg', plain, store, 'demo/app:2.0', '-t', 'zz/last:1');
+    await imgconv('reg2tar', store, archive);
+    await engine.docker('load', '-q', '-i', archive);
+    assert.deepEqual(await engine.names(), ['demo/app:1.0', 'zz/last:1']);
+    assert.equal(await engine.says('demo/app:1.0'), expected.says['demo/app:1.0']);
+    assert.equal(await engine.says('zz/last:1'), expected.says['demo/app:2.0']);
+    await imgconv('tar2reg', archive, back);
+    assert.equal(await differences(store, back), '');
+  });
+
   describe('pulls what tar2reg made of the archive of', () => {
     const builders = [
       'skopeo-archive',
