@@ -315,6 +315,15 @@ describe('in an OCI layout', () => {
     }
   });
 
+  test('members of a tagged index that index.json lists too, and their referrers', async () => {
+    const referrer = referrerOf(arm.root, 'sbom');
+    const listed = { 'demo/app:1': multi, '1@': arm, '2@': referrer, '3@': multi };
+    const path = layout(listed);
+    const before = stateOf(path);
+    assert.equal((await collectIn(path)).revisions, 0);
+    assert.deepEqual(stateOf(path), before);
+  });
+
   test('entries without a tag go with --untagged alone', async () => {
     const path = layout({ 'demo/app:1': one, '@': multi });
     const before = stateOf(path);

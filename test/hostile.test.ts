@@ -501,6 +501,60 @@ describe('few bytes that mean much work', () => {
     assert.equal(listed.length, 2001);
   });
 
+  describe('in an index.json of entries without names', () => {
+    /** What `ls` lists, in a bounded time. */
+    async function listedIn(files: Record<string, Buffer>): Promise<number> {
+      let count = 0;
+      const listing = (async () => {
+        for await (const _ of listImages(layout(files))) count++;
+      })();
+      await within(SECONDS, 'ls', listing);
+      return count;
+    }
+
+    test('that are members of a tower of indexes, where there is one way in 10^16', async () => {
+      const image = await app;
+      const entries = [...entriesOf({ 'a:1': await tower(7, 100) }), { image }];
+      assert.equal(await listedIn(layoutFiles(entries)), 1);
+      await refuses(layout(layoutFiles(entries)), 'MANIFEST_INVALID', 'members');
+    });
+
+    test('a chain of two thousand indexes, listed in either order', async () => {
+      const { root, blobs } = await app;
+      const chain: Sample[] = [];
+      for (let i = 0; i < 2000; i++) {
+        const below = chain.at(-1)?.root ?? root;
+        const top = indexTimes([below], 1, { annotations: { level: String(i) } });
+        chain.push({ root: top, members: [], blobs: i === 0 ? [root, ...blobs] : [], platform: undefined });
+      }
+      for (const images of [chain, chain.toReversed()])
+        assert.equal(await listedIn(layoutFiles(images.map((image) => ({ image })))), 1);
+    });
+
+    test('twenty thousand times one index with twenty thousand members', async () => {
+      const { root, blobs } = await app;
+      const index = { root: indexTimes([root], 20_000), members: [root], blobs, platform: undefined };
+      const entries = Array.from({ length: 20_000 }, () => descriptorOf(index.root));
+      const files = layoutFiles([{ image: index }]);
+      const json = Buffer.from(JSON.stringify({ schemaVersion: 2, manifests: entries }));
+      assert.equal(await listedIn({ ...files, 'index.json': json }), 1);
+    });
+
+    test('that thousands of names and thousands of referrers share', async () => {
+      const image = await app;
+      const names = Array.from({ length: 3000 }, (_, i) => [`a${i}/b:1`, image] as const);
+      const referrers = Array.from({ length: 3000 }, (_, i) => ({
+        image: referrerOf(image.root, String(i)),
+      }));
+      const files = layoutFiles([...entriesOf(Object.fromEntries(names)), ...referrers]);
+      assert.equal(await listedIn(files), 6000);
+      const options = { compression: 'keep', failFast: true } as const;
+      const { images } = await within(SECONDS, 'it', convert(layout(files), newPlace('reg'), options));
+      const failed = images.filter(({ status }) => status === 'failed');
+      assert.match(failed.map(({ error }) => error?.message).join(), /share their referrers more than 30000/);
+    });
+  });
+
   test('a host name of a megabyte', async () => {
     const files = layoutFiles([{ image: await app, annotations: { [REF]: `${'a.'.repeat(500_000)}!/a:1` } }]);
     await refuses(layout(files), 'NAME_INVALID');

@@ -7,6 +7,7 @@ import { before, describe, test } from 'node:test';
 import {
   convert,
   listImages,
+  verify,
   type ConvertOptions,
   type Format,
   type Place,
@@ -14,7 +15,7 @@ import {
 } from '../src/index.js';
 import { ownerName } from '../src/io/owner.js';
 import { imgconv } from './support/cli.js';
-import { digestsOf, projectRoot, syncTree, unpacked } from './support/fixtures.js';
+import { digestsOf, fixture, projectRoot, syncTree, unpacked } from './support/fixtures.js';
 import {
   artifactOf,
   descriptorOf,
@@ -307,6 +308,183 @@ describe('a layout', () => {
       assert.deepEqual(filesIn(target.path), []);
     });
   }
+});
+
+describe('entries without a name', () => {
+  let amd: Sample;
+  let arm: Sample;
+  let multi: Sample;
+  let ofIndex: Sample;
+  let ofMember: Sample;
+  let ofReferrer: Sample;
+
+  before(async () => {
+    amd = await imageOf('amd', { family: OCI });
+    arm = await imageOf('arm', { family: OCI, platform: 'linux/arm64' });
+    multi = indexOf([amd, arm]);
+    ofIndex = referrerOf(multi.root, 'of the index');
+    ofMember = referrerOf(arm.root, 'of a member');
+    ofReferrer = referrerOf(ofMember.root, 'of a referrer');
+  });
+
+  function atDigest(repository: string, { root }: Sample): [string, string] {
+    return [`${repository}@${root.digest}`, root.digest];
+  }
+
+  for (const short of ['oci', 'ocitar'] as const) {
+    const placeOf = (file: string) =>
+      short === 'ocitar' ? place(short, fixture(`${file}.tar`)) : place(short, unpacked(`${file}.tar`));
+    const repositoryOf = (file: string) => (short === 'ocitar' ? file : `${file}.tar`);
+
+    test(`members that oras lists, with their referrers (${short})`, async () => {
+      const from = placeOf('oras-index');
+      const repository = repositoryOf('oras-index');
+      const digest = digestsOf('sync.tar')['demo/multi:1'] ?? '';
+      const names = await namesOf(from);
+      assert.equal(names[`${repository}:1`], digest);
+      assert.equal(Object.keys(names).length, 3, 'and two referrers');
+      const { images, findings } = await verify(from, { deep: true });
+      assert.deepEqual([images, findings], [3, []]);
+      for (const format of LOCAL_FORMATS) {
+        const target = newPlace(format);
+        const chosen = [{ text: `${repository}:1`, rename: undefined, where: 'test' }];
+        const attached = await convertAll(from, target, { ...KEEP, selectors: chosen });
+        assert.deepEqual(
+          Object.fromEntries(attached.images.map((one) => [one.name ?? '', one.digest])),
+          names,
+          `${format.short}: chosen by name`,
+        );
+        assert.deepEqual((await convertAll(from, newPlace(format))).images.length, 3, format.short);
+        assert.deepEqual((await verify(target, { deep: true })).findings, [], format.short);
+      }
+    });
+
+    test(`members that oras backup lists (${short})`, async () => {
+      const from = placeOf('oras-backup');
+      const digest = digestsOf('sync.tar')['demo/multi:1'] ?? '';
+      const names = { [`${repositoryOf('oras-backup')}:1`]: digest };
+      assert.deepEqual(await namesOf(from), names);
+      const target = newPlace('reg');
+      await convertAll(from, target);
+      assert.deepEqual(await namesOf(target), names);
+    });
+
+    test(`of members, of the index again, and of referrers at any depth (${short})`, async () => {
+      const outer = nestedOf([multi, await imageOf('alone', { family: OCI, platform: 'linux/s390x' })]);
+      const own = [ofReferrer, multi, ofMember, arm, ofIndex, outer, amd, amd].map((one) => ({ image: one }));
+      const named = { image: outer, annotations: { [REF]: 'demo/nested:1' } };
+      const from = await layIn(short, 'place', layoutFiles([...own, named]));
+      const names = Object.fromEntries([
+        ['demo/nested:1', outer.root.digest],
+        ...[ofIndex, ofMember, ofReferrer].map((one) => atDigest('demo/nested', one)),
+      ]);
+      assert.deepEqual(await namesOf(from), names);
+      const { images, findings } = await verify(from);
+      assert.deepEqual([images, findings], [4, []]);
+      for (const to of ['reg', 'tar', 'oci'] as const) {
+        const target = newPlace(to);
+        await convertAll(from, target);
+        assert.deepEqual(Object.keys(await namesOf(target)).length, to === 'reg' ? 1 : 4);
+      }
+    });
+
+    test(`of an index that has none itself: -t names it, and its referrers follow (${short})`, async () => {
+      const own = [amd, ofMember, arm, ofReferrer, multi, ofIndex].map((one) => ({ image: one }));
+      const from = await layIn(short, 'place', layoutFiles(own));
+      const target = newPlace('dir');
+      await convertAll(from, target, { ...KEEP, tag: 'demo/multi:1' });
+      assert.deepEqual(
+        await namesOf(target),
+        Object.fromEntries([
+          ['demo/multi:1', multi.root.digest],
+          ...[ofIndex, ofMember, ofReferrer].map((one) => atDigest('demo/multi', one)),
+        ]),
+      );
+      assert.equal((await verify(from)).images, 4);
+    });
+  }
+
+  test('of referrers of what two repositories share: they go with each', async () => {
+    const other = indexOf([arm]);
+    const files = layoutFiles(entriesOf({ 'demo/a:1': multi, 'demo/b:1': other, '@': ofMember }));
+    const from = await layIn('oci', 'place', files);
+    for (const [name, repository] of [
+      ['demo/a:1', 'demo/a'],
+      ['demo/b:1', 'demo/b'],
+    ] as const) {
+      const target = newPlace('dir');
+      const selectors = [{ text: name, rename: undefined, where: 'test' }];
+      await convertAll(from, target, { ...KEEP, selectors });
+      assert.deepEqual(Object.keys(await namesOf(target)), [name, atDigest(repository, ofMember)[0]]);
+    }
+  });
+
+  test('of a referrer that another index lists, or that has a tag: found by its subject all the same', async () => {
+    for (const holder of [nestedOf([ofMember]), ofMember]) {
+      const files = layoutFiles(entriesOf({ 'demo/a:1': multi, 'demo/holder:1': holder, '@': ofMember }));
+      const from = await layIn('oci', 'place', files);
+      const names = { 'demo/a:1': multi.root.digest, 'demo/holder:1': holder.root.digest };
+      assert.deepEqual(await namesOf(from), names);
+      const target = newPlace('dir');
+      const selectors = [{ text: 'demo/a:1', rename: undefined, where: 'test' }];
+      await convertAll(from, target, { ...KEEP, selectors });
+      assert.deepEqual(Object.keys(await namesOf(target)), ['demo/a:1', atDigest('demo/a', ofMember)[0]]);
+    }
+  });
+
+  test('of an index of referrers, as olareg keeps one for each subject', async () => {
+    const list = nestedOf([ofMember]);
+    const annotations = { 'org.opencontainers.image.referrer.subject': arm.root.digest };
+    const files = layoutFiles([...entriesOf({ 'demo/a:1': multi }), { image: list, annotations }]);
+    const target = newPlace('dir');
+    await convertAll(await layIn('oci', 'place', files), target);
+    assert.deepEqual(Object.keys(await namesOf(target)), ['demo/a:1', atDigest('demo/a', list)[0]]);
+  });
+
+  test('of an index whose subject is a referrer of its own member: one of the two is an image', async () => {
+    const member = referrerOf(arm.root, 'of nothing that is here');
+    const between = referrerOf(member.root, 'of the member');
+    const list = nestedOf([member]);
+    const text = list.root.bytes.toString().replace(/}$/, ',"subject":');
+    const subject = JSON.stringify(descriptorOf(between.root));
+    const circle = { ...list, root: part(OCI.index, Buffer.from(`${text}${subject}}`)) };
+    const from = await layIn('oci', 'place', layoutFiles([{ image: circle }, { image: between }]));
+    const target = newPlace('dir');
+    await convertAll(from, target, { ...KEEP, tag: 'demo/circle:1' });
+    assert.deepEqual(Object.values(await namesOf(target)).length, 2);
+  });
+
+  test('of members beside an image that manifest.json lists', async () => {
+    const files = savedFiles({ 'demo/a:1': multi });
+    const index = JSON.parse(files['index.json']?.toString() ?? '') as { manifests: object[] };
+    for (const one of [amd, arm, ofMember]) index.manifests.push(descriptorOf(one.root));
+    const parts = [ofMember.root, ...ofMember.blobs];
+    const archive = newPlace('tar');
+    const more = Object.fromEntries(parts.map(({ digest, bytes }) => [blobFile(digest), bytes] as const));
+    const all = { ...files, ...more, 'index.json': Buffer.from(JSON.stringify(index)) };
+    writeFileSync(archive.path, await archiveOf(all));
+    const names = Object.fromEntries([['demo/a:1', multi.root.digest], atDigest('demo/a', ofMember)]);
+    assert.deepEqual(await namesOf(archive), names);
+    const target = newPlace('dir');
+    await convertAll(archive, target);
+    assert.deepEqual(await namesOf(target), names);
+  });
+
+  test('a damaged member is told once, with its index', async () => {
+    const own = [multi, amd, arm].map((one) => ({ image: one }));
+    const from = await layIn('oci', 'place', layoutFiles([...entriesOf({ 'demo/a:1': multi }), ...own]));
+    writeFileSync(join(from.path, blobFile(arm.root.digest)), '{}');
+    const { images } = await convert(from, newPlace('reg'), KEEP);
+    assert.deepEqual(
+      images.map(({ source, error }) => [source, error?.code]),
+      [['demo/a:1', 'DIGEST_MISMATCH']],
+    );
+    const { findings } = await verify(from);
+    assert.deepEqual(
+      findings.map(({ kind, images: touched }) => [kind, touched]),
+      [['manifest-damaged', ['demo/a:1']]],
+    );
+  });
 });
 
 describe('oci:PATH:REF', () => {

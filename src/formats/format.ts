@@ -73,6 +73,8 @@ export interface SourceImage {
   readonly digest: Digest;
   /** A revision that no tag names: chosen by its digest, or because it speaks of an image that is chosen. */
   readonly untagged?: boolean;
+  /** Of what it is a referrer, in whatever repository, if the reader knows that without being asked. */
+  readonly subject?: Digest | undefined;
   /** Where a manifest or another blob of this image is said to lie; undefined when the place lacks it. */
   locate(wanted: Located, as: 'manifest' | 'blob'): Bytes | undefined | Promise<Bytes | undefined>;
   /** Its layers have to be what its config's diffIDs say, because its manifest may have been made up by a reader. */

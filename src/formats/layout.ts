@@ -1,10 +1,11 @@
 import { digestOf, expectDigest } from '../io/hash.js';
 import { headOf, type LocalBytes } from '../io/region.js';
 import type { Descriptor } from '../model/descriptor.js';
-import { algorithmOf, type Digest } from '../model/digest.js';
+import { algorithmOf, isDigest, type Digest } from '../model/digest.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { MAX_MANIFEST } from '../model/json.js';
 import { parseManifest, type Manifest } from '../model/manifest.js';
+import { isIndexType } from '../model/media-type.js';
 import {
   blobName,
   checkLayoutVersion,
@@ -15,7 +16,7 @@ import {
   REF_NAME,
 } from '../model/oci-layout.js';
 import { splitReference } from '../model/reference.js';
-import type { SourceImage, UnreadableImage } from './format.js';
+import type { ListOptions, SourceImage, UnreadableImage } from './format.js';
 
 /** Files by name: the folder of a layout, or the members of an archive. */
 export interface Files {
@@ -60,12 +61,19 @@ export function readLayoutManifest(files: Files, descriptor: Descriptor): Manife
   return parseManifest(bytes, where, descriptor.mediaType);
 }
 
+/** A layout, and what its place says of it. */
+export interface Layout {
+  readonly files: Files;
+  /** The repository of images that have only a tag. */
+  readonly ownName: string;
+  readonly provesDiffIds: boolean;
+}
+
 /** An image as its layout has it. */
 export function layoutImage(
-  files: Files,
+  { files, provesDiffIds }: Layout,
   digest: Digest,
   name: string | undefined,
-  provesDiffIds: boolean,
 ): SourceImage {
   return {
     name,
@@ -82,84 +90,165 @@ function hasRefName({ annotations }: Descriptor): boolean {
   return annotations?.[REF_NAME] !== undefined;
 }
 
+/** Images of a layout that its archive's manifest.json lists: the entries that lead to them, and their repositories. */
+export interface KnownImages {
+  readonly entries: readonly Descriptor[];
+  readonly repositories: ReadonlyMap<Digest, string>;
+}
+
 /**
- * The images of entries of index.json. An entry that has but a tag gets the repository that the layout's own name
- * gives; `repositories` are those of images that are known already; one without a name that speaks of another image (`subject`) goes by its digest beside it.
+ * The images of entries of index.json. An entry that has only a tag gets the repository that the layout's own name
+ * gives. An entry without a name is an image of its own unless another image has it: as a member of its index, as its
+ * referrer, or by the same digest.
  */
 export function* layoutImages(
-  files: Files,
+  layout: Layout,
   entries: readonly Descriptor[],
-  ownName: string,
-  provesDiffIds: boolean,
-  repositories = new Map<Digest, string>(),
+  options: ListOptions,
+  known: KnownImages = { entries: [], repositories: new Map() },
 ): Generator<SourceImage | UnreadableImage> {
+  const { ownName } = layout;
+  const listed: Descriptor[] = [...known.entries];
+  const repositories = new Map<Digest, string | undefined>([
+    ...known.entries.map(({ digest }) => [digest, undefined] as const),
+    ...known.repositories,
+  ]);
   const unnamed: Descriptor[] = [];
   const given = new Set(entries.filter(hasRefName).map((one) => layoutName(one, ownName)));
   for (const descriptor of entries) {
+    const { digest } = descriptor;
     const name = layoutName(descriptor, ownName);
-    if (name !== undefined && !hasRefName(descriptor) && given.has(name)) {
-      // skopeo gives a name to another image by taking its ref.name from this one; containerd's name stays.
-      const repository = splitReference(name).name;
-      yield {
-        ...layoutImage(files, descriptor.digest, `${repository}@${descriptor.digest}`, provesDiffIds),
-        untagged: true,
-      };
-      continue;
-    }
     if (name === undefined) {
       unnamed.push(descriptor);
       continue;
     }
-    repositories.set(descriptor.digest, splitReference(name).name);
-    yield layoutImage(files, descriptor.digest, name, provesDiffIds);
+    listed.push(descriptor);
+    const repository = splitReference(name).name;
+    if (!hasRefName(descriptor) && given.has(name)) {
+      // skopeo gives a name to another image by taking its ref.name from this one; containerd's name stays.
+      if (!repositories.has(digest)) repositories.set(digest, repository);
+      yield { ...layoutImage(layout, digest, `${repository}@${digest}`), untagged: true };
+      continue;
+    }
+    repositories.set(digest, repository);
+    yield layoutImage(layout, digest, name);
   }
-  yield* referrers(files, unnamed, repositories, provesDiffIds);
+  if (unnamed.length > 0) yield* unnamedImages(layout, listed, unnamed, repositories, options);
 }
 
-/** In one pass, however long a chain of referrers of referrers is and in whatever order. */
-function* referrers(
-  files: Files,
+function* unnamedImages(
+  layout: Layout,
+  listed: readonly Descriptor[],
   unnamed: readonly Descriptor[],
-  repositories: Map<Digest, string>,
-  provesDiffIds: boolean,
+  repositories: ReadonlyMap<Digest, string | undefined>,
+  { untagged }: ListOptions,
 ): Generator<SourceImage | UnreadableImage> {
-  const subjects = new Map<Digest, Digest | undefined>();
-  const waiting = new Map<Digest, Descriptor[]>();
-  const ready: Descriptor[] = [];
-  const left = new Set(unnamed);
+  const { files } = layout;
+  const own = new Map<Digest, Descriptor>();
+  const subjects = new Map<Digest, Digest>();
+  const unreadable = new Map<Digest, UnreadableImage>();
   for (const descriptor of unnamed) {
+    const { digest } = descriptor;
+    if (own.has(digest) || unreadable.has(digest)) continue;
     try {
-      const { digest } = descriptor;
-      if (!subjects.has(digest)) subjects.set(digest, subjectOf(files, descriptor));
-      const subject = subjects.get(digest);
-      if (subject === undefined) continue;
-      if (repositories.has(subject)) ready.push(descriptor);
-      else addTo(waiting, subject, descriptor);
+      const subject = subjectOf(files, descriptor);
+      if (subject !== undefined) subjects.set(digest, subject);
+      own.set(digest, descriptor);
     } catch (error) {
-      const where = `${files.path}: ${descriptor.digest}`;
-      left.delete(descriptor);
-      yield { name: undefined, where, error: asImgconvError(error, where) };
+      const where = `${files.path}: ${digest}`;
+      unreadable.set(digest, { name: undefined, where, error: asImgconvError(error, where) });
     }
   }
-  for (const descriptor of ready) {
-    const { digest } = descriptor;
-    const repository = repositories.get(subjects.get(digest) ?? digest);
-    if (repository === undefined || !left.delete(descriptor)) continue;
-    repositories.set(digest, repository);
-    yield layoutImage(files, digest, `${repository}@${digest}`, provesDiffIds);
-    ready.push(...(waiting.get(digest) ?? []));
-    waiting.delete(digest);
+  const wanted = new Set([...own.keys(), ...unreadable.keys(), ...subjects.values()]);
+  const owners = ownersOf(files, [...listed, ...own.values()], wanted);
+  // A damaged member is reported with its index.
+  for (const [digest, image] of unreadable) if (!owners.has(digest)) yield image;
+  const above = (digest: Digest) => {
+    if (repositories.has(digest)) return undefined;
+    const subject = subjects.get(digest);
+    const isHere = subject !== undefined && [repositories, own, owners].some((here) => here.has(subject));
+    return isHere ? subject : owners.get(digest);
+  };
+  const roots = rootsOf(own, above);
+  for (const digest of own.keys()) {
+    const root = roots.get(digest) ?? digest;
+    const subject = subjects.get(digest);
+    if (root === digest && !repositories.has(digest)) {
+      yield layoutImage(layout, digest, undefined);
+    } else if (subject !== undefined) {
+      // One that has a tag or is in an index besides is carried with that, and also found by its subject.
+      const isBesides = owners.has(digest) || repositories.has(digest);
+      if (isBesides && !untagged) continue;
+      const repository = repositories.get(root);
+      const name = repository === undefined ? undefined : `${repository}@${digest}`;
+      yield { ...layoutImage(layout, digest, name), subject, untagged: isBesides || name === undefined };
+    }
   }
-  for (const { digest } of left) yield layoutImage(files, digest, undefined, provesDiffIds);
 }
 
-function addTo<K, V>(lists: Map<K, V[]>, key: K, value: V): void {
-  const list = lists.get(key);
-  if (list === undefined) lists.set(key, [value]);
-  else list.push(value);
+/**
+ * For each of the `wanted` digests that is a member of an index, at any depth, the entry that has this index. Each
+ * index is read once; what cannot be read is reported when its image is read.
+ */
+function ownersOf(
+  files: Files,
+  entries: readonly Descriptor[],
+  wanted: ReadonlySet<Digest>,
+): Map<Digest, Digest> {
+  const owners = new Map<Digest, Digest>();
+  const seen = new Set<Digest>();
+  for (const entry of entries) {
+    const queue = [entry];
+    for (const index of queue) {
+      if (!isIndexType(index.mediaType) || seen.has(index.digest)) continue;
+      seen.add(index.digest);
+      for (const member of membersOf(files, index)) {
+        const { digest } = member;
+        if (wanted.has(digest) && !owners.has(digest)) owners.set(digest, entry.digest);
+        if (isIndexType(member.mediaType) && !seen.has(digest)) queue.push(member);
+      }
+    }
+  }
+  return owners;
 }
+
+function membersOf(files: Files, descriptor: Descriptor): readonly Descriptor[] {
+  try {
+    const manifest = readLayoutManifest(files, descriptor);
+    return manifest?.kind === 'index' ? manifest.manifests : [];
+  } catch {
+    return [];
+  }
+}
+
+/**
+ * For each entry the one that nothing is `above`. An index whose subject refers to one of its members is a circle:
+ * the first of its entries counts as the top.
+ */
+function rootsOf(
+  entries: ReadonlyMap<Digest, Descriptor>,
+  above: (digest: Digest) => Digest | undefined,
+): Map<Digest, Digest> {
+  const roots = new Map<Digest, Digest>();
+  for (const entry of entries.keys()) {
+    const path = new Set<Digest>();
+    let top = entry;
+    for (let next: Digest | undefined = entry; next !== undefined; next = above(next)) {
+      top = roots.get(next) ?? next;
+      if (roots.has(next) || (path.has(next) && entries.has(next))) break;
+      path.add(next);
+    }
+    for (const digest of path) roots.set(digest, top);
+  }
+  return roots;
+}
+
+/** olareg, types/annotations.go: on an entry that is an index of an image's referrers, the digest of that image. */
+const REFERRER_SUBJECT = 'org.opencontainers.image.referrer.subject';
 
 function subjectOf(files: Files, descriptor: Descriptor): Digest | undefined {
   const manifest = readLayoutManifest(files, descriptor);
-  return manifest === undefined || manifest.kind === 'schema1' ? undefined : manifest.subject?.digest;
+  if (manifest === undefined || manifest.kind === 'schema1') return undefined;
+  const said = descriptor.annotations?.[REFERRER_SUBJECT] ?? '';
+  return manifest.subject?.digest ?? (isDigest(said) ? said : undefined);
 }

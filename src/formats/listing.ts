@@ -9,6 +9,9 @@ import { splitReference } from '../model/reference.js';
 import type { Audit } from './audit.js';
 import type { Attached, ImageReader, ListOptions, SourceImage, UnreadableImage } from './format.js';
 
+/** A layout of thousands of names for one image, and as many referrers of it, would become millions of images. */
+const MAX_GIVEN = 30_000;
+
 /**
  * A place that can list all it has. What is attached to an image is found in that list: by tag, and by `subject`
  * among revisions without a tag.
@@ -18,6 +21,9 @@ export class ListingReader implements ImageReader {
   readonly #list: (options: ListOptions) => AsyncIterable<SourceImage | UnreadableImage>;
   readonly #byRepository = new Map<string, (SourceImage | UnreadableImage)[]>();
   readonly #bySubject = new Map<string, Promise<Subjects>>();
+  /** By subject, those that the list itself gives one. */
+  readonly #referrers = new Map<Digest, SourceImage[]>();
+  #given = 0;
 
   constructor(list: (options: ListOptions) => AsyncIterable<SourceImage | UnreadableImage>, audit: Audit) {
     this.#list = list;
@@ -32,26 +38,33 @@ export class ListingReader implements ImageReader {
   }
 
   #remember(image: SourceImage | UnreadableImage): void {
-    const repository = splitReference(image.name ?? '').name;
-    const others = this.#byRepository.get(repository);
-    if (others === undefined) this.#byRepository.set(repository, [image]);
-    else others.push(image);
+    if ('subject' in image && image.subject !== undefined) addTo(this.#referrers, image.subject, image);
+    else addTo(this.#byRepository, splitReference(image.name ?? '').name, image);
   }
 
   async attached({ name }: SourceImage, digests: ReadonlySet<Digest>): Promise<Attached> {
-    if (name === undefined) return { images: [], notes: [] };
-    const repository = splitReference(name).name;
-    const known = this.#bySubject.get(repository) ?? this.#subjects(repository);
-    this.#bySubject.set(repository, known);
-    const { subjects, unreadable } = await known;
-    const found: SourceImage[] = [];
-    for (const [digest, images] of subjects) if (digests.has(digest)) found.push(...images);
+    const { subjects, unreadable } = name === undefined ? NOTHING : await this.#subjectsIn(name);
+    const known = [...digests].flatMap((digest) => this.#referrers.get(digest) ?? []);
+    if ((this.#given += known.length) > MAX_GIVEN)
+      throw new ImgconvError(
+        'ARCHIVE_INVALID',
+        `${known[0]?.where ?? ''}: images share their referrers more than ${MAX_GIVEN} times`,
+        { hint: 'choose some of the images by name, or leave referrers out: --no-extras' },
+      );
+    const found = [...[...digests].flatMap((digest) => subjects.get(digest) ?? []), ...known];
     const images = [
       ...found.filter(({ untagged }) => !untagged),
       ...found.filter(({ untagged }) => untagged),
       ...unreadable,
     ];
     return { images, notes: [] };
+  }
+
+  #subjectsIn(name: string): Promise<Subjects> {
+    const repository = splitReference(name).name;
+    const known = this.#bySubject.get(repository) ?? this.#subjects(repository);
+    this.#bySubject.set(repository, known);
+    return known;
   }
 
   async #subjects(repository: string): Promise<Subjects> {
@@ -65,10 +78,7 @@ export class ListingReader implements ImageReader {
       try {
         const { tag } = splitReference(image.name ?? '');
         const digest = attachedTo(tag) ?? (tag === undefined ? await subjectOf(image) : undefined);
-        if (digest === undefined) continue;
-        const others = subjects.get(digest);
-        if (others === undefined) subjects.set(digest, [image]);
-        else others.push(image);
+        if (digest !== undefined) addTo(subjects, digest, image);
       } catch (error) {
         // One with a name of its own fails by that name.
         if (image.untagged !== true) continue;
@@ -89,6 +99,14 @@ interface Subjects {
   readonly subjects: ReadonlyMap<Digest, readonly SourceImage[]>;
   /** Revisions of which nobody can tell what they speak of. */
   readonly unreadable: readonly UnreadableImage[];
+}
+
+const NOTHING: Subjects = { subjects: new Map(), unreadable: [] };
+
+function addTo<K, V>(lists: Map<K, V[]>, key: K, value: V): void {
+  const list = lists.get(key);
+  if (list === undefined) lists.set(key, [value]);
+  else list.push(value);
 }
 
 /** What a manifest says it is about. @throws ImgconvError when it is not there or not what its digest says */

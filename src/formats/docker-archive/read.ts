@@ -31,8 +31,15 @@ import {
   REPOSITORIES,
 } from '../../model/oci-layout.js';
 import { familiarText, splitReference } from '../../model/reference.js';
-import type { ImageReader, ReadContext, SourceImage, UnreadableImage } from '../format.js';
-import { layoutImage, layoutImages, readDocument, readLayout, readLayoutManifest } from '../layout.js';
+import type { ImageReader, ListOptions, ReadContext, SourceImage, UnreadableImage } from '../format.js';
+import {
+  layoutImage,
+  layoutImages,
+  readDocument,
+  readLayout,
+  readLayoutManifest,
+  type Layout,
+} from '../layout.js';
 import { ListingReader } from '../listing.js';
 import { noImages } from '../no-images.js';
 import { engineArchiveAudit } from './audit.js';
@@ -64,13 +71,14 @@ export async function openArchive(file: string, { pool, spool }: ReadContext): P
   const index = await openTar(file, spool);
   if (index.has(MANIFEST)) {
     const archive = new Archive(index, pool);
-    return new ListingReader(() => archive.images(), engineArchiveAudit(index, archive.named));
+    return new ListingReader((options) => archive.images(options), engineArchiveAudit(index, archive.named));
   }
   if (index.has(INDEX_FILE)) {
     const entries = readLayout(index);
-    async function* images() {
+    async function* images(options: ListOptions) {
       await Promise.resolve();
-      yield* layoutImages(index, entries, ownNameOf(basename(file)), true);
+      const layout = { files: index, ownName: ownNameOf(basename(file)), provesDiffIds: true };
+      yield* layoutImages(layout, entries, options);
     }
     return new ListingReader(images, engineArchiveAudit(index, []));
   }
@@ -98,6 +106,7 @@ interface Candidate {
 /** What manifest.json says, each part of it read once however often it is named. */
 class Archive {
   readonly #index: TarIndex;
+  readonly #asLayout: Layout;
   readonly #layers: Layers;
   readonly #layout: readonly Descriptor[];
   readonly #entries: readonly Entry[];
@@ -113,6 +122,7 @@ class Archive {
 
   constructor(index: TarIndex, pool: Pool) {
     this.#index = index;
+    this.#asLayout = { files: index, ownName: '', provesDiffIds: true };
     this.#layers = new Layers(index, pool);
     const where = `${index.path}: ${MANIFEST}`;
     const manifest = readDocument(index, MANIFEST, MAX_CONFIG) ?? new Uint8Array();
@@ -137,7 +147,7 @@ class Archive {
     return this.#entries.flatMap(({ Config, Layers }) => [Config, ...(Layers ?? [])]);
   }
 
-  async *images(): AsyncGenerator<SourceImage | UnreadableImage> {
+  async *images(options: ListOptions): AsyncGenerator<SourceImage | UnreadableImage> {
     const covered = new Set<Descriptor>();
     const repositories = new Map<Digest, string>();
     for (const entry of this.#entries) {
@@ -156,7 +166,7 @@ class Archive {
       }
     }
     const left = this.#layout.filter((descriptor) => !covered.has(descriptor));
-    yield* layoutImages(this.#index, left, '', true, repositories);
+    yield* layoutImages(this.#asLayout, left, options, { entries: [...covered], repositories });
   }
 
   /** What `docker load` checks of an entry before its layers (moby tarexport/load.go). */
@@ -207,18 +217,18 @@ class Archive {
     const only = named[0];
     // The containerd store names a config that it never fetched: the index alone can tell what there is.
     if (only !== undefined && !this.#index.has(entry.Config))
-      return layoutImage(this.#index, only.digest, name, true);
+      return layoutImage(this.#asLayout, only.digest, name);
     const described = this.#describe(entry);
     const candidates = this.#candidates(named, described.configDigest);
     for (const { descriptor, manifest } of candidates) {
       if (!this.#agrees(manifest, described)) continue;
       covered.add(descriptor);
       // Without a tag, index.json may still know a name by digest.
-      return layoutImage(this.#index, descriptor.digest, name ?? layoutName(descriptor), true);
+      return layoutImage(this.#asLayout, descriptor.digest, name ?? layoutName(descriptor));
     }
     // One of the manifests that are absent may be the image's: what is not there disagrees with nothing.
     const partial = candidates.length === 0 && named.find(({ digest }) => this.#partial.has(digest));
-    if (partial) return layoutImage(this.#index, partial.digest, name, true);
+    if (partial) return layoutImage(this.#asLayout, partial.digest, name);
     const made = { ...(await make(described)), name };
     if (named.length === 0) return made;
     const warning = `${INDEX_FILE} disagrees with ${MANIFEST}, which counts: the image has a new manifest`;

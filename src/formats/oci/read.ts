@@ -1,5 +1,5 @@
 import { basename, resolve } from 'node:path';
-import type { ImageReader } from '../format.js';
+import type { ImageReader, ListOptions } from '../format.js';
 import { layoutImages, readLayout } from '../layout.js';
 import { ListingReader } from '../listing.js';
 import { layoutAudit } from './audit.js';
@@ -8,9 +8,9 @@ import { filesOf } from './paths.js';
 export function openLayout(path: string): Promise<ImageReader> {
   const files = filesOf(path);
   const entries = readLayout(files);
-  async function* images() {
+  async function* images(options: ListOptions) {
     await Promise.resolve();
-    yield* layoutImages(files, entries, basename(resolve(path)), false);
+    yield* layoutImages({ files, ownName: basename(resolve(path)), provesDiffIds: false }, entries, options);
   }
   return Promise.resolve(new ListingReader(images, layoutAudit(path)));
 }
