@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { before, describe, test } from 'node:test';
 import {
+  collectGarbage,
   convert,
   listImages,
   verify,
@@ -308,6 +309,53 @@ describe('a layout', () => {
       assert.deepEqual(filesIn(target.path), []);
     });
   }
+});
+
+describe('"manifests": null is an empty list', () => {
+  const NULL = Buffer.from('{"schemaVersion":2,"manifests":null}');
+  let empty: Sample;
+
+  before(() => {
+    const root = part(OCI.index, { schemaVersion: 2, mediaType: OCI.index, manifests: null });
+    empty = { root, members: [], blobs: [], platform: undefined };
+  });
+
+  for (const short of ['oci', 'ocitar'] as const)
+    test(`in index.json (${short})`, async () => {
+      const from = await layIn(short, 'place', { ...layoutFiles([]), 'index.json': NULL });
+      assert.deepEqual(await namesOf(from), {});
+      assert.deepEqual((await verify(from)).findings, []);
+      await assert.rejects(convert(from, newPlace('reg')), { code: 'NOT_FOUND' });
+    });
+
+  test('in an archive of Docker 25, whose manifest.json has the image', async () => {
+    const archive = newPlace('tar');
+    const files = { ...savedFiles({ 'demo/app:1': image }), 'index.json': NULL };
+    writeFileSync(archive.path, await archiveOf(files));
+    const target = newPlace('reg');
+    await convertAll(archive, target, { compression: 'keep' });
+    assert.deepEqual(Object.keys(await namesOf(target)), ['demo/app:1']);
+  });
+
+  test('in a layout that is written into, and that garbage is collected in', async () => {
+    const layout = layFiles(join(tempFolder(), 'place'), { ...layoutFiles([]), 'index.json': NULL });
+    put(join(layout, 'blobs/sha256', '1'.repeat(64)), 'garbage');
+    const report = await collectGarbage(place('oci', layout), { olderThan: 0, untagged: true });
+    assert.equal(report.blobs.blobs, 1);
+    const tree = layTree(tempFolder(), { 'demo/app:1': image });
+    await convertAll(place('dir', tree), place('oci', layout));
+    assert.deepEqual(await namesOf(place('oci', layout)), { 'demo/app:1': image.root.digest });
+  });
+
+  test('in an index, whose bytes stay as they are', async () => {
+    const tree = place('dir', layTree(tempFolder(), { 'demo/empty:1': empty }));
+    for (const { short } of LOCAL_FORMATS) {
+      const [there, back] = [newPlace(short), newPlace('dir')];
+      await convertAll(tree, there);
+      await convertAll(there, back);
+      assert.deepEqual(contentsOf(back.path), contentsOf(tree.path), short);
+    }
+  });
 });
 
 describe('entries without a name', () => {

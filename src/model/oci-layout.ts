@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { descriptorSchema, type Descriptor } from './descriptor.js';
+import { descriptorSchema, listOf, type Descriptor } from './descriptor.js';
 import { algorithmOf, hexOf, type Digest } from './digest.js';
 import { ImgconvError } from './errors.js';
 import { parseJson, parseWith } from './json.js';
@@ -44,7 +44,7 @@ export function checkLayoutVersion(bytes: Uint8Array, where: string): void {
     );
 }
 
-const indexSchema = z.object({ schemaVersion: z.literal(2), manifests: z.array(descriptorSchema) });
+const indexSchema = z.object({ schemaVersion: z.literal(2), manifests: listOf(descriptorSchema) });
 
 /** The images that a layout names, in its order. */
 export function parseLayoutIndex(bytes: Uint8Array, where: string): Descriptor[] {

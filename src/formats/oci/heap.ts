@@ -6,7 +6,7 @@ import { withLock } from '../../io/lock.js';
 import { wholeFile } from '../../io/region.js';
 import { Staging } from '../../io/staging.js';
 import { Transaction } from '../../io/transaction.js';
-import type { Descriptor } from '../../model/descriptor.js';
+import { listOf, type Descriptor } from '../../model/descriptor.js';
 import { isDigest } from '../../model/digest.js';
 import { parseJson, parseWith } from '../../model/json.js';
 import { splitReference } from '../../model/reference.js';
@@ -71,7 +71,7 @@ export function* storedBlobs(layout: string): Generator<StoredBlob> {
 }
 
 /** What is not understood stays as it was. */
-const indexSchema = z.looseObject({ manifests: z.array(z.looseObject({ digest: z.string() })) });
+const indexSchema = z.looseObject({ manifests: listOf(z.looseObject({ digest: z.string() })) });
 
 async function dropEntries(layout: string, links: readonly Link[]): Promise<void> {
   if (links.length === 0) return;

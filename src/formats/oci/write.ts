@@ -7,7 +7,7 @@ import { isThere } from '../../io/region.js';
 import { Staging } from '../../io/staging.js';
 import { Transaction } from '../../io/transaction.js';
 import type { Digest } from '../../model/digest.js';
-import { annotationsSchema } from '../../model/descriptor.js';
+import { annotationsSchema, listOf } from '../../model/descriptor.js';
 import { naming } from '../../model/errors.js';
 import { parseJson, parseWith } from '../../model/json.js';
 import {
@@ -34,7 +34,7 @@ export function createLayout(path: string, context: WriteContext): Promise<Image
 }
 
 /** What this writer does not know stays as it was. */
-const indexSchema = z.looseObject({ manifests: z.array(z.looseObject({})) });
+const indexSchema = z.looseObject({ manifests: listOf(z.looseObject({})) });
 
 class LayoutWriter implements ImageWriter {
   readonly staging: Staging;
