@@ -7,6 +7,7 @@ import { before, describe, test } from 'node:test';
 import {
   collectGarbage,
   convert,
+  inspectImages,
   listImages,
   verify,
   type ConvertOptions,
@@ -355,6 +356,84 @@ describe('"manifests": null is an empty list', () => {
       await convertAll(there, back);
       assert.deepEqual(contentsOf(back.path), contentsOf(tree.path), short);
     }
+  });
+});
+
+describe('an entry of index.json with a wrong size', () => {
+  const said = /expected 7 bytes, as its descriptor says, found \d+/;
+
+  async function expectRefused(from: Place, broken: string[], sound: Record<string, string>): Promise<void> {
+    const target = newPlace('reg');
+    const { images } = await convert(from, target, KEEP);
+    const failed = images.filter(({ status }) => status === 'failed');
+    assert.deepEqual(
+      failed.map(({ error }) => error?.code),
+      broken.map(() => 'DIGEST_MISMATCH'),
+    );
+    for (const { error } of failed) assert.match(error?.message ?? '', said);
+    assert.deepEqual(await namesOf(target), sound);
+    for await (const { error, name } of listImages(from))
+      assert.equal(error?.code, name !== undefined && name in sound ? undefined : 'DIGEST_MISMATCH', name);
+    const { findings } = await verify(from);
+    assert.deepEqual(
+      findings.map(({ severity, kind }) => [severity, kind]),
+      broken.map((kind) => ['broken', kind]),
+    );
+    for (const { what } of findings) assert.match(what, said);
+  }
+
+  /** As these, where the entry of this number says seven bytes. */
+  function withSize(files: ReturnType<typeof layoutFiles>, number: number): Record<string, Buffer> {
+    const index = JSON.parse(files['index.json']?.toString() ?? '') as { manifests: { size: number }[] };
+    const manifests = index.manifests.map((one, i) => (i === number ? { ...one, size: 7 } : one));
+    return { ...files, 'index.json': Buffer.from(JSON.stringify({ ...index, manifests })) };
+  }
+
+  for (const short of ['oci', 'ocitar'] as const) {
+    const named = () => entriesOf({ 'demo/app:1': image, 'demo/other:1': other });
+    const sound = () => ({ 'demo/other:1': other.root.digest });
+
+    test(`with a name (${short})`, async () => {
+      const from = await layIn(short, 'place', withSize(layoutFiles(named()), 0));
+      await expectRefused(from, ['entry-wrong'], sound());
+      await assert.rejects(inspectImages(from).next(), { code: 'DIGEST_MISMATCH' });
+    });
+
+    test(`without a name (${short})`, async () => {
+      const files = layoutFiles([{ image }, ...named().slice(1)]);
+      await expectRefused(await layIn(short, 'place', withSize(files, 0)), ['image-unreadable'], sound());
+    });
+
+    test(`without a name, beside one with the same digest (${short})`, async () => {
+      for (const number of [2, 3]) {
+        const files = layoutFiles([...named(), { image }, { image }]);
+        const from = await layIn(short, 'place', withSize(files, number));
+        await expectRefused(from, ['image-unreadable'], { 'demo/app:1': image.root.digest, ...sound() });
+      }
+    });
+
+    test(`of a member of a listed index (${short})`, async () => {
+      const multi = indexOf([image]);
+      const files = layoutFiles([{ image }, ...entriesOf({ 'demo/multi:1': multi })]);
+      const from = await layIn(short, 'place', withSize(files, 0));
+      await expectRefused(from, ['image-unreadable'], { 'demo/multi:1': multi.root.digest });
+    });
+  }
+
+  test('of an image that manifest.json lists', async () => {
+    const archive = newPlace('tar');
+    const files = savedFiles({ 'demo/app:1': image, 'demo/other:1': other });
+    writeFileSync(archive.path, await archiveOf(withSize(files, 0)));
+    await expectRefused(archive, ['image-unreadable'], { 'demo/other:1': other.root.digest });
+  });
+
+  test('is no damage that a repair mends', async () => {
+    const layout = await layIn('oci', 'place', withSize(layoutFiles(entriesOf({ 'demo/app:1': image })), 0));
+    const before = stateOf(layout.path);
+    const source = place('reg', layStore(tempFolder(), { 'demo/app:1': image }));
+    const { repaired, brokenImages } = await verify(layout, { repair: [source] });
+    assert.deepEqual([repaired, brokenImages], [[], 1]);
+    assert.deepEqual(stateOf(layout.path), before);
   });
 });
 

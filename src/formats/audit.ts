@@ -11,6 +11,7 @@ export type FaultKind =
   | 'blob-missing' // named by a manifest, and not there
   | 'manifest-damaged'
   | 'manifest-missing'
+  | 'entry-wrong' // an entry of index.json that says another size or media type than its manifest has
   | 'image-unreadable' // an image or a whole place of which nothing can be told
   | 'config-mismatch' // a config and a manifest that do not have as many layers, or a layer that is not the config's
   | 'history-mismatch' // a history that does not tell of as many layers as there are

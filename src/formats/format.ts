@@ -71,6 +71,8 @@ export interface SourceImage {
   readonly where: string;
   /** Of the root manifest or index. */
   readonly digest: Digest;
+  /** What the place itself says of that: it is proved with the manifest. */
+  readonly entry?: Pick<Descriptor, 'mediaType' | 'size'> | undefined;
   /** A revision that no tag names: chosen by its digest, or because it speaks of an image that is chosen. */
   readonly untagged?: boolean;
   /** Of what it is a referrer, in whatever repository, if the reader knows that without being asked. */

@@ -4,7 +4,7 @@ import type { Descriptor } from '../model/descriptor.js';
 import { algorithmOf, isDigest, type Digest } from '../model/digest.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { MAX_MANIFEST } from '../model/json.js';
-import { parseManifest, type Manifest } from '../model/manifest.js';
+import { expectMediaType, parseManifest, type Manifest } from '../model/manifest.js';
 import { isIndexType } from '../model/media-type.js';
 import {
   blobName,
@@ -49,16 +49,31 @@ export function readLayout(files: Files): Descriptor[] {
 
 /** A manifest of a layout, proved against its descriptor; undefined when the layout lacks it. */
 export function readLayoutManifest(files: Files, descriptor: Descriptor): Manifest | undefined {
-  const name = blobName(descriptor.digest);
+  const there = readBlob(files, descriptor.digest);
+  if (there === undefined) return undefined;
+  expectEntry(descriptor, there, `${files.path}: ${blobName(descriptor.digest)}`);
+  return there.manifest;
+}
+
+/** A manifest, proved against its digest. */
+function readBlob(files: Files, digest: Digest): { manifest: Manifest; size: number } | undefined {
+  const name = blobName(digest);
   const bytes = readDocument(files, name, MAX_MANIFEST);
   if (bytes === undefined) return undefined;
   const where = `${files.path}: ${name}`;
-  expectDigest(
-    descriptor,
-    { digest: digestOf(bytes, algorithmOf(descriptor.digest)), size: bytes.length },
-    where,
-  );
-  return parseManifest(bytes, where, descriptor.mediaType);
+  const size = bytes.length;
+  expectDigest({ digest, size }, { digest: digestOf(bytes, algorithmOf(digest)), size }, where);
+  return { manifest: parseManifest(bytes, where), size };
+}
+
+/** @throws ImgconvError DIGEST_MISMATCH, MANIFEST_INVALID when a descriptor is not that of the manifest it leads to */
+function expectEntry(
+  { digest, size, mediaType }: Descriptor,
+  there: { manifest: Manifest; size: number },
+  where: string,
+): void {
+  expectDigest({ digest, size }, { digest, size: there.size }, where);
+  expectMediaType(mediaType, there.manifest.mediaType, where);
 }
 
 /** A layout, and what its place says of it. */
@@ -72,13 +87,14 @@ export interface Layout {
 /** An image as its layout has it. */
 export function layoutImage(
   { files, provesDiffIds }: Layout,
-  digest: Digest,
+  { digest, mediaType, size }: Descriptor,
   name: string | undefined,
 ): SourceImage {
   return {
     name,
     where: `${files.path}: ${name ?? digest}`,
     digest,
+    entry: { mediaType, size },
     locate: ({ digest: wanted }) => files.get(blobName(wanted)),
     provesDiffIds,
     signatures: [],
@@ -127,11 +143,11 @@ export function* layoutImages(
     if (!hasRefName(descriptor) && given.has(name)) {
       // skopeo gives a name to another image by taking its ref.name from this one; containerd's name stays.
       if (!repositories.has(digest)) repositories.set(digest, repository);
-      yield { ...layoutImage(layout, digest, `${repository}@${digest}`), untagged: true };
+      yield { ...layoutImage(layout, descriptor, `${repository}@${digest}`), untagged: true };
       continue;
     }
     repositories.set(digest, repository);
-    yield layoutImage(layout, digest, name);
+    yield layoutImage(layout, descriptor, name);
   }
   if (unnamed.length > 0) yield* unnamedImages(layout, listed, unnamed, repositories, options);
 }
@@ -144,21 +160,8 @@ function* unnamedImages(
   { untagged }: ListOptions,
 ): Generator<SourceImage | UnreadableImage> {
   const { files } = layout;
-  const own = new Map<Digest, Descriptor>();
-  const subjects = new Map<Digest, Digest>();
-  const unreadable = new Map<Digest, UnreadableImage>();
-  for (const descriptor of unnamed) {
-    const { digest } = descriptor;
-    if (own.has(digest) || unreadable.has(digest)) continue;
-    try {
-      const subject = subjectOf(files, descriptor);
-      if (subject !== undefined) subjects.set(digest, subject);
-      own.set(digest, descriptor);
-    } catch (error) {
-      const where = `${files.path}: ${digest}`;
-      unreadable.set(digest, { name: undefined, where, error: asImgconvError(error, where) });
-    }
-  }
+  const { own, subjects, unreadable, wrong } = readUnnamed(files, unnamed);
+  yield* wrong;
   const wanted = new Set([...own.keys(), ...unreadable.keys(), ...subjects.values()]);
   const owners = ownersOf(files, [...listed, ...own.values()], wanted);
   // A damaged member is reported with its index.
@@ -170,20 +173,53 @@ function* unnamedImages(
     return isHere ? subject : owners.get(digest);
   };
   const roots = rootsOf(own, above);
-  for (const digest of own.keys()) {
+  for (const [digest, descriptor] of own) {
     const root = roots.get(digest) ?? digest;
     const subject = subjects.get(digest);
     if (root === digest && !repositories.has(digest)) {
-      yield layoutImage(layout, digest, undefined);
+      yield layoutImage(layout, descriptor, undefined);
     } else if (subject !== undefined) {
       // One that has a tag or is in an index besides is carried with that, and also found by its subject.
       const isBesides = owners.has(digest) || repositories.has(digest);
       if (isBesides && !untagged) continue;
       const repository = repositories.get(root);
       const name = repository === undefined ? undefined : `${repository}@${digest}`;
-      yield { ...layoutImage(layout, digest, name), subject, untagged: isBesides || name === undefined };
+      yield { ...layoutImage(layout, descriptor, name), subject, untagged: isBesides || name === undefined };
     }
   }
+}
+
+/** Each manifest is read once, and each entry held against it. */
+function readUnnamed(files: Files, unnamed: readonly Descriptor[]) {
+  const own = new Map<Digest, Descriptor>();
+  const subjects = new Map<Digest, Digest>();
+  const unreadable = new Map<Digest, UnreadableImage>();
+  /** Entries that say a wrong size or media type. */
+  const wrong: UnreadableImage[] = [];
+  const read = new Map<Digest, { manifest: Manifest; size: number } | undefined>();
+  for (const descriptor of unnamed) {
+    const { digest } = descriptor;
+    const where = `${files.path}: ${digest}`;
+    const unread = (error: unknown) => ({ name: undefined, where, error: asImgconvError(error, where) });
+    if (unreadable.has(digest)) continue;
+    try {
+      if (!read.has(digest)) read.set(digest, readBlob(files, digest));
+    } catch (error) {
+      unreadable.set(digest, unread(error));
+      continue;
+    }
+    const there = read.get(digest);
+    try {
+      if (there !== undefined) expectEntry(descriptor, there, `${files.path}: ${blobName(digest)}`);
+    } catch (error) {
+      wrong.push(unread(error));
+      continue;
+    }
+    const subject = subjectOf(descriptor, there?.manifest);
+    if (subject !== undefined) subjects.set(digest, subject);
+    if (!own.has(digest)) own.set(digest, descriptor);
+  }
+  return { own, subjects, unreadable, wrong };
 }
 
 /**
@@ -212,9 +248,9 @@ function ownersOf(
   return owners;
 }
 
-function membersOf(files: Files, descriptor: Descriptor): readonly Descriptor[] {
+function membersOf(files: Files, { digest }: Descriptor): readonly Descriptor[] {
   try {
-    const manifest = readLayoutManifest(files, descriptor);
+    const manifest = readBlob(files, digest)?.manifest;
     return manifest?.kind === 'index' ? manifest.manifests : [];
   } catch {
     return [];
@@ -246,9 +282,8 @@ function rootsOf(
 /** olareg, types/annotations.go: on an entry that is an index of an image's referrers, the digest of that image. */
 const REFERRER_SUBJECT = 'org.opencontainers.image.referrer.subject';
 
-function subjectOf(files: Files, descriptor: Descriptor): Digest | undefined {
-  const manifest = readLayoutManifest(files, descriptor);
+function subjectOf({ annotations }: Descriptor, manifest: Manifest | undefined): Digest | undefined {
   if (manifest === undefined || manifest.kind === 'schema1') return undefined;
-  const said = descriptor.annotations?.[REFERRER_SUBJECT] ?? '';
+  const said = annotations?.[REFERRER_SUBJECT] ?? '';
   return manifest.subject?.digest ?? (isDigest(said) ? said : undefined);
 }

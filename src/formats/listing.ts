@@ -111,7 +111,7 @@ function addTo<K, V>(lists: Map<K, V[]>, key: K, value: V): void {
 
 /** What a manifest says it is about. @throws ImgconvError when it is not there or not what its digest says */
 async function subjectOf(image: SourceImage): Promise<Digest | undefined> {
-  const { digest, where } = image;
+  const { digest, where, entry } = image;
   const at = await image.locate({ digest }, 'manifest');
   if (at === undefined)
     throw new ImgconvError('BLOB_MISSING', `${where}: its manifest ${digest} is not there`);
@@ -123,11 +123,11 @@ async function subjectOf(image: SourceImage): Promise<Digest | undefined> {
   const bytes = headOf(await localOf(at), at.size);
   const payload = manifestPayload(bytes, at.path);
   expectDigest(
-    { digest, size: payload.length },
+    { digest, size: entry?.size ?? payload.length },
     { digest: digestOf(payload, algorithmOf(digest)), size: payload.length },
     at.path,
   );
   if (!mayName(bytes, 'subject')) return undefined;
-  const manifest = parseManifest(bytes, at.path);
+  const manifest = parseManifest(bytes, at.path, entry?.mediaType);
   return manifest.kind === 'schema1' ? undefined : manifest.subject?.digest;
 }

@@ -39,6 +39,14 @@ export interface Expected {
  */
 export function expectDigest(expected: Expected, actual: Expected, where: string): void {
   if (expected.size === actual.size && expected.digest === actual.digest) return;
+  if (expected.digest === actual.digest)
+    throw new ImgconvError(
+      'DIGEST_MISMATCH',
+      `${where}: expected ${expected.size} bytes, as its descriptor says, found ${actual.size}; the digest is right`,
+      {
+        hint: 'the size in the descriptor is wrong, not the file: fetch the image again, or convert the others without it',
+      },
+    );
   throw new ImgconvError(
     'DIGEST_MISMATCH',
     `${where}: expected ${expected.digest} (${expected.size} bytes), found ${actual.digest} (${actual.size} bytes)`,

@@ -114,6 +114,15 @@ function mediaTypeOf(raw: Record<string, unknown>, where: string): string {
   throw new ImgconvError('MANIFEST_INVALID', `${where}: neither an image manifest nor an index`);
 }
 
+/** @throws ImgconvError MANIFEST_INVALID when a descriptor says another media type than the manifest that it leads to */
+export function expectMediaType(expected: string, mediaType: string, where: string): void {
+  if (expected === mediaType || (isSchema1Type(expected) && isSchema1Type(mediaType))) return;
+  throw new ImgconvError(
+    'MANIFEST_INVALID',
+    `${where}: its descriptor says ${expected}, it says ${mediaType}`,
+  );
+}
+
 /**
  * A view of a manifest's bytes. `expected` is the media type of the descriptor that led here, if one did.
  * Fields of the other kind are refused: a document that is an index to one reader and an image to another is an
@@ -125,16 +134,7 @@ export function parseManifest(bytes: Uint8Array, where: string, expected?: strin
   if (!isObject(raw)) throw new ImgconvError('MANIFEST_INVALID', `${where}: not a JSON object`);
   expectFieldsInOwnCase(raw, where);
   const mediaType = mediaTypeOf(raw, where);
-  if (
-    expected !== undefined &&
-    expected !== mediaType &&
-    !(isSchema1Type(expected) && isSchema1Type(mediaType))
-  ) {
-    throw new ImgconvError(
-      'MANIFEST_INVALID',
-      `${where}: its descriptor says ${expected}, it says ${mediaType}`,
-    );
-  }
+  if (expected !== undefined) expectMediaType(expected, mediaType, where);
   const refuse = (...fields: string[]) => {
     const field = fields.find((name) => name in raw);
     if (field !== undefined)

@@ -103,16 +103,24 @@ export class Look {
     }
     for (const what of image.warnings) found({ severity: 'cosmetic', kind: 'notice', where, what });
     const damaged = new Map<Digest, ImgconvError>();
-    let root: ManifestNode;
-    try {
-      root = await readTree(image, ({ digest }, error) => {
+    const read = (one: SourceImage) =>
+      readTree(one, ({ digest }, error) => {
         damaged.set(digest, asImgconvError(error, where));
       });
+    let root: ManifestNode;
+    try {
+      root = await read(image);
     } catch (error) {
       const known = asImgconvError(error, where);
       if (known.code === 'INTERRUPTED') throw known;
-      await this.#withoutRoot(image, known, found);
-      return;
+      const sound = image.entry && (await read({ ...image, entry: undefined }).catch(() => undefined));
+      if (sound === undefined) {
+        await this.#withoutRoot(image, known, found);
+        return;
+      }
+      // The manifest is what its digest says, so that there is nothing to fetch: its entry is wrong.
+      found({ severity: 'broken', kind: 'entry-wrong', where, what: known.message });
+      root = sound;
     }
     for (const node of manifestsOf(root)) {
       this.#reached.add(node.descriptor.digest);

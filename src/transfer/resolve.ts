@@ -52,7 +52,9 @@ const trees = new Lately<ManifestNode>(64);
 /** As `readTree`, once for all names that a manifest in one place has. */
 export async function readSharedTree(source: SourceImage, pool: Pool): Promise<ManifestNode> {
   const at = await source.locate({ digest: source.digest }, 'manifest');
-  const key = `${source.digest} ${at?.kind === 'file' ? at.offset : ''} ${at?.path ?? source.where}`;
+  const { digest, entry } = source;
+  const said = `${digest} ${entry?.size ?? ''} ${entry?.mediaType ?? ''}`;
+  const key = `${said} ${at?.kind === 'file' ? at.offset : ''} ${at?.path ?? source.where}`;
   return trees.of(pool, key, () => readTree(source));
 }
 
@@ -101,10 +103,12 @@ export async function readTree(
       return ABSENT;
     }
   };
-  const { node: root } = await read(source.digest, undefined, 0);
+  const { digest, entry } = source;
+  const { node: root } = await read(digest, entry && { digest, ...entry }, 0);
   if (root === undefined)
-    throw new ImgconvError('BLOB_MISSING', `${source.where}: its manifest ${source.digest} is not there`);
-  return root;
+    throw new ImgconvError('BLOB_MISSING', `${source.where}: its manifest ${digest} is not there`);
+  const { mediaType } = root.manifest;
+  return { ...root, descriptor: { mediaType, digest, size: root.descriptor.size } };
 }
 
 /**

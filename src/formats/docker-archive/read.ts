@@ -217,18 +217,18 @@ class Archive {
     const only = named[0];
     // The containerd store names a config that it never fetched: the index alone can tell what there is.
     if (only !== undefined && !this.#index.has(entry.Config))
-      return layoutImage(this.#asLayout, only.digest, name);
+      return layoutImage(this.#asLayout, only, name);
     const described = this.#describe(entry);
     const candidates = this.#candidates(named, described.configDigest);
     for (const { descriptor, manifest } of candidates) {
       if (!this.#agrees(manifest, described)) continue;
       covered.add(descriptor);
       // Without a tag, index.json may still know a name by digest.
-      return layoutImage(this.#asLayout, descriptor.digest, name ?? layoutName(descriptor));
+      return layoutImage(this.#asLayout, descriptor, name ?? layoutName(descriptor));
     }
     // One of the manifests that are absent may be the image's: what is not there disagrees with nothing.
     const partial = candidates.length === 0 && named.find(({ digest }) => this.#partial.has(digest));
-    if (partial) return layoutImage(this.#asLayout, partial.digest, name);
+    if (partial) return layoutImage(this.#asLayout, partial, name);
     const made = { ...(await make(described)), name };
     if (named.length === 0) return made;
     const warning = `${INDEX_FILE} disagrees with ${MANIFEST}, which counts: the image has a new manifest`;

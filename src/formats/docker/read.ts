@@ -1,6 +1,7 @@
 import { inOrder } from '../../io/in-order.js';
 import type { Bytes, MemoryBytes, RemoteBytes } from '../../io/region.js';
 import { COSIGN_SUFFIXES, referrersTag } from '../../model/attached.js';
+import type { Descriptor } from '../../model/descriptor.js';
 import { isDigest, type Digest } from '../../model/digest.js';
 import { asImgconvError, ImgconvError } from '../../model/errors.js';
 import { globMatcher } from '../../model/glob.js';
@@ -275,7 +276,7 @@ class DockerReader implements ImageReader {
 
   async #referring(from: Repository, digest: Digest): Promise<SourceImage[]> {
     const referrers = (await this.#client.referrers(from, digest)) ?? [];
-    const found = await Promise.all(referrers.map((descriptor) => this.#untagged(from, descriptor.digest)));
+    const found = await Promise.all(referrers.map((descriptor) => this.#untagged(from, descriptor)));
     return found.flat();
   }
 
@@ -287,11 +288,11 @@ class DockerReader implements ImageReader {
       : [this.#image(from, `${from.host}/${from.repository}:${tag}`, served, false)];
   }
 
-  async #untagged(from: Repository, digest: Digest): Promise<SourceImage[]> {
+  async #untagged(from: Repository, { digest, mediaType, size }: Descriptor): Promise<SourceImage[]> {
     const served = await this.#manifest(from, digest);
-    return served === undefined
-      ? []
-      : [this.#image(from, `${from.host}/${from.repository}@${digest}`, served, true)];
+    if (served === undefined) return [];
+    const image = this.#image(from, `${from.host}/${from.repository}@${digest}`, served, true);
+    return [{ ...image, entry: { mediaType, size } }];
   }
 
   close(): Promise<void> {
