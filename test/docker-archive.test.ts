@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
@@ -18,7 +19,8 @@ import {
   put,
   type Part,
 } from './support/images.js';
-import { namesOf, newPlace, place } from './support/places.js';
+import { imageIdsOf, namesOf, newPlace, place } from './support/places.js';
+import { piped } from './support/processes.js';
 import { contentsOf, filesIn, stagingIn } from './support/snapshot.js';
 import { bodyOf, file, link, readTarFile, tarOf, writeTar, type TarMember } from './support/tars.js';
 import { tempFolder } from './support/temp.js';
@@ -269,6 +271,124 @@ async function saved(entries: readonly TarMember[]): Promise<string> {
 
 const GOOD = 'demo/good:1';
 
+/** Both ways: as a file, and as a stream that passes once. Gives the digests that came of it, which have to be the same. */
+async function bothWays(archive: string, options: ConvertOptions): Promise<Report> {
+  const [byName, streamed] = [newPlace('reg'), newPlace('reg')];
+  const report = await convert(place('tar', archive), byName, options);
+  const words = ['tar2reg', '-', streamed.path, '--compression', options.compression ?? 'gzip'];
+  const { status, stderr } = await piped(words, readFileSync(archive));
+  assert.equal(status, 0, stderr);
+  assert.deepEqual(contentsOf(streamed.path), contentsOf(byName.path));
+  return report;
+}
+
+describe('what Docker loads though Docker does not write it:', () => {
+  /** manifest.json, its keys renamed. */
+  async function withKeys(rename: (json: string) => string): Promise<{ plain: string; renamed: string }> {
+    const all = members([await savedImage('keys', [GOOD])]);
+    const other = all.map((one) =>
+      one.header.name === 'manifest.json' ? file('manifest.json', rename(one.body.toString())) : one,
+    );
+    return { plain: await saved(all), renamed: await saved(other) };
+  }
+  const KEYS = /"(?:Config|RepoTags|Layers)"(?=:)/g;
+
+  for (const [title, rename] of [
+    ['lower case, as in jib', (json: string) => json.replace(KEYS, (key) => key.toLowerCase())],
+    ['upper case', (json: string) => json.replace(KEYS, (key) => key.toUpperCase())],
+    ['letters that Go folds', (json: string) => json.replace('"Layers"', '"layer\u017f"')],
+  ] as const) {
+    test(`keys of manifest.json in ${title}`, async () => {
+      const { plain, renamed } = await withKeys(rename);
+      const [{ tree: one }, { tree: other }] = [await toTree(plain), await toTree(renamed)];
+      assert.deepEqual(contentsOf(other), contentsOf(one));
+    });
+  }
+
+  for (const key of ['Config', 'RepoTags', 'Layers']) {
+    test(`but not two spellings of ${key}`, async () => {
+      const { renamed } = await withKeys((json) =>
+        json.replace(`{"Config"`, `{${JSON.stringify(key.toLowerCase())}:null,"Config"`),
+      );
+      const target = newPlace('reg');
+      await assert.rejects(
+        convert(place('tar', renamed), target),
+        refusal('MANIFEST_INVALID', renamed, key, key.toLowerCase()),
+      );
+      assert.equal(existsSync(target.path), false);
+    });
+  }
+
+  for (const configName of [`${'ab'.repeat(32)}.json`, `sha256:${'ab'.repeat(32)}`]) {
+    test(`a config that is named ${configName.slice(0, 9)}… and has another digest`, async () => {
+      const sound = await savedImage('misnamed', [GOOD]);
+      const { tree, report } = await toTree(await saved(members([{ ...sound, configName }])));
+      assert.equal(laid(join(tree, GOOD)).manifest.config.digest, digestText(sound.config));
+      assert.deepEqual(
+        report.images.map(({ status, notes }) => [status, notes]),
+        [
+          [
+            'written',
+            [`${configName} is named after another digest: its own is ${digestText(sound.config)}`],
+          ],
+        ],
+      );
+    });
+  }
+
+  for (const program of ['bzip2', 'xz']) {
+    const skip =
+      spawnSync(program, ['--version'], { stdio: 'ignore' }).error !== undefined && `no ${program} here`;
+    const pack = (layer: Buffer) => execFileSync(program, ['-c'], { input: layer });
+
+    for (const compression of ['keep', 'gzip'] as const) {
+      test(`layers in ${program}, ${compression}`, { skip }, async () => {
+        const plain = await savedImage('packed', [GOOD]);
+        const [base, own] = plain.layers;
+        // One of two members, as parallel packers write them.
+        const layers = [pack(base), Buffer.concat([pack(own.subarray(0, 700)), pack(own.subarray(700))])];
+        const packed = await saved(members([{ ...plain, layers }]));
+        const { tree: wanted } = await toTree(await saved(members([plain])), { compression });
+        const { tree, report } = await toTree(packed, { compression });
+        assert.deepEqual(contentsOf(tree), contentsOf(wanted));
+        const note = `2 layers in ${program}, which no media type stands for: unpacked`;
+        assert.ok(report.images[0]?.notes.includes(note), report.images[0]?.notes.join());
+        await bothWays(packed, { compression });
+      });
+    }
+
+    test(`layers in ${program} are listed and verified, also as a stream`, { skip }, async () => {
+      const plain = await savedImage('packed', [GOOD]);
+      const packed = await saved(members([{ ...plain, layers: plain.layers.map(pack) }]));
+      const digests = await namesOf(place('tar', await saved(members([plain]))));
+      assert.deepEqual(await namesOf(place('tar', packed)), digests);
+      const listed = await piped(['ls', '-', '--json'], readFileSync(packed));
+      assert.match(listed.stdout.toString(), new RegExp(digests[GOOD] ?? 'no such digest'));
+      for (const deep of [[], ['--deep']])
+        for (const input of [undefined, readFileSync(packed)]) {
+          const { status, stderr } = await piped(
+            ['verify', input === undefined ? packed : '-', ...deep],
+            input ?? Buffer.alloc(0),
+          );
+          assert.equal(status, 0, stderr);
+        }
+    });
+
+    test(`layers in ${program} in an archive of before Docker 1.10`, { skip }, async () => {
+      const all = await readTarFile(fixture('legacy-v1.tar'));
+      const packed = all.map((one) =>
+        one.header.name.endsWith('/layer.tar') && one.header.type === 'file'
+          ? file(one.header.name, pack(one.body))
+          : one,
+      );
+      assert.deepEqual(
+        await imageIdsOf(place('tar', await saved(packed))),
+        expected.imageIds['legacy-v1.tar'],
+      );
+    });
+  }
+});
+
 describe('an image that is not right is refused, and it alone', () => {
   const rootfs = (...layers: Buffer[]) => ({
     type: 'layers',
@@ -319,15 +439,23 @@ describe('an image that is not right is refused, and it alone', () => {
       (bad) => ({ ...bad, config: configOf({ rootfs: { type: 'layers', diff_ids: ['sha256:x', 'y'] } }) }),
       'diff_ids',
     ],
-    'a config whose name is the digest of another': [
+    'a config that is a blob of a layout, whose name is the digest of another': [
       'DIGEST_MISMATCH',
-      (bad) => ({ ...bad, configName: `${'ab'.repeat(32)}.json` }),
+      (bad) => ({ ...bad, configName: `blobs/sha256/${'ab'.repeat(32)}` }),
       'ab'.repeat(32),
     ],
-    'a config whose name is a digest of another': [
+    'a damaged bzip2 layer': [
       'DIGEST_MISMATCH',
-      (bad) => ({ ...bad, configName: `sha256:${'ab'.repeat(32)}` }),
-      'ab'.repeat(32),
+      (bad) => ({ ...bad, layers: [bad.layers[0], Buffer.from('BZh9 and no more')] }),
+      'bzip2',
+    ],
+    'a damaged xz layer': [
+      'DIGEST_MISMATCH',
+      (bad) => ({
+        ...bad,
+        layers: [bad.layers[0], Buffer.from('\xfd7zXZ\0 and no more', 'latin1')],
+      }),
+      'xz',
     ],
     'a name out of the tree': ['NAME_INVALID', (bad) => ({ ...bad, tags: ['demo/../../evil:1'] })],
     'a name of upper case': ['NAME_INVALID', (bad) => ({ ...bad, tags: ['demo/Evil:1'] })],

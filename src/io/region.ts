@@ -45,6 +45,8 @@ export interface DroppedBytes {
   readonly size: number;
   readonly head: Uint8Array;
   readonly digest: Digest;
+  /** What xz or bzip2 unpacked to as it passed; undefined for other bytes, and for damaged ones. */
+  readonly unpacked?: { readonly digest: Digest; readonly size: number } | undefined;
 }
 
 export interface MemoryBytes {

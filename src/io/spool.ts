@@ -5,7 +5,7 @@ import { ImgconvError } from '../model/errors.js';
 import { MAX_CONFIG } from '../model/json.js';
 import { notePassing } from './buffers.js';
 import { compress } from './compress.js';
-import { MAGIC_LENGTH, sniffPacking } from './decompress.js';
+import { decompress, MAGIC_LENGTH, sniffPacking } from './decompress.js';
 import { createHasher } from './hash.js';
 import { Output } from './output.js';
 import { peek } from './peek.js';
@@ -121,7 +121,10 @@ export class PeekSpool implements Spool {
 
   async add(path: string, chunks: AsyncIterable<Uint8Array>): Promise<LocalBytes> {
     const { head, whole } = await peek(chunks, HEAD);
-    const isDocument = !looksLikeTar(head) && sniffPacking(head.subarray(0, MAGIC_LENGTH)) === 'none';
+    const packing = sniffPacking(head.subarray(0, MAGIC_LENGTH));
+    // An archive's manifests name such layers by what they unpack to.
+    if (packing === 'xz' || packing === 'bzip2') return unpackPassing(path, head, whole, packing);
+    const isDocument = !looksLikeTar(head) && packing === 'none';
     const hasher = createHasher('sha256');
     let kept: Uint8Array[] | undefined = isDocument ? [] : undefined;
     let size = 0;
@@ -136,4 +139,37 @@ export class PeekSpool implements Spool {
     this.#room -= size;
     return { kind: 'memory', path, size, bytes: Buffer.concat(kept) };
   }
+}
+
+/** Hashes packed bytes and what they unpack to, and keeps neither. */
+async function unpackPassing(
+  path: string,
+  head: Uint8Array,
+  whole: AsyncGenerator<Uint8Array>,
+  packing: 'xz' | 'bzip2',
+): Promise<LocalBytes> {
+  const packed = createHasher('sha256');
+  let size = 0;
+  // A decoder that fails leaves the rest, which the archive's reader has to be past.
+  async function* passing() {
+    for (let next = await whole.next(); next.done !== true; next = await whole.next()) {
+      packed.update(next.value);
+      size += next.value.length;
+      yield next.value;
+    }
+  }
+  const hasher = createHasher('sha256');
+  let unpackedSize = 0;
+  let isSound = true;
+  try {
+    for await (const chunk of decompress(passing(), packing, path)) {
+      hasher.update(chunk);
+      unpackedSize += chunk.length;
+    }
+  } catch {
+    isSound = false;
+  }
+  for await (const _ of passing());
+  const unpacked = isSound ? { digest: hasher.digest(), size: unpackedSize } : undefined;
+  return { kind: 'dropped', path, size, head: head.subarray(0, HEAD), digest: packed.digest(), unpacked };
 }

@@ -87,6 +87,29 @@ export function expectOwnCase(value: unknown, fields: ReadonlyMap<string, string
   }
 }
 
+/**
+ * The fields of an object as Go's encoding/json finds them: a key in another case is the field's.
+ * @throws ImgconvError MANIFEST_INVALID for two spellings of one field, of which readers take different ones
+ */
+export function inOwnCase(value: unknown, fields: ReadonlyMap<string, string>, where: string): unknown {
+  if (!isObject(value)) return value;
+  const spelt = new Map<string, string>();
+  return Object.fromEntries(
+    Object.entries(value).map(([key, one]) => {
+      const field = fields.get(foldCase(key));
+      if (field === undefined) return [key, one];
+      const other = spelt.get(field);
+      if (other !== undefined)
+        throw new ImgconvError(
+          'MANIFEST_INVALID',
+          `${where}: has both ${shownKey(other)} and ${shownKey(key)}, which are one key to Docker`,
+        );
+      spelt.set(field, key);
+      return [field, one];
+    }),
+  );
+}
+
 /** Gives untrusted data the schema's type. @throws ImgconvError with `code`, naming the place in the document. */
 export function parseWith<T>(
   schema: z.ZodType<T>,

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { readFile, rename, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { Engine } from './engine-peer.js';
@@ -8,6 +8,7 @@ import {
   imgconv,
   missingPeers,
   newFolder,
+  outcomeOf,
   run,
   scratchFolder,
   sha256,
@@ -187,6 +188,57 @@ describe('docker', { skip }, () => {
     assert.equal(await engine.says('zz/last:1'), expected.says['demo/app:2.0']);
     await imgconv('tar2reg', archive, back);
     assert.equal(await differences(store, back), '');
+  });
+
+  describe('loads, and so do skopeo and imgconv, an archive with', () => {
+    type Entry = Record<string, unknown> & { Config: string; Layers: string[] };
+    const lowerCase = (entry: Entry) =>
+      Object.fromEntries(Object.entries(entry).map(([key, value]) => [key.toLowerCase(), value]));
+    const packedBy = (program: string) => async (work: string, entry: Entry) => {
+      for (const layer of new Set(entry.Layers)) {
+        const packed = await outcomeOf(program, ['-k', '-f', join(work, layer)]);
+        assert.equal(packed.status, 0, packed.stderr);
+        await rename(join(work, `${layer}.${program === 'xz' ? 'xz' : 'bz2'}`), join(work, layer));
+      }
+      return entry;
+    };
+    const cases: [title: string, change: (work: string, entry: Entry) => Promise<object>][] = [
+      ['keys in lower case', (_, entry) => Promise.resolve(lowerCase(entry))],
+      ['layers in bzip2', packedBy('bzip2')],
+      ['layers in xz', packedBy('xz')],
+      [
+        'a config named after another digest',
+        async (work, entry) => {
+          const Config = `${'ab'.repeat(32)}.json`;
+          await rename(join(work, entry.Config), join(work, Config));
+          return { ...entry, Config };
+        },
+      ],
+    ];
+    for (const [title, change] of cases) {
+      test(title, async () => {
+        const work = await unpack(join(fixtureFolder, 'docker20.tar'), await folder());
+        const entries = JSON.parse(await readFile(join(work, 'manifest.json'), 'utf8')) as Entry[];
+        const entry = entries.find(({ RepoTags }) => String(RepoTags) === 'demo/app:1.0');
+        assert.ok(entry !== undefined);
+        const changed = await change(work, entry);
+        await writeFile(join(work, 'manifest.json'), JSON.stringify([changed]));
+        const archive = join(await folder(), 'changed.tar');
+        await run('tar', ['-C', work, '-cf', archive, '.']);
+        const imageId = expected.imageIds['docker20.tar']?.['demo/app:1.0'] ?? '';
+        await engine.docker('load', '-q', '-i', archive);
+        assert.equal(await engine.imageId('demo/app:1.0'), imageId);
+        const copied = await folder();
+        await run('skopeo', ['copy', '-q', `docker-archive:${archive}`, `dir:${copied}`]);
+        assert.match(await readFile(join(copied, 'manifest.json'), 'utf8'), new RegExp(imageId));
+        await engine.forgetImages();
+        const store = join(await folder(), 'store');
+        await imgconv('tar2reg', archive, store);
+        await withRegistry(store, (registry) =>
+          assertPulls(registry, 'demo/app:1.0', imageId, expected.says['demo/app:1.0']),
+        );
+      });
+    }
   });
 
   describe('pulls what tar2reg made of the archive of', () => {

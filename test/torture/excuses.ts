@@ -74,8 +74,8 @@ const EXCUSES: readonly {
     allows: layersAreMembers,
   },
   {
-    // jib calls it config.json; others name it by its digest, which is then proved.
-    why: 'excused: another config, where its name is not its digest',
+    // jib calls it config.json, Docker and skopeo <digest>.json, but load it whatever its digest is.
+    why: 'excused: another config, where no digest of it counts',
     kinds: /^config without a digest$/,
     allows: layersAreMembers,
   },

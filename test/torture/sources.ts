@@ -50,8 +50,13 @@ function kindOf(name: string, body: Buffer): string {
   const text = body.toString('latin1');
   if (/"(?:manifests|layers|fsLayers)":/.test(text)) return 'manifest';
   return text.includes('"rootfs"')
-    ? `config${/[0-9a-f]{64}/.test(last + name) ? '' : ' without a digest'}`
+    ? `config${isNamedByDigest(name) ? '' : ' without a digest'}`
     : 'other blob';
+}
+
+/** In an engine's archive a config may be called anything; `<hex>.json` and `sha256:<hex>` are but names to engines. */
+function isNamedByDigest(name: string): boolean {
+  return /[0-9a-f]{64}/.test(name) && !/(?:^|\/)(?:[0-9a-f]{64}\.json|sha256:[0-9a-f]{64})$/.test(name);
 }
 
 function folderSource(name: string, short: string, path: string): Source {

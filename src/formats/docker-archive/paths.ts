@@ -10,7 +10,11 @@
  *
  * imgconv writes the last, with the original manifests in it, and manifest.json and repositories for engines.
  */
-/** The digest that a config's name carries (`<hex>.json`, `sha256:<hex>`, `blobs/sha256/<hex>`), if it does. */
-export function hexInName(name: string): string | undefined {
-  return /(?:^|[/:])([0-9a-f]{64})(?:\.json)?$/.exec(name)?.[1];
+/**
+ * The digest that a config's name carries (`<hex>.json`, `sha256:<hex>`, `blobs/sha256/<hex>`), if it does. `binding`:
+ * it is the name of a blob of the layout, which says by the specification what is in it; others are but file names.
+ */
+export function hexInName(name: string): { hex: string; binding: boolean } | undefined {
+  const hex = /(?:^|[/:])([0-9a-f]{64})(?:\.json)?$/.exec(name)?.[1];
+  return hex === undefined ? undefined : { hex, binding: /(?:^|\/)blobs\/sha256\/[^/]+$/.test(name) };
 }

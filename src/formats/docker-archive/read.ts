@@ -1,16 +1,14 @@
 import { basename } from 'node:path';
 import * as z from 'zod';
-import { MAGIC_LENGTH, sniffCompression } from '../../io/decompress.js';
+import { MAGIC_LENGTH, sniffPacking } from '../../io/decompress.js';
 import { digestOf } from '../../io/hash.js';
-import type { Pool } from '../../io/pool.js';
 import { headOf, type LocalBytes } from '../../io/region.js';
 import { openTar, type TarIndex } from '../../io/tar-index.js';
-import { diffIdAt, digestAt } from '../../io/verified-blob.js';
 import { parseConfig, type ImageConfig } from '../../model/config.js';
 import { optional, type Descriptor } from '../../model/descriptor.js';
 import { hexOf, type Digest } from '../../model/digest.js';
 import { asImgconvError, ImgconvError } from '../../model/errors.js';
-import { MAX_CONFIG, parseJson, parseWith } from '../../model/json.js';
+import { fieldsOf, inOwnCase, MAX_CONFIG, parseJson, parseWith } from '../../model/json.js';
 import type { ImageManifest } from '../../model/manifest.js';
 import {
   DOCKER_CONFIG,
@@ -43,6 +41,7 @@ import {
 import { ListingReader } from '../listing.js';
 import { noImages } from '../no-images.js';
 import { engineArchiveAudit } from './audit.js';
+import { Layers } from './layers.js';
 import { readLegacy } from './legacy.js';
 import { hexInName } from './paths.js';
 
@@ -57,6 +56,8 @@ const entriesSchema = z.array(
     Layers: optional(z.array(z.string())),
   }),
 );
+/** Docker and skopeo read it in Go, which takes keys in any case; jib's own has them in lower case. */
+const ENTRY_FIELDS = fieldsOf('Config', 'RepoTags', 'Layers');
 type Entry = z.infer<typeof entriesSchema>[number];
 
 /** An image of manifest.json with its config, which is what `docker load` goes by. */
@@ -64,13 +65,15 @@ interface Described {
   readonly config: ImageConfig;
   readonly configDigest: Digest;
   readonly configAt: LocalBytes;
+  /** What is odd about it and does not count. */
+  readonly warnings: readonly string[];
   readonly layers: readonly string[];
 }
 
 export async function openArchive(file: string, { pool, spool }: ReadContext): Promise<ImageReader> {
   const index = await openTar(file, spool);
   if (index.has(MANIFEST)) {
-    const archive = new Archive(index, pool);
+    const archive = new Archive(index, new Layers(index, pool, spool));
     return new ListingReader((options) => archive.images(options), engineArchiveAudit(index, archive.named));
   }
   if (index.has(INDEX_FILE)) {
@@ -83,7 +86,10 @@ export async function openArchive(file: string, { pool, spool }: ReadContext): P
     return new ListingReader(images, engineArchiveAudit(index, []));
   }
   if (index.has(REPOSITORIES))
-    return new ListingReader(() => legacyImages(index, pool), engineArchiveAudit(index, undefined));
+    return new ListingReader(
+      () => legacyImages(index, new Layers(index, pool, spool)),
+      engineArchiveAudit(index, undefined),
+    );
   throw noImages(index);
 }
 
@@ -120,13 +126,17 @@ class Archive {
   /** The whole of index.json, for entries that it has no name for. */
   #byConfig: Map<Digest, Candidate[]> | undefined;
 
-  constructor(index: TarIndex, pool: Pool) {
+  constructor(index: TarIndex, layers: Layers) {
     this.#index = index;
     this.#asLayout = { files: index, ownName: '', provesDiffIds: true };
-    this.#layers = new Layers(index, pool);
+    this.#layers = layers;
     const where = `${index.path}: ${MANIFEST}`;
     const manifest = readDocument(index, MANIFEST, MAX_CONFIG) ?? new Uint8Array();
-    this.#entries = parseWith(entriesSchema, parseJson(manifest, where), where);
+    const raw = parseJson(manifest, where);
+    const entries = Array.isArray(raw)
+      ? raw.map((entry, i) => inOwnCase(entry, ENTRY_FIELDS, `${where}: ${i}`))
+      : raw;
+    this.#entries = parseWith(entriesSchema, entries, where);
     const names = this.#entries.reduce((sum, { RepoTags }) => sum + Math.max(RepoTags?.length ?? 0, 1), 0);
     if (names > MAX_NAMES)
       throw new ImgconvError('ARCHIVE_INVALID', `${where}: ${names} images, more than ${MAX_NAMES}`);
@@ -193,12 +203,17 @@ class Archive {
       throw new ImgconvError('BLOB_MISSING', `${where}: named by ${MANIFEST} and not in the archive`);
     const config = describe(bytes, where);
     const claimed = hexInName(name);
-    if (claimed !== undefined && claimed !== hexOf(config.configDigest))
+    if (claimed === undefined || claimed.hex === hexOf(config.configDigest)) return config;
+    if (claimed.binding)
       throw new ImgconvError(
         'DIGEST_MISMATCH',
         `${where}: its digest is ${config.configDigest}, not what its name says`,
       );
-    return config;
+    // Engines and skopeo go by the content alone.
+    return {
+      ...config,
+      warnings: [`${name} is named after another digest: its own is ${config.configDigest}`],
+    };
   }
 
   #namedLike(name: string | undefined): readonly Descriptor[] {
@@ -232,7 +247,7 @@ class Archive {
     const made = { ...(await make(described)), name };
     if (named.length === 0) return made;
     const warning = `${INDEX_FILE} disagrees with ${MANIFEST}, which counts: the image has a new manifest`;
-    return { ...made, warnings: [warning] };
+    return { ...made, warnings: [warning, ...made.warnings] };
   }
 
   /** Manifests of this config, with the entries of index.json that lead to them: those of the name, or else all. */
@@ -304,54 +319,32 @@ class Archive {
   }
 }
 
-/** Layers by their names in the archive, each read once however often it is named. */
-class Layers {
-  readonly #index: TarIndex;
-  readonly #pool: Pool;
-  readonly #digests = new Map<LocalBytes, Promise<Digest>>();
-
-  constructor(index: TarIndex, pool: Pool) {
-    this.#index = index;
-    this.#pool = pool;
-  }
-
-  at(name: string): LocalBytes | undefined {
-    return this.#index.get(name);
-  }
-
-  digestOf(at: LocalBytes): Promise<Digest> {
-    const digest = this.#digests.get(at) ?? digestAt(at, this.#pool);
-    this.#digests.set(at, digest);
-    return digest;
-  }
-}
-
 function describe(bytes: Uint8Array, where: string): Config {
   const configAt: LocalBytes = { kind: 'memory', path: where, size: bytes.length, bytes };
-  return { config: parseConfig(bytes, where), configDigest: digestOf(bytes), configAt };
+  return { config: parseConfig(bytes, where), configDigest: digestOf(bytes), configAt, warnings: [] };
 }
 
 /** Images of before Docker 1.10, whose configs are rebuilt as `docker load` does. */
-async function* legacyImages(index: TarIndex, pool: Pool): AsyncGenerator<SourceImage> {
+async function* legacyImages(index: TarIndex, layers: Layers): AsyncGenerator<SourceImage> {
   const diffIdOf = (name: string) => {
     const at = index.get(name);
     if (at === undefined)
       throw new ImgconvError('BLOB_MISSING', `${index.path}: ${name} is not in the archive`);
-    return diffIdAt(at, pool);
+    return layers.diffIdOf(at);
   };
   const images = await readLegacy(index, (name, limit) => readDocument(index, name, limit), diffIdOf);
-  const known = new Layers(index, pool);
-  for (const { names, config, layers } of images) {
+  for (const { names, config, layers: named } of images) {
     const where = `${index.path}: ${names[0] ?? ''}`;
-    const described = { ...describe(config, `${where}: config`), layers };
-    const made = await makeImage(known, described, where);
+    const described = { ...describe(config, `${where}: config`), layers: named };
+    const made = await makeImage(layers, described, where);
     for (const name of names) yield { ...made, name };
   }
 }
 
 /**
  * Docker's schema 2 manifest of the layers as they lie, as `docker push` would write it (OCI's when a layer is zstd,
- * which Docker has no media type for). The same archive always gives the same bytes.
+ * which Docker has no media type for). Layers in bzip2 and xz, which engines unpack and no media type stands for, are in
+ * it as tars. The same archive always gives the same bytes.
  */
 async function makeImage(known: Layers, described: Described, where: string): Promise<SourceImage> {
   const { config, configDigest, configAt } = described;
@@ -361,10 +354,15 @@ async function makeImage(known: Layers, described: Described, where: string): Pr
   if (missing.length > 0)
     throw new ImgconvError('BLOB_MISSING', `${where}: not in the archive: ${missing.join(', ')}`);
   const layers = [];
+  const packings: string[] = [];
   for (const [i, diffId] of config.diffIds.entries()) {
-    const at = found[i]?.at;
-    if (at === undefined) continue;
-    const compression = sniffCompression(headOf(at, MAGIC_LENGTH));
+    const packed = found[i]?.at;
+    if (packed === undefined) continue;
+    const packing = packingOf(packed);
+    const isTar = packing === 'xz' || packing === 'bzip2';
+    const at = isTar ? await known.unpacked(packed, packing) : packed;
+    if (isTar) packings.push(packing);
+    const compression = isTar ? 'none' : packing;
     const digest = compression === 'none' ? diffId : await known.digestOf(at);
     located.set(digest, at);
     layers.push({ compression, size: at.size, digest });
@@ -390,6 +388,17 @@ async function makeImage(known: Layers, described: Described, where: string): Pr
     locate: ({ digest: wanted }) => located.get(wanted),
     provesDiffIds: true,
     signatures: [],
-    warnings: [],
+    warnings: [...described.warnings, ...noteOf(packings)],
   };
+}
+
+function packingOf(at: LocalBytes): ReturnType<typeof sniffPacking> {
+  return sniffPacking(headOf(at, MAGIC_LENGTH));
+}
+
+function noteOf(packings: readonly string[]): string[] {
+  return [...new Set(packings)].sort().map((packing) => {
+    const count = packings.filter((one) => one === packing).length;
+    return `${count} ${count === 1 ? 'layer' : 'layers'} in ${packing}, which no media type stands for: unpacked`;
+  });
 }

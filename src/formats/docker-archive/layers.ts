@@ -1,0 +1,60 @@
+import { decompress, MAGIC_LENGTH, sniffPacking } from '../../io/decompress.js';
+import type { Pool } from '../../io/pool.js';
+import { headOf, shownName, type LocalBytes } from '../../io/region.js';
+import type { Spool } from '../../io/spool.js';
+import type { TarIndex } from '../../io/tar-index.js';
+import { diffIdAt, digestAt, VerifiedBlob } from '../../io/verified-blob.js';
+import type { Digest } from '../../model/digest.js';
+import { ImgconvError } from '../../model/errors.js';
+
+/** Layers by their names in the archive, each read once however often it is named. */
+export class Layers {
+  readonly #index: TarIndex;
+  readonly #pool: Pool;
+  readonly #spool: Spool;
+  readonly #digests = new Map<LocalBytes, Promise<Digest>>();
+  readonly #unpacked = new Map<LocalBytes, Promise<LocalBytes>>();
+
+  /** `spool` takes what layers have to be unpacked to. */
+  constructor(index: TarIndex, pool: Pool, spool: Spool) {
+    this.#index = index;
+    this.#pool = pool;
+    this.#spool = spool;
+  }
+
+  at(name: string): LocalBytes | undefined {
+    return this.#index.get(name);
+  }
+
+  digestOf(at: LocalBytes): Promise<Digest> {
+    const digest = this.#digests.get(at) ?? digestAt(at, this.#pool);
+    this.#digests.set(at, digest);
+    return digest;
+  }
+
+  async diffIdOf(at: LocalBytes): Promise<Digest> {
+    const packing = sniffPacking(headOf(at, MAGIC_LENGTH));
+    if (packing === 'xz' || packing === 'bzip2') return this.digestOf(await this.unpacked(at, packing));
+    return diffIdAt(at, this.#pool);
+  }
+
+  /** The layer's tar. @throws ImgconvError DIGEST_MISMATCH when it is damaged */
+  unpacked(at: LocalBytes, packing: 'xz' | 'bzip2'): Promise<LocalBytes> {
+    const unpacked = this.#unpacked.get(at) ?? this.#unpack(at, packing);
+    this.#unpacked.set(at, unpacked);
+    return unpacked;
+  }
+
+  async #unpack(at: LocalBytes, packing: 'xz' | 'bzip2'): Promise<LocalBytes> {
+    const where = shownName(at);
+    if (at.kind === 'dropped') {
+      const { unpacked } = at;
+      if (unpacked === undefined)
+        throw new ImgconvError('DIGEST_MISMATCH', `${where}: cut off, or damaged ${packing} data`);
+      return { kind: 'dropped', path: at.path, head: new Uint8Array(), ...unpacked };
+    }
+    const digest = await this.digestOf(at);
+    const packed = VerifiedBlob.at(at, { digest, size: at.size }, this.#pool).chunks();
+    return this.#spool.add(where, decompress(packed, packing, where), at.size);
+  }
+}
