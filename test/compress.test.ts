@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { describe, test } from 'node:test';
-import { gunzipSync } from 'node:zlib';
+import { gunzipSync, gzipSync } from 'node:zlib';
 import { compress } from '../src/io/compress.js';
 import { decompress } from '../src/io/decompress.js';
 import { Pool } from '../src/io/pool.js';
@@ -131,20 +131,37 @@ describe('decompress', () => {
     });
   }
 
-  // What follows the last member is zeros in tape blocks, garbage in attacks; an endless wait serves neither.
-  for (const [title, tail] of [
-    ['zeros', Buffer.alloc(3 * MIB)],
-    ['garbage', Buffer.alloc(3 * MIB, 'garbage')],
+  // As gzip(1) and Docker take it: zeros, which fill blocks, may follow the last member, however much and however cut.
+  for (const [title, tail, taken] of [
+    ['a zero', Buffer.alloc(1), true],
+    ['zeros', Buffer.alloc(5000), true],
+    ['many zeros', Buffer.alloc(3 * MIB), true],
+    ['garbage', Buffer.alloc(3 * MIB, 'garbage'), false],
+    ['zeros and garbage', Buffer.concat([Buffer.alloc(5000), Buffer.from('garbage')]), false],
+    ['zeros and a member', Buffer.concat([Buffer.alloc(7), gzipSync('more')]), false],
+    ['the first byte of a member', Buffer.of(0x1f), false],
   ] as const) {
-    test(`comes to an end when ${title} follow`, { timeout: 10_000 }, async () => {
-      const input = Buffer.concat([await made, tail]);
-      const out = await concat(decompress(chunksOf(input, 64 * 1024), 'gzip', 'here')).catch(
-        (error: unknown) => error,
-      );
-      if (Buffer.isBuffer(out)) assert.ok(out.equals(bytes));
-      else assert.ok(out instanceof Error && out.name === 'ImgconvError');
-    });
+    for (const size of [...CHUNK_SIZES, 1000, 64 * 1024, 8 * MIB]) {
+      if (tail.length / size > 10_000) continue;
+      test(`${taken ? 'takes' : 'refuses'} ${title} after it, ${size} byte(s) at a time`, async () => {
+        const input = Buffer.concat([await made, tail]);
+        const out = concat(decompress(chunksOf(input, size), 'gzip', 'here'));
+        if (taken) assert.ok((await out).equals(bytes));
+        else await assert.rejects(out, { name: 'ImgconvError', code: 'DIGEST_MISMATCH', message: /here/ });
+      });
+    }
   }
+
+  test('takes zeros that come after its end, in a chunk of their own', async () => {
+    const whole = await made;
+    async function* chunks() {
+      yield whole;
+      await Promise.resolve();
+      yield new Uint8Array(10);
+      yield new Uint8Array(10);
+    }
+    assert.ok((await concat(decompress(chunks(), 'gzip', 'here'))).equals(bytes));
+  });
 
   test('lets its consumer leave early', { timeout: 10_000 }, async () => {
     const many = await packed(bytesOf(4 * MIB), MIB, 2);

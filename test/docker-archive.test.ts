@@ -4,7 +4,14 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { gunzipSync, gzipSync } from 'node:zlib';
-import { convert, failedImages, type ConvertOptions, type ErrorCode, type Report } from '../src/index.js';
+import {
+  convert,
+  failedImages,
+  verify,
+  type ConvertOptions,
+  type ErrorCode,
+  type Report,
+} from '../src/index.js';
 import { refusal } from './support/errors.js';
 import { expected, fixture } from './support/fixtures.js';
 import {
@@ -335,6 +342,38 @@ describe('what Docker loads though Docker does not write it:', () => {
       );
     });
   }
+
+  for (const zeros of [1, 512, 300_000]) {
+    test(`gzip layers with ${zeros} zero(s) after their end`, async () => {
+      const plain = await savedImage('zeros', [GOOD]);
+      const layers = plain.layers.map((layer) => Buffer.concat([gzipSync(layer), Buffer.alloc(zeros)]));
+      const archive = await saved(members([{ ...plain, layers }]));
+      for (const compression of ['keep', 'gzip'] as const) await bothWays(archive, { compression });
+      const { tree } = await toTree(archive);
+      assert.deepEqual(laid(join(tree, GOOD)).layers, layers);
+      const unpacked = newPlace('tar');
+      const report = await convert(place('tar', archive), unpacked, {
+        compression: 'none',
+        recompress: true,
+      });
+      assert.deepEqual(failedImages(report), []);
+      const { blobs, findings } = await verify(place('tar', archive), { deep: true });
+      assert.deepEqual([blobs.blobs > 0, findings], [true, []]);
+      const streamed = await piped(['verify', '-', '--deep'], readFileSync(archive));
+      assert.equal(streamed.status, 0, streamed.stderr);
+    });
+  }
+
+  test('an archive in gzip with zeros after its end', async () => {
+    const packed = join(tempFolder(), 'saved.tar.gz');
+    writeFileSync(
+      packed,
+      Buffer.concat([gzipSync(readFileSync(fixture('docker20.tar'))), Buffer.alloc(3_000_000)]),
+    );
+    const { report } = await toTree(packed);
+    assert.deepEqual(failedImages(report), []);
+    await bothWays(packed, { compression: 'gzip' });
+  });
 
   for (const program of ['bzip2', 'xz']) {
     const skip =

@@ -80,13 +80,58 @@ function unpack(source: AsyncIterable<Uint8Array>, packing: Packing): AsyncItera
     case 'none':
       return source;
     case 'gzip':
-      return through(source, zlib.createGunzip(AHEAD));
+      return gunzip(source);
     case 'zstd':
       return unzstd(source);
     case 'xz':
       return unxz(source);
     case 'bzip2':
       return bunzip2(source);
+  }
+}
+
+/**
+ * Members one after another and then zeros, with which some tools fill a block: gzip(1) and Docker pass over them.
+ * Node's decoder ends at the first zero after a member and says nothing of what it was not given by then, so whether
+ * it takes them depends on how they come; here the rest is looked at, and anything but zeros is damage.
+ */
+async function* gunzip(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const decoder = zlib.createGunzip(AHEAD);
+  const closed = new Promise<void>((resolve) => {
+    decoder.once('end', resolve).once('close', resolve);
+  });
+  const feed = async () => {
+    let given = 0;
+    let ended = false;
+    for await (const chunk of source) {
+      if (decoder.destroyed && !decoder.readableEnded) return; // It failed, or who reads from it left.
+      let rest = chunk;
+      if (!ended) {
+        const taken = new Promise<void>((resolve) => {
+          decoder.write(chunk, () => {
+            resolve();
+          });
+        });
+        // What is left of a chunk after the end is never called taken.
+        await Promise.race([taken, closed]);
+        if (decoder.errored !== null) return;
+        rest = chunk.subarray(decoder.bytesWritten - given);
+        given += chunk.length;
+        ended = rest.length > 0;
+      }
+      if (rest.some((byte) => byte !== 0)) throw new Error('other data after its end');
+    }
+    if (!ended) decoder.end();
+  };
+  const fed = feed();
+  fed.catch((error: unknown) => {
+    decoder.destroy(error instanceof Error ? error : new Error(String(error)));
+  });
+  try {
+    for await (const chunk of decoder) yield chunk as Uint8Array;
+    await fed;
+  } finally {
+    decoder.destroy();
   }
 }
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
 import { Engine } from './engine-peer.js';
 import {
   differences,
@@ -214,6 +215,16 @@ describe('docker', { skip }, () => {
           return { ...entry, Config };
         },
       ],
+      [
+        'gzip layers and zeros after them',
+        async (work, entry) => {
+          for (const layer of new Set(entry.Layers)) {
+            const path = join(work, layer);
+            await writeFile(path, Buffer.concat([gzipSync(await readFile(path)), Buffer.alloc(300_000)]));
+          }
+          return entry;
+        },
+      ],
     ];
     for (const [title, change] of cases) {
       test(title, async () => {
@@ -228,9 +239,12 @@ describe('docker', { skip }, () => {
         const imageId = expected.imageIds['docker20.tar']?.['demo/app:1.0'] ?? '';
         await engine.docker('load', '-q', '-i', archive);
         assert.equal(await engine.imageId('demo/app:1.0'), imageId);
-        const copied = await folder();
-        await run('skopeo', ['copy', '-q', `docker-archive:${archive}`, `dir:${copied}`]);
-        assert.match(await readFile(join(copied, 'manifest.json'), 'utf8'), new RegExp(imageId));
+        // Go's gzip, as skopeo has it, takes no zeros.
+        if (!title.includes('zeros')) {
+          const copied = await folder();
+          await run('skopeo', ['copy', '-q', `docker-archive:${archive}`, `dir:${copied}`]);
+          assert.match(await readFile(join(copied, 'manifest.json'), 'utf8'), new RegExp(imageId));
+        }
         await engine.forgetImages();
         const store = join(await folder(), 'store');
         await imgconv('tar2reg', archive, store);
