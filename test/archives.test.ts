@@ -40,17 +40,19 @@ import {
   engineEntry,
   layFiles,
   layoutFiles,
+  mixedArchive,
   parseImage,
   readIndex,
   REF,
   type LayoutFiles,
 } from './support/layouts.js';
-import { imageIdsOf, namesOf, newPlace, place } from './support/places.js';
+import { imageIdsOf, LOCAL_FORMATS, namesOf, newPlace, place } from './support/places.js';
 import { contentsOf, filesIn, stagingIn } from './support/snapshot.js';
 import { readTarFile } from './support/tars.js';
 import { tempFolder } from './support/temp.js';
 import { arm, disarm } from './torture/injector.js';
 
+const KEEP = { compression: 'keep' } as const;
 const COMPRESSIONS = ['keep', 'gzip'] as const;
 
 /** Converts, and asserts that every image was written. */
@@ -126,15 +128,26 @@ describe('the image IDs of', () => {
 
 describe('the digests of', () => {
   for (const file of ['docker28.tar', 'containerd28.tar']) {
-    test(`${file} are kept`, async () => {
-      const store = newPlace('reg');
-      await convertAll(place('tar', fixture(file)), store, { compression: 'keep' });
-      const wanted = Object.entries(digestsOf(file)).map(([name, digest]) => [withoutHost(name), digest]);
-      assert.deepEqual(await namesOf(store), Object.fromEntries(wanted));
-    });
+    for (const [what, options] of Object.entries({ 'unless it is asked otherwise': {}, 'with keep': KEEP })) {
+      for (const { short } of LOCAL_FORMATS) {
+        test(`${file} are kept ${what}: ${short}`, async () => {
+          const target = newPlace(short);
+          await convertAll(place('tar', fixture(file)), target, options);
+          const wanted = Object.entries(digestsOf(file)).map(([name, digest]) => [withoutHost(name), digest]);
+          assert.deepEqual(
+            Object.fromEntries(
+              Object.entries(await namesOf(target)).map(([name, digest]) => [withoutHost(name), digest]),
+            ),
+            Object.fromEntries(wanted),
+          );
+        });
+      }
+    }
 
     test(`${file} change with gzip, which the report says`, async () => {
-      const { images } = await convertAll(place('tar', fixture(file)), newPlace('reg'));
+      const { images } = await convertAll(place('tar', fixture(file)), newPlace('reg'), {
+        compression: 'gzip',
+      });
       for (const { name, digest, sourceDigest, notes } of images) {
         assert.equal(sourceDigest, digestsOf(file)[`docker.io/${name ?? ''}`]);
         assert.notEqual(digest, sourceDigest);
@@ -142,6 +155,31 @@ describe('the digests of', () => {
       }
     });
   }
+
+  test('archives that imgconv writes are kept, also where layers are unpacked in them', async () => {
+    for (const options of [KEEP, { compression: 'none', recompress: true }] as const) {
+      const [archive, back] = [newPlace('tar'), newPlace('reg')];
+      await convertAll(place('dir', syncTree()), archive, options);
+      await convertAll(archive, back);
+      assert.deepEqual(await namesOf(back), await namesOf(archive));
+    }
+  });
+
+  test('those of images with manifests are kept, and layers of the others compressed, in one archive', async () => {
+    const archive = join(tempFolder(), 'mixed.tar');
+    writeFileSync(archive, await mixedArchive());
+    for (const short of ['reg', 'dir']) {
+      const target = newPlace(short);
+      const { images } = await convertAll(place('tar', archive), target);
+      for (const { name = '', digest, sourceDigest, notes } of images) {
+        const kept = name !== 'demo/made:1';
+        assert.equal(digest === sourceDigest, kept, name);
+        assert.deepEqual(notes, kept ? [] : ['1 layer is now gzip, so the digest is a new one']);
+        if (short === 'reg') assertDiffIds(target.path, digest ?? '');
+      }
+      assert.equal(images.length, 5);
+    }
+  });
 
   for (const file of ['oci.tar', 'podman-oci.tar']) {
     for (const compression of COMPRESSIONS) {

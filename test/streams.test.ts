@@ -12,8 +12,17 @@ import { convert, type Place } from '../src/index.js';
 import type { LocalBytes } from '../src/io/region.js';
 import { indexFile, indexStream, type TarIndex } from '../src/io/tar-index.js';
 import { expected, fixture, unpacked } from './support/fixtures.js';
-import { descriptorOf, digestText, imageOf, layStore, OCI, part, type Sample } from './support/images.js';
-import { archiveOf, entriesOf, layoutFiles, savedFiles } from './support/layouts.js';
+import {
+  artifactOf,
+  descriptorOf,
+  digestText,
+  imageOf,
+  layStore,
+  OCI,
+  part,
+  type Sample,
+} from './support/images.js';
+import { archiveOf, entriesOf, layoutFiles, mixedArchive, savedFiles } from './support/layouts.js';
 import { LOCAL_FORMATS, imageIdsOf, newPlace, place } from './support/places.js';
 import { peakMemory, piped, start, until, within, type Ended } from './support/processes.js';
 import { contentsOf, filesIn, stagingIn } from './support/snapshot.js';
@@ -82,6 +91,43 @@ describe('an archive on standard input is as one in a file:', () => {
       }
     }
   }
+
+  const untold = {
+    'with manifests of its own': () => readFileSync(fixture('docker28.tar')),
+    'without any': () => readFileSync(fixture('docker20.tar')),
+    'with manifests of some images': () => mixedArchive(),
+    'whose blobs are links to what is compressed on its way': () => mixedArchive('linked'),
+  };
+  for (const [what, make] of Object.entries(untold)) {
+    for (const short of ['reg', 'dir']) {
+      test(`${what}, to ${short}, with no word of compression`, async () => {
+        const archive = join(tempFolder(), 'images.tar');
+        writeFileSync(archive, await make());
+        const [byName, target] = [newPlace(short), newPlace(short)];
+        await convertAll(place('tar', archive), byName);
+        assertDone(await piped([`tar2${short}`, '-', target.path], readFileSync(archive)));
+        assert.deepEqual(contentsOf(target.path), contentsOf(byName.path));
+      });
+    }
+  }
+
+  test('with a tar in it that is no layer, to be compressed: it stays as it is', async () => {
+    const blob = part('application/x-tar', await tarOf({ 'etc/data': 'no file system' }));
+    const { root, blobs } = artifactOf('data');
+    const manifest = JSON.parse(root.bytes.toString()) as object;
+    const data = {
+      root: part(OCI.manifest, { ...manifest, layers: [descriptorOf(blob)] }),
+      members: [],
+      blobs: [...blobs.slice(0, 1), blob],
+      platform: undefined,
+    };
+    const [archive, byName, target] = [join(tempFolder(), 'data.tar'), newPlace('reg'), newPlace('reg')];
+    writeFileSync(archive, await archiveOf(layoutFiles(entriesOf({ 'demo/data:1': data }))));
+    await convertAll(place('ocitar', archive), byName, { compression: 'gzip' });
+    const words = ['ocitar2reg', '-', target.path, '--compression', 'gzip'];
+    assertDone(await piped(words, readFileSync(archive)));
+    assert.deepEqual(contentsOf(target.path), contentsOf(byName.path));
+  });
 
   test('from before Docker 1.10', async () => {
     const target = newPlace('reg');

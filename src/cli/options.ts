@@ -56,7 +56,8 @@ export function conversionOptions(to?: Format): OptionTable {
     compression: {
       choices: ['keep', 'gzip', 'zstd', 'none'],
       requiresArg: true,
-      describe: 'what becomes of uncompressed layers (default: gzip from tar into dir and reg, else keep)',
+      describe:
+        'what becomes of uncompressed layers (default: gzip for images without a manifest, else keep)',
     },
     'compression-level': { ...VALUE, describe: '1 (fast) to 9 (small); zstd: to 19' },
     recompress: { ...FLAG, describe: 'also layers that are compressed: their digests change' },

@@ -40,9 +40,9 @@ export interface Traits {
   readonly takesPort: boolean;
   /** Carries skopeo's `signature-N` files. */
   readonly holdsSignatures: boolean;
-  /** Its layers come as engines unpack them, so what is read from it is compressed on the way into dir and reg. */
+  /** Its layers come as engines unpack them, and it may have no manifests that name them. */
   readonly uncompressedByNature: boolean;
-  /** Layers from an engine's archive are compressed on the way in unless it is asked otherwise, as `docker push` does. */
+  /** Layers of an archive's image without a manifest are compressed on the way in unless it is asked otherwise, as `docker push` does. */
   readonly compressesSaved: boolean;
   /** One file that images are appended to, in their order. */
   readonly sequential: boolean;
@@ -81,6 +81,8 @@ export interface SourceImage {
   locate(wanted: Located, as: 'manifest' | 'blob'): Bytes | undefined | Promise<Bytes | undefined>;
   /** Its layers have to be what its config's diffIDs say, because its manifest may have been made up by a reader. */
   readonly provesDiffIds: boolean;
+  /** The place has no manifest of this image: the reader made one, and no digest of it is known elsewhere. */
+  readonly isMade?: boolean;
   readonly signatures: readonly Signature[];
   readonly warnings: readonly string[];
 }

@@ -54,6 +54,8 @@ export async function stageFile(
 }
 
 const HEAD = 512;
+/** A blob of a layout, by the end of its path. */
+const IN_BLOBS = /[ /]blobs\/[a-z0-9]+\/[0-9a-f]+$/;
 
 /** A small archive may unpack to more than any disk holds: what says so itself is not begun. */
 function expectRoom(size: number, folder: string, what: string): void {
@@ -68,27 +70,35 @@ function looksLikeTar(head: Uint8Array): boolean {
   return Buffer.from(head.subarray(257, 262)).toString('latin1') === 'ustar';
 }
 
+/** How plain layers are compressed as they pass. */
+export interface PassingForm {
+  readonly format: 'gzip' | 'zstd';
+  readonly level?: number | undefined;
+  /** Not those in the blobs of a layout: its manifests, which may come last, are likely to name them as they are. */
+  readonly exceptBlobs: boolean;
+}
+
 /**
- * Keeps members as files in a staging folder. With `format`, plain layers are compressed as they pass and kept in
- * that form alone: `forms` then says what each became, and the layer itself can no longer be read.
+ * Keeps members as files in a staging folder. With `form`, plain layers are compressed as they pass and kept in
+ * that form alone: `forms` then says what each became, from which the layer itself can be had again.
  */
 export class StagingSpool implements Spool {
   readonly forms = new Map<Digest, VerifiedBlob>();
   readonly #staging: Staging;
   readonly #pool: Pool;
-  readonly #format: 'gzip' | 'zstd' | undefined;
-  readonly #level: number | undefined;
+  readonly #form: PassingForm | undefined;
 
-  constructor(staging: Staging, pool: Pool, format?: 'gzip' | 'zstd', level?: number) {
+  constructor(staging: Staging, pool: Pool, form?: PassingForm) {
     this.#staging = staging;
     this.#pool = pool;
-    this.#format = format;
-    this.#level = level;
+    this.#form = form;
   }
 
   async add(path: string, chunks: AsyncIterable<Uint8Array>, declared: number): Promise<LocalBytes> {
     const { head, whole } = await peek(chunks, HEAD);
-    if (this.#format === undefined || !looksLikeTar(head)) {
+    const form = this.#form;
+    const asItIs = form === undefined || (form.exceptBlobs && IN_BLOBS.test(path));
+    if (asItIs || !looksLikeTar(head)) {
       const staged = this.#staging.path();
       expectRoom(declared, dirname(staged), path);
       return stageFile(whole, { path: staged, flush: false }, this.#pool, path);
@@ -104,7 +114,7 @@ export class StagingSpool implements Spool {
       }
     }
     const staged = await stageFile(
-      compress(hashed(), this.#format, this.#pool, this.#level),
+      compress(hashed(), form.format, this.#pool, form.level),
       { path: this.#staging.path(), flush: false },
       this.#pool,
     );

@@ -127,6 +127,11 @@ export class VerifiedBlob {
     return this.#at.kind === 'packed' || (this.#at.kind === 'file' && this.#at.staged !== undefined);
   }
 
+  /** True when the bytes passed in a stream and were not kept as they are. */
+  get isDropped(): boolean {
+    return this.#at.kind === 'dropped';
+  }
+
   /** True when the bytes are a file of their own, which could be linked. */
   get isFile(): boolean {
     return this.#at.kind === 'file' && this.#at.whole;
@@ -239,6 +244,12 @@ export class VerifiedBlob {
     return VerifiedBlob.at(at, tar, this.#pool);
   }
 
+  /** This blob, unpacked from `form` when its bytes are asked for; `path` as for `unpacked`. */
+  restored(form: VerifiedBlob, path: () => string): VerifiedBlob {
+    const at = form.unpacked(this, path).#at;
+    return new VerifiedBlob(at, this, this.#pool, { diffId: this.#diffId, onBytes: this.#onBytes });
+  }
+
   /** What the layer's tar seems to have, in bytes; undefined when nothing says so. The proof is in the unpacking. */
   async unpackedSize(): Promise<number | undefined> {
     return gzipSize(await this.#here());
@@ -349,7 +360,7 @@ export class VerifiedBlob {
    */
   async writeInto(path: string, position: number, onBytes?: (count: number) => void): Promise<void> {
     const to = { path, position, flags: 'r+', flush: false } as const;
-    if (this.#at.kind === 'packed') {
+    if (this.#at.kind === 'packed' && this.#diffId === undefined) {
       await this.#at.unpackInto(to, onBytes);
       return;
     }

@@ -43,7 +43,7 @@ export interface ConvertOptions extends NameOptions {
    * source lists as images of their own, and none is looked for.
    */
   readonly extras?: boolean | 'listed' | undefined;
-  /** Undefined: gzip from an engine's archive into dir and reg, else keep. */
+  /** Undefined: gzip for an archive's images without manifests into dir, reg and registries, else keep. */
   readonly compression?: CompressionOptions['compression'] | undefined;
   readonly level?: number | undefined;
   readonly recompress?: boolean | undefined;
@@ -118,11 +118,9 @@ export async function convert(from: Place, to: Place, options: ConvertOptions = 
   });
   let failure: ImgconvError | undefined;
   try {
-    const format =
-      compression.compression === 'gzip' || compression.compression === 'zstd'
-        ? compression.compression
-        : undefined;
-    const spool = new StagingSpool(writer.staging, pool, format, options.level);
+    const { compression: format, level, onlyMade: exceptBlobs = false } = compression;
+    const passing = format === 'gzip' || format === 'zstd' ? { format, level, exceptBlobs } : undefined;
+    const spool = new StagingSpool(writer.staging, pool, passing);
     // What a registry or a pipe is written to is gone with this run: there is no next one to go on.
     using downloads = new StagedDownloads(
       writer.staging,
@@ -178,7 +176,10 @@ function interrupted(): ImgconvError {
   return new ImgconvError('INTERRUPTED', 'interrupted: what was finished stays, the rest was cleared away');
 }
 
-/** As `docker push` does by default: layers that an engine saved unpacked are compressed where they are stored. */
+/**
+ * As `docker push` does by default: layers that an engine saved unpacked are compressed where they are stored. An image
+ * that came with its manifest keeps it, and its layers with it.
+ */
 function compressionOf(
   { format: from }: Place,
   { format: to }: Place,
@@ -186,6 +187,7 @@ function compressionOf(
 ): CompressionOptions {
   const fallback = from.traits.uncompressedByNature && to.traits.compressesSaved ? 'gzip' : 'keep';
   const { compression = fallback, level, recompress } = options;
+  const onlyMade = options.compression === undefined;
   if (compression === 'gzip' || compression === 'zstd') expectLevel(compression, level);
   else if (level !== undefined)
     throw new ImgconvError(
@@ -195,7 +197,7 @@ function compressionOf(
         hint: 'did you mean --compression gzip, or zstd? otherwise leave it out',
       },
     );
-  return { compression, level, recompress };
+  return { compression, level, recompress, onlyMade };
 }
 
 class Conversion {
@@ -251,7 +253,7 @@ class Conversion {
     const { jobs, failures, skipped } = await prepare(reader, this.#to.format.traits, options, this.#pool);
     for (const failure of failures) this.#fail(failure);
     for (const source of skipped) this.#skip(source, undefined);
-    const plan = await planOf(jobs, writer, link, this.#compression);
+    const plan = await planOf(jobs, writer, link);
     progress?.planned?.(plan);
     if (this.#options.dryRun) {
       for (const job of jobs) this.#add(job, job.closure, 'planned', job.notes);
@@ -272,8 +274,7 @@ class Conversion {
     forms: ReadonlyMap<Digest, VerifiedBlob>,
   ): Promise<void> {
     if (jobs.length > 0 && this.#to.path !== STDOUT) await writer.staging.claim(this.#options.signal);
-    const roots = jobs.map(({ closure }) => closure.root);
-    const there = await knownForms(this.#to, roots, this.#compression, this.#pool);
+    const there = await knownForms(this.#to, jobs, this.#compression, this.#pool);
     const { sequential } = this.#to.format.traits;
     const making = {
       pool: this.#pool,
@@ -340,7 +341,7 @@ class Conversion {
   }
 
   async #stage(job: Job, writer: ImageWriter, recompressor: Recompressor): Promise<Outcome> {
-    const closure = await recompressor.apply(job.closure);
+    const closure = await recompressor.apply(job.closure, job.compression);
     const digests = new Set(manifestsOf(closure.root).map(({ descriptor }) => descriptor.digest));
     const signatures = job.signatures.filter(({ of }) => digests.has(of));
     const stale = job.signatures.length - signatures.length;

@@ -7,8 +7,9 @@ import { VerifiedBlob } from '../io/verified-blob.js';
 import { parseConfig } from '../model/config.js';
 import type { Digest } from '../model/digest.js';
 import { MAX_CONFIG } from '../model/json.js';
-import { isContainerImage, manifestsOf, type ManifestNode } from '../model/manifest.js';
+import { isContainerImage, manifestsOf } from '../model/manifest.js';
 import { layerCompressionOf } from '../model/media-type.js';
+import type { Job } from './prepare.js';
 import { changedLayers, type CompressionOptions, type FormsThere } from './recompress.js';
 import { readSharedTree } from './resolve.js';
 
@@ -18,11 +19,15 @@ import { readSharedTree } from './resolve.js';
  */
 export async function knownForms(
   place: Place,
-  roots: readonly ManifestNode[],
+  images: readonly Pick<Job, 'closure' | 'compression'>[],
   options: CompressionOptions,
   pool: Pool,
 ): Promise<FormsThere> {
-  const wanted = new Set(roots.flatMap((root) => changedLayers(root, options)).map(({ digest }) => digest));
+  const wanted = new Set(
+    images
+      .flatMap(({ closure, compression }) => changedLayers(closure.root, compression))
+      .map(({ digest }) => digest),
+  );
   const forms = new Map<Digest, VerifiedBlob[]>();
   if (wanted.size === 0 || !isThere(place.path) || !place.format.recognises(place.path)) return forms;
   const reader = await place.format.open(place.path, {

@@ -6,10 +6,9 @@ import type { LinkMode } from '../io/verified-blob.js';
 import type { Digest } from '../model/digest.js';
 import { ImgconvError } from '../model/errors.js';
 import { manifestsOf } from '../model/manifest.js';
-import type { Reference } from '../model/reference.js';
-import { changedLayers, type CompressionOptions } from './recompress.js';
+import type { Job } from './prepare.js';
+import { changedLayers } from './recompress.js';
 import { Counter, type Plan } from './report.js';
-import type { Closure } from './resolve.js';
 
 /** What gzip makes of layers, roughly; running out of space later harms nothing, refusing what would fit does. */
 const GZIP_RATIO = 0.5;
@@ -21,25 +20,24 @@ function existing(path: string): string {
 
 /** Counts each blob once, as the run will place it. Reads nothing but sizes. */
 export async function planOf(
-  images: readonly { readonly name: Reference; readonly closure: Closure }[],
+  images: readonly Pick<Job, 'name' | 'closure' | 'compression'>[],
   writer: ImageWriter,
   link: LinkMode,
-  compression: CompressionOptions,
 ): Promise<Plan> {
   const place = existing(writer.staging.root);
   const device = statSync(place).dev;
   const space = statfsSync(place);
   const counter = new Counter();
-  const actions = new Map<
-    Digest,
-    { action: 'compress' | 'present' | 'link' | 'copy' | 'fetch'; size: number }
-  >();
-  for (const { name, closure } of images) {
+  type Action = 'compress' | 'present' | 'link' | 'copy' | 'fetch';
+  /** One image may keep a layer that another's is made of. */
+  const actions = new Map<string, { action: Action; size: number }>();
+  for (const { name, closure, compression } of images) {
     const compressed = new Set(changedLayers(closure.root, compression).map(({ digest }) => digest));
     const manifests = new Set(manifestsOf(closure.root).map(({ descriptor }) => descriptor.digest));
     // In a tree one image may have what another lacks: what is lacking anywhere is to be placed.
+    const key = (digest: Digest) => (compressed.has(digest) ? `${digest} compressed` : digest);
     const open = [...closure.blobs].filter(([digest]) =>
-      [undefined, 'present'].includes(actions.get(digest)?.action),
+      [undefined, 'present'].includes(actions.get(key(digest))?.action),
     );
     // Side by side: a registry takes its time for each answer.
     const held = await Promise.all(
@@ -56,7 +54,7 @@ export async function planOf(
         (link === 'auto' || link === 'hard') &&
         blob.isFile &&
         (blob.isStaged || blob.device === device);
-      if (compressed.has(digest)) actions.set(digest, { action: 'compress', size });
+      if (compressed.has(digest)) actions.set(key(digest), { action: 'compress', size });
       else if (held[i] === true) actions.set(digest, { action: 'present', size });
       else actions.set(digest, { action: blob.isRemote ? 'fetch' : links ? 'link' : 'copy', size });
     }

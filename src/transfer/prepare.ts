@@ -9,7 +9,7 @@ import { withoutAttestations } from './extras.js';
 import { withoutMissing, type MissingMode } from './missing.js';
 import { targetName, type NameOptions } from './names.js';
 import { choosePlatforms } from './platforms.js';
-import { changedLayers, type CompressionOptions } from './recompress.js';
+import { changedLayers, compressionFor, type CompressionOptions } from './recompress.js';
 import { findClosure, readSharedTree, type Closure } from './resolve.js';
 import { listOptions, select, type Selected, type Selector } from './select.js';
 
@@ -37,6 +37,8 @@ export interface Job {
   readonly source: SourceImage;
   readonly name: Reference;
   readonly closure: Closure;
+  /** What its layers are to become. */
+  readonly compression: CompressionOptions;
   readonly signatures: SourceImage['signatures'];
   readonly notes: readonly string[];
 }
@@ -125,7 +127,8 @@ export async function prepare(
         chosen.add(one);
         failures.push(unreadable(one));
       }
-      const follow = changedLayers(closure.root, options.compression).length === 0;
+      const compression = compressionFor(image, options.compression);
+      const follow = changedLayers(closure.root, compression).length === 0;
       if (follow) {
         for (const follower of followers) {
           const { tag } = splitReference(follower.name ?? '');
@@ -144,6 +147,7 @@ export async function prepare(
         source: image,
         name: reference,
         closure,
+        compression,
         signatures: options.extras !== false ? image.signatures : [],
         notes: [...wanted.notes, ...image.warnings, ...notes, ...made, ...closure.notes, ...unseen],
       });

@@ -1,4 +1,5 @@
 import pLimit, { type LimitFunction } from 'p-limit';
+import type { SourceImage } from '../formats/format.js';
 import { compress } from '../io/compress.js';
 import { createHasher, expectDigest } from '../io/hash.js';
 import { OncePerDigest } from '../io/once.js';
@@ -21,6 +22,13 @@ export interface CompressionOptions {
   readonly level?: number | undefined;
   /** Also layers that are compressed already: their digests change though nothing asks for it. */
   readonly recompress?: boolean | undefined;
+  /** Only in images whose manifests the reader made: those of the others name layers as they are. */
+  readonly onlyMade?: boolean | undefined;
+}
+
+/** What layers of this image become. */
+export function compressionFor({ isMade }: SourceImage, options: CompressionOptions): CompressionOptions {
+  return options.onlyMade === true && isMade !== true ? { compression: 'keep' } : options;
 }
 
 /** Layers in the wanted compression, by the digest of their uncompressed tars. */
@@ -123,10 +131,29 @@ export class Recompressor {
     return relied;
   }
 
-  /** @throws ImgconvError FORMAT_UNSUPPORTED when a media type has no such compression; DIGEST_MISMATCH */
-  async apply(closure: Closure): Promise<Closure> {
-    const { compression } = this.#options;
-    const layers = changedLayers(closure.root, this.#options);
+  /**
+   * The image with its layers as `options` has them; what was compressed as it passed is unpacked again where it stays.
+   * @throws ImgconvError FORMAT_UNSUPPORTED when a media type has no such compression; DIGEST_MISMATCH
+   */
+  async apply(closure: Closure, options: CompressionOptions): Promise<Closure> {
+    const changed = await this.#change(closure, options);
+    const passed = this.#staged.size === 0 ? [] : [...changed.blobs].filter(([, blob]) => blob.isDropped);
+    if (passed.length === 0) return changed;
+    const blobs = new Map(changed.blobs);
+    for (const [digest, blob] of passed) {
+      const form = this.#staged.get(digest);
+      if (form !== undefined)
+        blobs.set(
+          digest,
+          blob.restored(form, () => this.#making.staging.path()),
+        );
+    }
+    return { ...changed, blobs };
+  }
+
+  async #change(closure: Closure, options: CompressionOptions): Promise<Closure> {
+    const { compression } = options;
+    const layers = changedLayers(closure.root, options);
     if (layers.length === 0 || compression === 'keep') return closure;
     for (const { mediaType } of layers) expectForm(mediaType, compression);
     const diffIds = await readDiffIds(closure.root, closure.blobs, this.#making.pool);

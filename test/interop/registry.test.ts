@@ -146,7 +146,7 @@ function repositoryOf(name: string): string {
 
 async function diffIdsOf(registry: Registry, name: string, layers: readonly string[]): Promise<string[]> {
   const blobs = await Promise.all(layers.map((layer) => registry.blob(repositoryOf(name), layer)));
-  return blobs.map((blob) => sha256(gunzipSync(blob)));
+  return blobs.map((blob) => sha256(blob[0] === 0x1f ? gunzipSync(blob) : blob));
 }
 
 async function wantedDiffIds(registry: Registry, name: string, config: string): Promise<string[]> {

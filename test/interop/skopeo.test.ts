@@ -61,11 +61,11 @@ for (const sample of samples) {
       await assertSameImages(tree, skopeoTree);
     });
 
-    test('reg2tar and tar2reg --compression keep give back every digest, indexes and charts included', async () => {
+    test('reg2tar and tar2reg give back every digest, indexes and charts included', async () => {
       const archive = join(scratch, 'round.tar');
       const round = join(scratch, 'round');
       await imgconv('reg2tar', store, archive);
-      await imgconv('tar2reg', archive, round, '--compression', 'keep');
+      await imgconv('tar2reg', archive, round);
       assert.deepEqual(await tagsOfStore(round), await tagsOfStore(store));
     });
 

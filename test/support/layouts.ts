@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { OCI, descriptorOf, hex, part, put, type Part, type Sample } from './images.js';
-import { tarOf } from './tars.js';
+import { fixture } from './fixtures.js';
+import { DOCKER, OCI, descriptorOf, digestText, hex, part, put, type Part, type Sample } from './images.js';
+import { bodyOf, file, link, readTarFile, tarOf, writeTar } from './tars.js';
 
 /** The annotations that name an entry of index.json: a tag or a whole reference, and containerd's canonical one. */
 export const REF = 'org.opencontainers.image.ref.name';
@@ -153,4 +154,35 @@ export function nestedOf(images: readonly Sample[]): Sample {
 /** How cosign and the referrers tag write a digest. */
 export function digestTag(digest: string, suffix = ''): string {
   return `sha256-${hex(digest)}${suffix}`;
+}
+
+/**
+ * docker28.tar, which has manifests of its images, with one more image that it has none of, `demo/made:1`. With
+ * `linked`, plain layers are files of other names, and blobs are links to them.
+ */
+export async function mixedArchive(linked?: 'linked'): Promise<Buffer> {
+  const layer = await tarOf({ 'etc/made': 'here' });
+  const rootfs = { type: 'layers', diff_ids: [digestText(layer)] };
+  const config = part(DOCKER.config, { os: 'linux', architecture: 'amd64', rootfs });
+  const made = {
+    Config: `${hex(config.digest)}.json`,
+    RepoTags: ['demo/made:1'],
+    Layers: ['made/layer.tar'],
+  };
+  const members = await readTarFile(fixture('docker28.tar'));
+  const saved = z.array(z.unknown()).parse(JSON.parse(bodyOf(members, 'manifest.json').toString()));
+  const others = members.flatMap((member) => {
+    const { name, type } = member.header;
+    if (type === 'directory' || name === 'manifest.json') return [];
+    const isLayer = member.body.subarray(257, 262).toString() === 'ustar';
+    if (linked === undefined || !isLayer) return [member];
+    const target = `layers/${hex(digestText(member.body))}.tar`;
+    return [file(target, member.body), link('symlink', name, `../../${target}`)];
+  });
+  return writeTar([
+    ...others,
+    file('made/layer.tar', layer),
+    file(made.Config, config.bytes),
+    file('manifest.json', JSON.stringify([...saved, made])),
+  ]);
 }

@@ -231,8 +231,7 @@ class Archive {
     for (const descriptor of named) covered.add(descriptor);
     const only = named[0];
     // The containerd store names a config that it never fetched: the index alone can tell what there is.
-    if (only !== undefined && !this.#index.has(entry.Config))
-      return layoutImage(this.#asLayout, only, name);
+    if (only !== undefined && !this.#index.has(entry.Config)) return layoutImage(this.#asLayout, only, name);
     const described = this.#describe(entry);
     const candidates = this.#candidates(named, described.configDigest);
     for (const { descriptor, manifest } of candidates) {
@@ -387,6 +386,7 @@ async function makeImage(known: Layers, described: Described, where: string): Pr
     digest,
     locate: ({ digest: wanted }) => located.get(wanted),
     provesDiffIds: true,
+    isMade: true,
     signatures: [],
     warnings: [...described.warnings, ...noteOf(packings)],
   };
