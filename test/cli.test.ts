@@ -99,7 +99,11 @@ describe('what fails exits with 1 and says why', () => {
       ['dir2reg', syncTree(), 'DST', '--images-file', '/not/there'],
       '/not/there',
     ],
-    ['an image without a name', ['tar2reg', fixture('docker20-untagged.tar'), 'DST'], '-t NAME:TAG'],
+    [
+      'an image without a name',
+      ['tar2reg', fixture('docker20-untagged.tar'), 'DST'],
+      '@0 -t docker20-untagged:',
+    ],
     [
       'a platform that is not there',
       ['dir2reg', syncTree(), 'DST', 'demo/multi:1', '--platform', 'linux/s390x'],

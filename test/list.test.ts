@@ -99,10 +99,10 @@ describe('ls', { concurrency: 3 }, () => {
     );
   });
 
-  test('shows an image without a name', async () => {
+  test('shows an image without a name by what chooses it', async () => {
     const { status, stdout } = await imgconv(['ls', fixture('docker20-untagged.tar')]);
     assert.equal(status, 0);
-    assert.match(stdout, /^<none> {2}sha256:[0-9a-f]{64} {2}image /);
+    assert.match(stdout, /^@0 {2}sha256:[0-9a-f]{64} {2}image /);
   });
 
   test('shows what is missing or cannot be read, and the others', async () => {

@@ -5,7 +5,8 @@ import { select } from '../src/transfer/select.js';
 import { refusal } from './support/errors.js';
 
 const digest = (letter: string) => parseDigest(`sha256:${letter.repeat(64)}`, 'test');
-const [A, B, C] = [digest('a'), digest('b'), digest('c')];
+const [A, B, C, D, F] = [digest('a'), digest('b'), digest('c'), digest('d'), digest('f')];
+const E = parseDigest(`sha256:${'d'.repeat(20)}${'e'.repeat(44)}`, 'test');
 
 function image(name: string | undefined, of = A): SourceImage {
   return {
@@ -31,6 +32,9 @@ const POOL = [
   image(`demo/pinned@${C}`, C),
   image('team/demo/app:1.0'),
   image(undefined),
+  { ...image(undefined, D), entries: [11] },
+  { ...image(undefined, E), entries: [12] },
+  { ...image(`demo/old@${F}`, F), untagged: true },
 ];
 
 function chosen(...texts: readonly string[]): { selected: (string | undefined)[]; unmatched: string[] } {
@@ -71,6 +75,12 @@ describe('select', () => {
     ['*', 'alpine:3.20', 'library/busybox:latest'],
     ['**/app:1.0', 'demo/app:1.0', 'team/demo/app:1.0'],
     ['alpine:*', 'alpine:3.20'],
+    // By digest or number
+    ['@11', undefined],
+    [D, undefined],
+    [E.slice(0, 30), undefined],
+    [B.slice(0, 19), 'demo/app:1.20.3', 'demo/app:1.20.4'],
+    [F, `demo/old@${F}`],
   ] as const) {
     test(`${text.slice(0, 60)} chooses ${names.length} image(s)`, () => {
       assert.deepEqual(chosen(text), { selected: names, unmatched: [] });
@@ -88,14 +98,31 @@ describe('select', () => {
     `demo/base@${A}`,
     'demo/*:2',
     'demo*',
+    '@1',
+    '@-1',
+    D.slice(0, 19),
+    `sha256:${'0'.repeat(64)}`,
   ]) {
     test(`${text.slice(0, 60)} chooses none`, () => {
       assert.deepEqual(chosen(text), { selected: [], unmatched: [text] });
     });
   }
 
-  test('without selectors takes all, also what has no name', () => {
-    assert.equal(select(POOL, []).selected.length, POOL.length);
+  test('without selectors takes all that is listed by its place, also what has no name', () => {
+    assert.equal(select(POOL, []).selected.length, POOL.filter(({ untagged }) => untagged !== true).length);
+  });
+
+  test('a glob without an @ takes no image without a tag, whatever else is asked for', () => {
+    assert.deepEqual(chosen('demo/*:1.0', F).selected, ['demo/app:1.0', `demo/old@${F}`]);
+    assert.deepEqual(
+      chosen('demo/**', F).selected.filter((name) => name?.includes('@')),
+      [`demo/pinned@${C}`, `demo/old@${F}`],
+    );
+  });
+
+  test('says how many digests begin as the one that is asked for', () => {
+    const { unmatched } = select(POOL, parseImagesFile(`${D.slice(0, 19)} a:1`, 'list'));
+    refusal('USAGE', '2 digests begin with this', D, E)(unmatched[0]?.error);
   });
 
   test("keeps the source's order, and each image once", () => {

@@ -55,7 +55,7 @@ export async function convertCommand(
     report = await tellingMistakes(from, more.meant ?? commandFor(to, args.REF ?? []), () =>
       convert(from, to, { ...options, signal: interrupt.signal, progress }),
     );
-    report = { ...report, images: await withNearNames(from, report.images) };
+    report = { ...report, images: await withHints(from, to, report.images) };
   } catch (error) {
     if (args.json === true)
       results.write(`${JSON.stringify({ error: errorJson(asImgconvError(error)) }, null, 2)}\n`);
@@ -121,15 +121,21 @@ function optionsOf(args: ConversionArguments, target: string | undefined): Conve
   };
 }
 
-/** What is not there may be spelt otherwise. */
-async function withNearNames(from: Place, images: readonly ImageReport[]): Promise<ImageReport[]> {
+/** What is not there may be spelt otherwise; what has no name can be given one. */
+async function withHints(
+  from: Place,
+  to: Place,
+  images: readonly ImageReport[],
+): Promise<readonly ImageReport[]> {
   const near = new NearNames(from);
   const hinted: ImageReport[] = [];
   for (const image of images) {
     const { source, error } = image;
     hinted.push(error === undefined ? image : { ...image, error: await near.hinted(error, source) });
   }
-  return hinted;
+  if (!hinted.some(({ error }) => error?.code === 'NAME_MISSING')) return hinted;
+  const { withNamingCommands } = await import('./unnamed.js');
+  return withNamingCommands(from, to, hinted);
 }
 
 function imageLine({ name, source, status, digest, sourceDigest, notes }: ImageReport): string {

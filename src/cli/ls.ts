@@ -75,8 +75,8 @@ function jsonText(images: readonly ListedImage[], first: boolean): string {
 }
 
 function tableText(images: readonly ListedImage[]): string {
-  const rows = images.map(({ name, digest, kind, platforms, size, error }) => [
-    printable(name ?? '<none>'),
+  const rows = images.map(({ name, choice, digest, kind, platforms, size, error }) => [
+    printable(name ?? choice ?? '-'),
     digest ?? '-',
     kind ?? (error?.code === 'BLOB_MISSING' ? 'missing' : 'unreadable'),
     size === undefined ? '-' : sizeText(size),

@@ -19,14 +19,15 @@ export type Meant = (found: Place) => string;
 
 /** The command for the pair that it is, or `copy` where there is none. */
 export function commandFor(to: Place, refs: readonly string[]): Meant {
-  return (found) => {
-    const { format, path, reference } = to;
-    const words =
-      format.traits.remote || reference !== undefined
-        ? ['copy', written(found), written(to)]
-        : [`${found.format.short}2${format.short}`, found.path, path];
-    return `did you mean imgconv ${shellText([...words, ...refs])}?`;
-  };
+  return (found) => `did you mean imgconv ${shellText([...commandWords(found, to), ...refs])}?`;
+}
+
+/** The command that converts one into the other, with its operands. */
+export function commandWords(from: Place, to: Place): string[] {
+  const { format, path, reference } = to;
+  return format.traits.remote || from.format.traits.remote || reference !== undefined
+    ? ['copy', written(from), written(to)]
+    : [`${from.format.short}2${format.short}`, from.path, path];
 }
 
 function written({ format, path, reference }: Place): string {

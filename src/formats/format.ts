@@ -67,6 +67,8 @@ export interface ReadContext {
 export interface SourceImage {
   /** As the place has it, unchecked: `demo/app:1.0`, `app@sha256:…`; undefined when it has none. */
   readonly name: string | undefined;
+  /** The entries of manifest.json or index.json that are this image, counted from 0, where a place has such a list. */
+  readonly entries?: readonly number[] | undefined;
   /** For messages. */
   readonly where: string;
   /** Of the root manifest or index. */
@@ -93,9 +95,17 @@ export type Located = Pick<Descriptor, 'digest'> & Partial<Descriptor>;
 /** An image that is there but cannot be read; the others can. */
 export interface UnreadableImage {
   readonly name: string | undefined;
+  readonly entries?: readonly number[] | undefined;
   readonly where: string;
   readonly untagged?: boolean;
   readonly error: ImgconvError;
+}
+
+/** What a user types to choose an image that may have no name: its number if it has one, else its digest. */
+export function choiceText(image: SourceImage | UnreadableImage): string | undefined {
+  const [number] = image.entries ?? [];
+  if (number !== undefined) return `@${number}`;
+  return 'digest' in image ? image.digest : undefined;
 }
 
 /** skopeo's simple signing files, of the image or of a member of its index; carried, not checked. */
@@ -115,7 +125,7 @@ export function signaturesNote(signatures: readonly Signature[]): string[] {
 export interface ListOptions {
   /** Also revisions that no tag names, as `repository@digest`. */
   readonly untagged: boolean;
-  /** What is asked for, as references or globs: images that none of them can mean may be left out. Undefined: all. */
+  /** What is asked for, as references, globs or choices without a name (`choiceOf`): images that none of them can mean may be left out. Undefined: all. */
   readonly wanted?: readonly string[] | undefined;
 }
 

@@ -102,6 +102,30 @@ export function layoutImage(
   };
 }
 
+/** The images of a layout, with the numbers that their entries have in index.json. */
+export async function* numberedImages(
+  layout: Layout,
+  entries: readonly Descriptor[],
+  options: ListOptions,
+): AsyncGenerator<SourceImage | UnreadableImage> {
+  await Promise.resolve();
+  const numbers = new Map<string, number[]>();
+  for (const [i, entry] of entries.entries()) {
+    const key = `${entry.digest} ${layoutName(entry, layout.ownName) ?? ''}`;
+    const others = numbers.get(key);
+    if (others === undefined) numbers.set(key, [i]);
+    else others.push(i);
+  }
+  for (const image of layoutImages(layout, entries, options)) {
+    if ('error' in image) yield image;
+    else {
+      // A referrer without a name is listed by its digest beside its subject.
+      const own = numbers.get(`${image.digest} ${image.name ?? ''}`) ?? numbers.get(`${image.digest} `);
+      yield { ...image, entries: own };
+    }
+  }
+}
+
 function hasRefName({ annotations }: Descriptor): boolean {
   return annotations?.[REF_NAME] !== undefined;
 }

@@ -44,6 +44,20 @@ export function splitReference(text: string): {
   return { name: rest.slice(0, colon), tag: rest.slice(colon + 1), digest };
 }
 
+/** How an image is chosen without its name. */
+export type Choice =
+  { readonly kind: 'digest'; readonly start: string } | { readonly kind: 'number'; readonly number: number };
+
+/**
+ * `sha256:…`, at least 12 digits of a manifest's digest; or `@N`, as skopeo's `@source-index` (containers-transports.5):
+ * the entry of manifest.json or index.json, counted from 0. Undefined for a name.
+ */
+export function choiceOf(text: string): Choice | undefined {
+  if (/^sha(?:256|384|512):[0-9a-f]{12,128}$/.test(text)) return { kind: 'digest', start: text };
+  const number = /^@([0-9]{1,9})$/.exec(text)?.[1];
+  return number === undefined ? undefined : { kind: 'number', number: Number(number) };
+}
+
 /** A registry's host, with its port if it has one. */
 export function isHostName(text: string): boolean {
   return HOST.test(text);

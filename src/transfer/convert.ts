@@ -1,4 +1,4 @@
-import type { ImageReader, ImageWriter, ReadContext } from '../formats/format.js';
+import { choiceText, type ImageReader, type ImageWriter, type ReadContext } from '../formats/format.js';
 import type { RegistryAccess } from '../formats/access.js';
 import type { Place } from '../formats/table.js';
 import { expectLevel } from '../io/compress.js';
@@ -365,6 +365,7 @@ class Conversion {
   ): void {
     this.#tell({
       source: source.name ?? source.where,
+      choice: source.name === undefined ? choiceText(source) : undefined,
       name: referenceText(name),
       sourceDigest: source.digest,
       digest: root.descriptor.digest,
@@ -374,9 +375,10 @@ class Conversion {
     });
   }
 
-  #fail({ source, sourceDigest, name, error }: Failure): void {
+  #fail({ source, choice, sourceDigest, name, error }: Failure): void {
     this.#tell({
       source,
+      choice,
       name: name === undefined ? undefined : referenceText(name),
       sourceDigest,
       digest: undefined,

@@ -1,4 +1,4 @@
-import type { ImageReader, SourceImage } from '../formats/format.js';
+import { choiceText, type ImageReader, type SourceImage, type UnreadableImage } from '../formats/format.js';
 import type { RegistryAccess } from '../formats/access.js';
 import type { Place } from '../formats/table.js';
 import { Pool } from '../io/pool.js';
@@ -17,6 +17,8 @@ import { listOptions, select, type Selector } from './select.js';
 /** One image as `ls` shows it. */
 export interface ListedImage {
   readonly name: string | undefined;
+  /** What chooses an image that has no name: `@N` or its digest. */
+  readonly choice?: string | undefined;
   readonly digest: Digest | undefined;
   /** `artifact`: a manifest that is no container image's, such as a Helm chart or a signature. */
   readonly kind: 'image' | 'index' | 'artifact' | 'schema1' | undefined;
@@ -34,8 +36,9 @@ export async function* listImages(
 ): AsyncGenerator<ListedImage> {
   await using pool = new Pool();
   const reader = await openPlace(place, pool, access);
-  const unlisted = (name: string | undefined, error: ImgconvError): ListedImage => ({
+  const unlisted = (name: string | undefined, error: ImgconvError, choice?: string): ListedImage => ({
     name,
+    choice,
     digest: undefined,
     kind: undefined,
     platforms: [],
@@ -49,7 +52,7 @@ export async function* listImages(
     for (const { error, selector } of unmatched) yield unlisted(selector.text, error);
     for await (const one of selected) {
       const image = 'image' in one ? one.image : one;
-      yield 'error' in image ? unlisted(image.name, image.error) : await listed(image, pool);
+      yield 'error' in image ? unlisted(image.name, image.error, choiceOf(image)) : await listed(image, pool);
     }
   } finally {
     await reader.close();
@@ -86,8 +89,13 @@ async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
   return all;
 }
 
+function choiceOf(image: SourceImage | UnreadableImage): string | undefined {
+  return image.name === undefined ? choiceText(image) : undefined;
+}
+
 async function listed(image: SourceImage, pool: Pool): Promise<ListedImage> {
   const { name, digest } = image;
+  const choice = choiceOf(image);
   try {
     const root = await readSharedTree(image, pool);
     const platforms = new Set<string>();
@@ -101,6 +109,7 @@ async function listed(image: SourceImage, pool: Pool): Promise<ListedImage> {
     }
     return {
       name,
+      choice,
       digest,
       kind: kindOf(root, platforms.size > 0),
       platforms: [...platforms],
@@ -110,6 +119,7 @@ async function listed(image: SourceImage, pool: Pool): Promise<ListedImage> {
   } catch (error) {
     return {
       name,
+      choice,
       digest,
       kind: undefined,
       platforms: [],

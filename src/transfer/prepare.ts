@@ -1,4 +1,10 @@
-import type { ImageReader, SourceImage, Traits, UnreadableImage } from '../formats/format.js';
+import {
+  choiceText,
+  type ImageReader,
+  type SourceImage,
+  type Traits,
+  type UnreadableImage,
+} from '../formats/format.js';
 import type { Pool } from '../io/pool.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { attachedTo } from '../model/attached.js';
@@ -45,6 +51,7 @@ export interface Job {
 
 export interface Failure {
   readonly source: string;
+  readonly choice?: string | undefined;
   readonly sourceDigest: string | undefined;
   readonly name: Reference | undefined;
   readonly error: ImgconvError;
@@ -155,7 +162,8 @@ export async function prepare(
       const known = located(asImgconvError(error, source), image.where);
       if (known.code === 'NAME_CONFLICT' || options.signal?.aborted === true) throw known;
       const sourceDigest = 'digest' in image ? image.digest : undefined;
-      failures.push({ source, sourceDigest, name: undefined, error: known });
+      const choice = image.name === undefined ? choiceText(image) : undefined;
+      failures.push({ source, choice, sourceDigest, name: undefined, error: known });
     }
   }
   for (const [key, { repository, followers }] of behind) {
@@ -213,7 +221,7 @@ function nameOf({ target, rename }: Wanted, image: SourceImage, options: NameOpt
   const name = rename ?? image.name;
   if (name !== undefined) return targetName(name, rename !== undefined, options, traits);
   throw new ImgconvError('NAME_MISSING', `${image.where}: the image has no name`, {
-    hint: 'give it one: -t NAME:TAG',
+    hint: `choose it by ${choiceText(image) ?? image.digest} and give it one with -t NAME:TAG`,
   });
 }
 
@@ -253,10 +261,12 @@ function nothing(where: string, untagged: number): ImgconvError {
   });
 }
 
+/** Several names of one image are one image. */
 function expectOne(selected: readonly Selected[], tag: string): string {
-  if (selected.length === 1) return tag;
-  throw new ImgconvError('USAGE', `--tag ${tag}: names one image, and there are ${selected.length}`, {
-    hint: 'choose one with a reference, or rename several with --images-file, "SOURCE TARGET" on a line',
+  const images = new Set(selected.map(({ image }) => ('digest' in image ? image.digest : image)));
+  if (images.size <= 1) return tag;
+  throw new ImgconvError('USAGE', `--tag ${tag}: names one image, and there are ${images.size}`, {
+    hint: 'choose one by its name, digest or number, as imgconv ls shows them; --images-file names several, "SOURCE TARGET" on a line',
   });
 }
 

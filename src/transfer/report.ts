@@ -4,6 +4,8 @@ import type { ImgconvError } from '../model/errors.js';
 export interface ImageReport {
   /** As the source has it, or as the user asked for it. */
   readonly source: string;
+  /** What chooses an image that has no name: `@N` or its digest. */
+  readonly choice?: string | undefined;
   /** The name in the target; undefined when it came to none. */
   readonly name: string | undefined;
   /** Of the root manifest or index: in the source, and in the target. */

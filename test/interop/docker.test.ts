@@ -21,6 +21,7 @@ import { Registry } from './registry-peer.js';
 import { expected, fixtureFolder, samples } from './samples.js';
 
 const skip = missingPeers('dockerd', 'docker', 'docker-registry', 'skopeo');
+const [sample] = samples;
 const four = ['demo/app:1.0', 'demo/app:2.0', 'demo/base:1', 'demo/dup:1'];
 
 describe('docker', { skip }, () => {
@@ -303,6 +304,31 @@ describe('docker', { skip }, () => {
         const [digest = ''] = Object.values(expected.digests['containerd28-bare.tar'] ?? {});
         assert.equal(sha256(await readFile(join(copied, 'manifest.json'))), digest);
       });
+    });
+
+    test('images without a name among others, by number as skopeo has it and by digest', async () => {
+      const [app, dup] = [sample?.imageIds['demo/app:1.0'] ?? '', sample?.imageIds['demo/dup:1'] ?? ''];
+      await engine.docker('load', '-q', '-i', join(fixtureFolder, 'docker20.tar'));
+      for (const saved of [
+        ['demo/base:1', app, dup],
+        [app, dup],
+      ]) {
+        const [archive, list] = [join(await folder(), 'saved.tar'), join(await folder(), 'list')];
+        const store = join(await folder(), 'store');
+        await engine.docker('save', '-o', archive, ...saved);
+        const numbers = new Map<string, string>();
+        for (const number of saved.keys()) {
+          const config = await run('skopeo', ['inspect', '--raw', `docker-archive:${archive}:@${number}`]);
+          for (const id of saved) if (config.includes(id)) numbers.set(id, `@${number}`);
+        }
+        const digest = /(sha256:\S+)/.exec(await imgconv('ls', archive, numbers.get(dup) ?? ''))?.[1] ?? '';
+        await writeFile(list, `${numbers.get(app) ?? ''} demo/app:3\n${digest} demo/dup:3\n`);
+        await imgconv('tar2reg', archive, store, '--images-file', list);
+        await withRegistry(store, async (registry) => {
+          await assertPulls(registry, 'demo/app:3', app);
+          await assertPulls(registry, 'demo/dup:3', dup);
+        });
+      }
     });
 
     test('an image without a name, given one', async () => {

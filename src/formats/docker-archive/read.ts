@@ -33,6 +33,7 @@ import type { ImageReader, ListOptions, ReadContext, SourceImage, UnreadableImag
 import {
   layoutImage,
   layoutImages,
+  numberedImages,
   readDocument,
   readLayout,
   readLayoutManifest,
@@ -78,11 +79,8 @@ export async function openArchive(file: string, { pool, spool }: ReadContext): P
   }
   if (index.has(INDEX_FILE)) {
     const entries = readLayout(index);
-    async function* images(options: ListOptions) {
-      await Promise.resolve();
-      const layout = { files: index, ownName: ownNameOf(basename(file)), provesDiffIds: true };
-      yield* layoutImages(layout, entries, options);
-    }
+    const layout = { files: index, ownName: ownNameOf(basename(file)), provesDiffIds: true };
+    const images = (options: ListOptions) => numberedImages(layout, entries, options);
     return new ListingReader(images, engineArchiveAudit(index, []));
   }
   if (index.has(REPOSITORIES))
@@ -160,7 +158,8 @@ class Archive {
   async *images(options: ListOptions): AsyncGenerator<SourceImage | UnreadableImage> {
     const covered = new Set<Descriptor>();
     const repositories = new Map<Digest, string>();
-    for (const entry of this.#entries) {
+    for (const [number, entry] of this.#entries.entries()) {
+      const entries = [number];
       const where = `${this.#index.path}: ${entry.RepoTags?.[0] ?? entry.Config}`;
       let made: Promise<SourceImage> | undefined;
       const make = (described: Described) => (made ??= makeImage(this.#layers, described, where));
@@ -168,10 +167,10 @@ class Archive {
         try {
           const image = await this.#image(entry, name, make, covered);
           if (image.name !== undefined) repositories.set(image.digest, splitReference(image.name).name);
-          yield image;
+          yield { ...image, entries };
         } catch (error) {
           for (const named of this.#namedLike(name)) covered.add(named);
-          yield { name, where, error: asImgconvError(error, where) };
+          yield { name, entries, where, error: asImgconvError(error, where) };
         }
       }
     }

@@ -7,7 +7,14 @@ import { asImgconvError, ImgconvError } from '../../model/errors.js';
 import { globMatcher } from '../../model/glob.js';
 import { parseManifest } from '../../model/manifest.js';
 import { isForeignLayer } from '../../model/media-type.js';
-import { isGlob, isRepository, parseReference, splitHost, splitReference } from '../../model/reference.js';
+import {
+  choiceOf,
+  isGlob,
+  isRepository,
+  parseReference,
+  splitHost,
+  splitReference,
+} from '../../model/reference.js';
 import { NOTHING_OF_ITS_OWN } from '../audit.js';
 import type {
   Attached,
@@ -67,7 +74,10 @@ class DockerReader implements ImageReader {
   async *#asked(wanted: readonly string[] | undefined): AsyncGenerator<Asked> {
     const { host, below, isPrefix } = this.#place;
     if (wanted !== undefined) {
-      for (const text of wanted) yield* isGlob(text) ? this.#matching(text) : this.#exact(text);
+      for (const text of wanted) {
+        // A registry has no list of its own to find a digest or a number in.
+        if (choiceOf(text) === undefined) yield* isGlob(text) ? this.#matching(text) : this.#exact(text);
+      }
       return;
     }
     if (host === undefined)

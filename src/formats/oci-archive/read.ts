@@ -3,7 +3,7 @@ import { openTar } from '../../io/tar-index.js';
 import { INDEX_FILE, ownNameOf } from '../../model/oci-layout.js';
 import { archiveAudit } from '../archive-audit.js';
 import type { ImageReader, ListOptions, ReadContext } from '../format.js';
-import { layoutImages, readLayout } from '../layout.js';
+import { numberedImages, readLayout } from '../layout.js';
 import { ListingReader } from '../listing.js';
 import { noImages } from '../no-images.js';
 
@@ -11,14 +11,8 @@ export async function openLayoutArchive(path: string, { spool }: ReadContext): P
   const files = await openTar(path, spool);
   if (!files.has(INDEX_FILE)) throw noImages(files);
   const entries = readLayout(files);
-  async function* images(options: ListOptions) {
-    await Promise.resolve();
-    yield* layoutImages(
-      { files, ownName: ownNameOf(basename(path)), provesDiffIds: false },
-      entries,
-      options,
-    );
-  }
+  const layout = { files, ownName: ownNameOf(basename(path)), provesDiffIds: false };
+  const images = (options: ListOptions) => numberedImages(layout, entries, options);
   return new ListingReader(
     images,
     archiveAudit(files, () => undefined),

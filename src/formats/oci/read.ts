@@ -1,6 +1,6 @@
 import { basename, resolve } from 'node:path';
 import type { ImageReader, ListOptions } from '../format.js';
-import { layoutImages, readLayout } from '../layout.js';
+import { numberedImages, readLayout } from '../layout.js';
 import { ListingReader } from '../listing.js';
 import { layoutAudit } from './audit.js';
 import { filesOf } from './paths.js';
@@ -8,9 +8,7 @@ import { filesOf } from './paths.js';
 export function openLayout(path: string): Promise<ImageReader> {
   const files = filesOf(path);
   const entries = readLayout(files);
-  async function* images(options: ListOptions) {
-    await Promise.resolve();
-    yield* layoutImages({ files, ownName: basename(resolve(path)), provesDiffIds: false }, entries, options);
-  }
+  const layout = { files, ownName: basename(resolve(path)), provesDiffIds: false };
+  const images = (options: ListOptions) => numberedImages(layout, entries, options);
   return Promise.resolve(new ListingReader(images, layoutAudit(path)));
 }

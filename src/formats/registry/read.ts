@@ -1,7 +1,7 @@
 import { namesIn } from '../../io/folder.js';
 import { isThere, wholeFile } from '../../io/region.js';
 import { asImgconvError, ImgconvError } from '../../model/errors.js';
-import { isGlob, repositoryKey } from '../../model/reference.js';
+import { choiceOf, isGlob, repositoryKey } from '../../model/reference.js';
 import type { ImageReader, ListOptions, SourceImage, UnreadableImage } from '../format.js';
 import { ListingReader } from '../listing.js';
 import { registryAudit } from './audit.js';
@@ -24,7 +24,8 @@ export function openRegistry(path: string): Promise<ImageReader> {
 
 /** A name without a glob can only mean an image of its own repository; stores leave hosts out. */
 function repositoryFilter(wanted: ListOptions['wanted']): (repository: string) => boolean {
-  if (wanted === undefined || wanted.some(isGlob)) return () => true;
+  if (wanted === undefined || wanted.some((text) => isGlob(text) || choiceOf(text) !== undefined))
+    return () => true;
   const keys = new Set(wanted.map(repositoryKey));
   return (repository) => keys.has(repositoryKey(repository));
 }
