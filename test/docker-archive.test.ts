@@ -10,6 +10,7 @@ import {
   verify,
   type ConvertOptions,
   type ErrorCode,
+  type Place,
   type Report,
 } from '../src/index.js';
 import { refusal } from './support/errors.js';
@@ -25,7 +26,9 @@ import {
   part,
   put,
   type Part,
+  type Sample,
 } from './support/images.js';
+import { entriesOf, layFiles, layoutFiles, savedFiles } from './support/layouts.js';
 import { imageIdsOf, namesOf, newPlace, place } from './support/places.js';
 import { piped } from './support/processes.js';
 import { contentsOf, filesIn, stagingIn } from './support/snapshot.js';
@@ -883,4 +886,124 @@ describe('an archive with index.json and manifest.json', () => {
       'demo/app:1': root.digest,
     });
   });
+});
+
+describe('an image whose config and manifest do not fit together', () => {
+  interface Made {
+    readonly layers: readonly Buffer[];
+    readonly diffIds: readonly string[];
+  }
+  function made({ layers, diffIds }: Made): Sample {
+    const config = part(OCI.config, {
+      os: 'linux',
+      architecture: 'amd64',
+      rootfs: { type: 'layers', diff_ids: diffIds },
+    });
+    const parts = layers.map((bytes) => part(OCI.gzip, bytes));
+    const root = part(OCI.manifest, {
+      schemaVersion: 2,
+      mediaType: OCI.manifest,
+      config: descriptorOf(config),
+      layers: parts.map((one) => descriptorOf(one)),
+    });
+    return { root, members: [], blobs: [config, ...parts], platform: undefined };
+  }
+  const NAME = 'demo/made:1';
+  async function tars(): Promise<[Buffer, Buffer]> {
+    return [await tarOf({ 'etc/a': 'a'.repeat(3000) }), await tarOf({ 'etc/b': 'b' })];
+  }
+  function layoutOf(sample: Sample): Place {
+    return place('oci', layFiles(tempFolder(), layoutFiles(entriesOf({ [NAME]: sample }))));
+  }
+  test('one diffID and two layers: carried as it is, into an archive too and out of it; verify says broken', async () => {
+    const [one, other] = await tars();
+    for (const diffIds of [[], [digestText(one)], [one, other, one].map((tar) => digestText(tar))]) {
+      const sample = made({ layers: [gzipSync(one), gzipSync(other)], diffIds });
+      const from = layoutOf(sample);
+      for (const short of ['dir', 'reg', 'oci', 'ocitar', 'tar']) {
+        const [there, back] = [newPlace(short), newPlace('reg')];
+        const { images } = await convert(from, there, KEEP);
+        const notes = images.flatMap((image) => image.notes).join();
+        const said = `\`docker load\` ignores it: its config has ${diffIds.length} diffIDs, and its manifest 2 layers`;
+        assert.equal(notes, short === 'tar' ? said : '');
+        await convert(there, back, KEEP);
+        assert.deepEqual(await namesOf(back), { [NAME]: sample.root.digest }, short);
+        for (const at of [from, there, back])
+          assert.deepEqual(
+            (await verify(at)).findings.map(({ severity, kind }) => [severity, kind]),
+            [['broken', 'config-mismatch']],
+          );
+        if (short !== 'tar') continue;
+        const members = await readTarFile(there.path);
+        assert.equal(bodyOf(members, 'manifest.json').toString(), '[]');
+      }
+    }
+  });
+
+  test('one diffID and two layers: not in another compression, and not in manifest.json', async () => {
+    const [one, other] = await tars();
+    const sample = made({ layers: [gzipSync(one), gzipSync(other)], diffIds: [digestText(one)] });
+    const unpacked = { compression: 'none', recompress: true } as const;
+    const archive = newPlace('tar');
+    for (const [from, options, code] of [
+      [layoutOf(sample), unpacked, 'MANIFEST_INVALID'],
+      [archive, KEEP, 'ARCHIVE_INVALID'],
+    ] as const) {
+      writeFileSync(archive.path, await tarOf(savedFiles({ [NAME]: sample })));
+      const target = newPlace('reg');
+      const { images } = await convert(from, target, options);
+      assert.deepEqual(
+        images.map(({ error }) => error?.code),
+        [code],
+      );
+      assert.deepEqual(filesIn(target.path), []);
+    }
+  });
+
+  test('one diffID of two layers that both unpack to it: sound everywhere, and one tar when unpacked', async () => {
+    const [one] = await tars();
+    const layers = [gzipSync(one, { level: 1 }), gzipSync(one, { level: 9 })];
+    assert.notDeepEqual(layers[0], layers[1]);
+    const sample = made({ layers, diffIds: [one, one].map((tar) => digestText(tar)) });
+    const from = layoutOf(sample);
+    assert.deepEqual((await verify(from, { deep: true })).findings, []);
+    const [archive, store] = [newPlace('tar'), newPlace('reg')];
+    await convert(from, archive, KEEP);
+    await convert(archive, store, KEEP);
+    assert.deepEqual(await namesOf(store), { [NAME]: sample.root.digest });
+    const unpacked = newPlace('tar');
+    await convert(from, unpacked, { compression: 'none', recompress: true });
+    assert.deepEqual((await verify(unpacked, { deep: true })).findings, []);
+    const [entry] = JSON.parse(bodyOf(await readTarFile(unpacked.path), 'manifest.json').toString()) as {
+      Layers: string[];
+    }[];
+    assert.deepEqual(
+      entry?.Layers,
+      [one, one].map((tar) => `blobs/sha256/${hex(digestText(tar))}`),
+    );
+  });
+
+  for (const [what, reverse] of [
+    ['first', false],
+    ['last', true],
+  ] as const)
+    test(`two diffIDs of one layer, the ${what} right: refused out of an archive, as docker load does`, async () => {
+      const [one, other] = await tars();
+      const diffIds = [one, other].map((tar) => digestText(tar));
+      const layer = gzipSync(one);
+      const sample = made({ layers: [layer, layer], diffIds: reverse ? diffIds.reverse() : diffIds });
+      const archive = newPlace('tar');
+      writeFileSync(archive.path, await tarOf(savedFiles({ [NAME]: sample })));
+      const target = newPlace('reg');
+      const { images } = await convert(archive, target, KEEP);
+      assert.deepEqual(
+        images.map(({ error }) => error?.code),
+        ['MANIFEST_INVALID'],
+      );
+      assert.deepEqual(filesIn(target.path), []);
+      assert.deepEqual(
+        (await verify(archive)).findings.map(({ kind }) => kind),
+        ['config-mismatch'],
+      );
+    });
 });

@@ -503,6 +503,12 @@ describe('configs and layers', () => {
     ['no end mark', () => ({ layers: [tar.subarray(0, -1024)] }), true, undefined],
     ['an empty layer', () => ({ layers: [Buffer.alloc(1024), Buffer.alloc(0)] }), true, undefined],
     ['too few diffIDs', () => ({ layers: [tar], diffIds: [] }), false, ['broken', 'config-mismatch']],
+    [
+      'one layer with two diffIDs',
+      () => ({ layers: [tar, tar], diffIds: [ORPHAN, digestText(tar)] }),
+      false,
+      ['broken', 'config-mismatch'],
+    ],
     ['another diffID', () => ({ layers: [tar], diffIds: [ORPHAN] }), true, ['broken', 'config-mismatch']],
     [
       'a layer that is no tar',
@@ -522,7 +528,9 @@ describe('configs and layers', () => {
     test(`${title}: ${expected?.[1] ?? 'nothing is found'}${deep ? ' with --deep' : ''}`, async () => {
       const there = place('dir', layTree(tempFolder(), { 'demo/made:1': made(make()) }));
       const wanted = expected === undefined ? [] : [[...expected, 'demo/made:1']];
-      assert.deepEqual(told(await verify(there, { deep: true })), wanted);
+      // With --deep the layer itself is found to be another tar, too.
+      const deeply = told(await verify(there, { deep: true }));
+      assert.deepEqual([...new Map(deeply.map((one) => [one.join(), one])).values()], wanted);
       assert.deepEqual(told(await verify(there)), deep ? [] : wanted);
     });
   }

@@ -159,7 +159,13 @@ export class LayoutTarWriter implements ImageWriter {
       return undefined;
     }
     const { config, layers } = chosen.manifest;
-    if (layers.length !== chosen.diffIds || layers.some(({ digest }) => !blobs.has(digest))) {
+    if (layers.length !== chosen.diffIds) {
+      notes.push(
+        `\`docker load\` ignores it: its config has ${chosen.diffIds} diffIDs, and its manifest ${layers.length} layers`,
+      );
+      return undefined;
+    }
+    if (layers.some(({ digest }) => !blobs.has(digest))) {
       notes.push('engines will not see it: not all of its layers are there');
       return undefined;
     }

@@ -7,6 +7,7 @@ import type { Pool } from '../io/pool.js';
 import { deadWork } from '../io/staging.js';
 import { VerifiedBlob } from '../io/verified-blob.js';
 import { tryConfig } from '../model/config.js';
+import type { Descriptor } from '../model/descriptor.js';
 import { isDigest, type Digest } from '../model/digest.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { MAX_CONFIG } from '../model/json.js';
@@ -246,6 +247,8 @@ export class Look {
       found({ severity: 'broken', kind: 'config-mismatch', where, what });
       return;
     }
+    for (const what of doubleDiffIds(layers, diffIds))
+      found({ severity: 'broken', kind: 'config-mismatch', where, what });
     if (!this.#deep) return;
     if (layerSteps !== undefined && layerSteps !== layers.length) {
       const what = `its history tells of ${layerSteps} layers, and there are ${layers.length}`;
@@ -339,6 +342,17 @@ function wrongName(name: string): string | undefined {
     return undefined;
   } catch (error) {
     return asImgconvError(error).message;
+  }
+}
+
+/** Layers that a manifest has twice, and that its config says to be two different tars. */
+function* doubleDiffIds(layers: readonly Descriptor[], diffIds: readonly Digest[]): Generator<string> {
+  const known = new Map<Digest, Digest | undefined>();
+  for (const [i, { digest, mediaType }] of layers.entries()) {
+    const [one, other] = [known.get(digest), diffIds[i]];
+    if (one === undefined) known.set(digest, other);
+    else if (one !== other && layerCompressionOf(mediaType) !== undefined)
+      yield `layer ${digest} has two diffIDs, ${one} and ${other ?? ''}`;
   }
 }
 

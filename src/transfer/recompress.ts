@@ -156,7 +156,7 @@ export class Recompressor {
     const layers = changedLayers(closure.root, options);
     if (layers.length === 0 || compression === 'keep') return closure;
     for (const { mediaType } of layers) expectForm(mediaType, compression);
-    const diffIds = await readDiffIds(closure.root, closure.blobs, this.#making.pool);
+    const diffIds = await readDiffIds(closure.root, closure.blobs, this.#making.pool, 'refuse');
     const forms = new Map<Digest, VerifiedBlob>();
     const made = await Promise.all(
       layers.map(async ({ digest }) => {

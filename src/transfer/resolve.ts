@@ -196,7 +196,7 @@ export async function findClosure(
   for (const [digest, { at, size }] of found)
     blobs.set(digest, VerifiedBlob.at(at, { digest, size }, pool, { onBytes }));
   if (source.provesDiffIds) {
-    for (const [digest, diffId] of await readDiffIds(root, blobs, pool)) {
+    for (const [digest, diffId] of await readDiffIds(root, blobs, pool, 'skip')) {
       const layer = found.get(digest);
       if (layer !== undefined)
         blobs.set(digest, VerifiedBlob.at(layer.at, { digest, size: layer.size }, pool, { diffId, onBytes }));
@@ -247,13 +247,17 @@ export function blobsOf({
 }
 
 /**
- * What each layer has to unpack to, by the images' configs.
- * @throws ImgconvError MANIFEST_INVALID when a config and its manifest do not have as many layers
+ * What each layer has to unpack to, by the images' configs. Where a config and its manifest do not have as many layers,
+ * nobody knows which diffID is whose. Docker and containerd refuse such an image; skopeo and registries carry it, and
+ * so does imgconv as long as its layers stay as they are: `uneven` is `skip` then.
+ * @throws ImgconvError MANIFEST_INVALID when they do not have as many and `uneven` is `refuse`, or when one layer is to
+ * unpack to two different tars
  */
 export async function readDiffIds(
   root: ManifestNode,
   blobs: ReadonlyMap<Digest, VerifiedBlob>,
   pool: Pool,
+  uneven: 'skip' | 'refuse',
 ): Promise<Map<Digest, Digest>> {
   const diffIds = new Map<Digest, Digest>();
   for (const node of manifestsOf(root)) {
@@ -264,15 +268,23 @@ export async function readDiffIds(
     const expected = (await readConfig(blob, pool))?.diffIds;
     if (expected === undefined) continue;
     if (expected.length !== layers.length) {
+      if (uneven === 'skip') continue;
       throw new ImgconvError(
         'MANIFEST_INVALID',
-        `${blob.where}: ${expected.length} diffIDs in config ${config.digest}, and ${layers.length} layers in its manifest`,
+        `${blob.where}: config ${config.digest} has ${expected.length} diffIDs, and its manifest ${layers.length} layers`,
+        { hint: '--compression keep carries it as it is; Docker and containerd do not run it' },
       );
     }
     for (const [i, layer] of layers.entries()) {
       const diffId = expected[i];
-      if (diffId !== undefined && layerCompressionOf(layer.mediaType) !== undefined)
-        diffIds.set(layer.digest, diffId);
+      if (diffId === undefined || layerCompressionOf(layer.mediaType) === undefined) continue;
+      const other = diffIds.get(layer.digest) ?? diffId;
+      if (other !== diffId)
+        throw new ImgconvError(
+          'MANIFEST_INVALID',
+          `${blob.where}: layer ${layer.digest} has two diffIDs, ${other} and ${diffId}`,
+        );
+      diffIds.set(layer.digest, diffId);
     }
   }
   return diffIds;
