@@ -9,6 +9,7 @@ import {
   convert,
   inspectImages,
   listImages,
+  parsePlatform,
   verify,
   type ConvertOptions,
   type Format,
@@ -21,6 +22,7 @@ import { digestsOf, fixture, projectRoot, syncTree, unpacked } from './support/f
 import {
   artifactOf,
   descriptorOf,
+  DOCKER,
   hex,
   imageOf,
   indexOf,
@@ -44,6 +46,7 @@ import {
   REF,
   referrerOf,
   savedFiles,
+  type LayoutEntry,
 } from './support/layouts.js';
 import { LOCAL_FORMATS, namesOf, newPlace, place } from './support/places.js';
 import { contentsOf, filesIn, inodeOf, stagingIn, stateOf } from './support/snapshot.js';
@@ -434,6 +437,53 @@ describe('an entry of index.json with a wrong size', () => {
     const { repaired, brokenImages } = await verify(layout, { repair: [source] });
     assert.deepEqual([repaired, brokenImages], [[], 1]);
     assert.deepEqual(stateOf(layout.path), before);
+  });
+});
+
+describe('a descriptor with another media type than its manifest', () => {
+  const said = (sample: Sample, mediaType: string) => ({ ...sample, root: { ...sample.root, mediaType } });
+  /** At the root of a layout, without a name, as a member, and as a member that is listed too. */
+  const places = (sample: Sample, arm: Sample): Record<string, LayoutEntry[]> => ({
+    root: entriesOf({ 'demo/app:1': sample }),
+    'root, twice': [...entriesOf({ 'demo/app:1': sample }), { image: sample }],
+    child: entriesOf({ 'demo/app:1': indexOf([sample, arm]) }),
+    'child, listed': [{ image: sample }, ...entriesOf({ 'demo/app:1': indexOf([sample, arm]) })],
+  });
+
+  test("of the same kind is taken everywhere, and the manifest's own is passed on", async () => {
+    const arm = await imageOf('arm', { family: OCI, platform: 'linux/arm64' });
+    for (const sample of [said(other, OCI.manifest), said(image, DOCKER.manifest)]) {
+      for (const [where, entries] of Object.entries(places(sample, arm))) {
+        for (const short of ['oci', 'ocitar'] as const) {
+          const from = await layIn(short, 'place', layoutFiles(entries));
+          assert.deepEqual((await verify(from)).findings, [], where);
+          for (const format of LOCAL_FORMATS) {
+            const there = newPlace(format);
+            await convertAll(from, there, { ...KEEP, platforms: [parsePlatform('linux/amd64')] });
+            assert.deepEqual(await namesOf(there), { 'demo/app:1': sample.root.digest }, where);
+          }
+          const layout = newPlace('oci');
+          await convertAll(from, layout, { ...KEEP, platforms: [parsePlatform('linux/amd64')] });
+          const own = sample.root.bytes.toString().includes(OCI.manifest) ? OCI.manifest : DOCKER.manifest;
+          assert.equal(readIndex(layout.path).manifests[0]?.mediaType, own, where);
+        }
+      }
+    }
+  });
+
+  test('of another kind is refused everywhere, in words', async () => {
+    const sample = said(image, OCI.index);
+    for (const [where, entries] of Object.entries(places(sample, other))) {
+      const from = await layIn('oci', 'place', layoutFiles(entries));
+      const { images } = await convert(from, newPlace('reg'), KEEP);
+      const errors = images.flatMap(({ error }) => error ?? []);
+      assert.ok(errors.length > 0, where);
+      for (const { code, message } of errors) {
+        assert.equal(code, 'MANIFEST_INVALID', where);
+        assert.match(message, /its descriptor says application.*index.*, it is an image manifest \(/);
+      }
+      assert.ok((await verify(from)).brokenImages > 0, where);
+    }
   });
 });
 

@@ -87,8 +87,6 @@ describe('parseManifest', () => {
   for (const [title, raw, expected] of [
     ['an index where an image is expected', index, OCI.manifest],
     ['an image where an index is expected', image, OCI.index],
-    ['an OCI image where a Docker image is expected', image, DOCKER.manifest],
-    ['a Docker image where an OCI image is expected', { ...image, mediaType: DOCKER.manifest }, OCI.manifest],
     ['schema 1 where an image is expected', { schemaVersion: 1, fsLayers: [] }, OCI.manifest],
     [
       'an image without a media type where an index is expected',
@@ -103,6 +101,18 @@ describe('parseManifest', () => {
       );
     });
   }
+
+  for (const [own, expected] of [
+    [OCI.manifest, DOCKER.manifest],
+    [DOCKER.manifest, OCI.manifest],
+    [OCI.index, DOCKER.index],
+    [DOCKER.index, OCI.index],
+  ] as const)
+    test(`takes ${own} where ${expected} is expected, as what it says itself`, () => {
+      const raw = own === OCI.index || own === DOCKER.index ? index : image;
+      const { mediaType } = parseManifest(json({ ...raw, mediaType: own }), 'here', expected);
+      assert.equal(mediaType, own);
+    });
 
   test('takes signed schema 1 where schema 1 is expected', () => {
     const signed = { schemaVersion: 1, fsLayers: [], signatures: [] };

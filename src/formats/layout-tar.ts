@@ -209,7 +209,9 @@ export class LayoutTarWriter implements ImageWriter {
       tar.addBytes(name, Buffer.from(JSON.stringify(document)));
     await tar.addBytes(LAYOUT_FILE, Buffer.from(LAYOUT_CONTENT));
     const ownName = this.#engines ? undefined : ownNameOf(basename(this.#file));
-    const manifests = this.#images.map(({ name, root }) => layoutEntry(name, root.descriptor, ownName));
+    const manifests = this.#images.map(({ name, root: { descriptor, manifest } }) =>
+      layoutEntry(name, { ...descriptor, mediaType: manifest.mediaType }, ownName),
+    );
     await add(INDEX_FILE, { ...INDEX_TEMPLATE, manifests });
     if (this.#engines) {
       await add(MANIFEST, this.#entries);

@@ -114,13 +114,24 @@ function mediaTypeOf(raw: Record<string, unknown>, where: string): string {
   throw new ImgconvError('MANIFEST_INVALID', `${where}: neither an image manifest nor an index`);
 }
 
-/** @throws ImgconvError MANIFEST_INVALID when a descriptor says another media type than the manifest that it leads to */
+function kindOf(mediaType: string): string {
+  if (isIndexType(mediaType)) return 'an index';
+  if (isSchema1Type(mediaType)) return 'a schema 1 manifest';
+  return mediaType === OCI_MANIFEST || mediaType === DOCKER_MANIFEST ? 'an image manifest' : mediaType;
+}
+
+/**
+ * A descriptor may say OCI's media type of Docker's manifest, or the other way round: containers/image and containerd
+ * take that, and it is read as what it says itself. Of another kind it must not be (CVE-2021-41190).
+ * @throws ImgconvError MANIFEST_INVALID
+ */
 export function expectMediaType(expected: string, mediaType: string, where: string): void {
-  if (expected === mediaType || (isSchema1Type(expected) && isSchema1Type(mediaType))) return;
-  throw new ImgconvError(
-    'MANIFEST_INVALID',
-    `${where}: its descriptor says ${expected}, it says ${mediaType}`,
-  );
+  const [said, found] = [expected, mediaType].map(kindOf);
+  if (said !== found)
+    throw new ImgconvError(
+      'MANIFEST_INVALID',
+      `${where}: its descriptor says ${expected}, it is ${found ?? ''} (${mediaType})`,
+    );
 }
 
 /**

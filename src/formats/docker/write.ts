@@ -2,7 +2,6 @@ import { tmpdir } from 'node:os';
 import { Staging } from '../../io/staging.js';
 import type { VerifiedBlob } from '../../io/verified-blob.js';
 import { attachedTo } from '../../model/attached.js';
-import type { Descriptor } from '../../model/descriptor.js';
 import type { Digest } from '../../model/digest.js';
 import { ImgconvError } from '../../model/errors.js';
 import { blobDigestsOf, manifestsOf, type ManifestNode } from '../../model/manifest.js';
@@ -156,7 +155,7 @@ class DockerWriter implements ImageWriter {
     const same =
       reference === digest
         ? await this.#isThere(to, node.descriptor, 'manifest')
-        : await this.#isTagged(to, reference, node.descriptor);
+        : await this.#isTagged(to, reference, node);
     const recorded = same ? undefined : await this.#putManifest(to, node, reference);
     this.#there.set(manifestPath(to.repository, digest), Promise.resolve(true));
     // Of an index that is written under the referrers tag itself nothing is to be added to that.
@@ -167,28 +166,28 @@ class DockerWriter implements ImageWriter {
     return !same;
   }
 
-  async #isTagged(to: Repository, tag: string, { digest, mediaType }: Descriptor): Promise<boolean> {
+  async #isTagged(to: Repository, tag: string, { descriptor, manifest }: ManifestNode): Promise<boolean> {
     const there = await this.#endpoint.request({
       path: manifestPath(to.repository, tag),
       method: 'HEAD',
-      headers: { accept: mediaType },
+      headers: { accept: manifest.mediaType },
       scopes: pushes(to),
       accept: [200, 404],
     });
     await there.discard();
-    return there.status === 200 && there.header('docker-content-digest') === digest;
+    return there.status === 200 && there.header('docker-content-digest') === descriptor.digest;
   }
 
   /** True when the registry says that it lists the manifest with its subject. */
   async #putManifest(
     to: Repository,
-    { bytes, descriptor }: ManifestNode,
+    { bytes, descriptor, manifest }: ManifestNode,
     reference: string,
   ): Promise<boolean> {
     const answer = await this.#endpoint.request({
       path: manifestPath(to.repository, reference),
       method: 'PUT',
-      headers: { 'content-type': descriptor.mediaType, 'content-length': String(bytes.length) },
+      headers: { 'content-type': manifest.mediaType, 'content-length': String(bytes.length) },
       body: () => bytes,
       scopes: pushes(to),
       accept: [200, 201, 202],

@@ -61,7 +61,8 @@ class LayoutWriter implements ImageWriter {
   async write({ name, root, blobs, signatures }: ImageToWrite): Promise<Written> {
     const puts = await Promise.all([...blobs.values()].map((blob) => this.#shelf.put(blob)));
     for (const digest of blobs.keys()) this.#shelf.keep(digest);
-    const entry = layoutEntry(name, root.descriptor, basename(resolve(this.#layout)));
+    const own = { ...root.descriptor, mediaType: root.manifest.mediaType };
+    const entry = layoutEntry(name, own, basename(resolve(this.#layout)));
     this.#entries.push(entry);
     const there = this.#readIndex().manifests.some((one) => this.#isSame(one, entry));
     return { changed: !there || puts.some((how) => how !== 'present'), notes: signaturesNote(signatures) };
