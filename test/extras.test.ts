@@ -5,8 +5,17 @@ import { dirname, join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import zlib from 'node:zlib';
 import { z } from 'zod';
-import { convert, type ConvertOptions, type ImageReport, type Place, type Report } from '../src/index.js';
+import {
+  convert,
+  listImages,
+  type ConvertOptions,
+  type ImageReport,
+  type Place,
+  type Report,
+} from '../src/index.js';
+import { verify } from '../src/transfer/verify.js';
 import { imgconv } from './support/cli.js';
+import { FakeRegistry } from './support/fake-registry.js';
 import { expected, fixture, syncTree } from './support/fixtures.js';
 import {
   artifactOf,
@@ -22,8 +31,17 @@ import {
   storedBlob,
   type Sample,
 } from './support/images.js';
-import { archiveOf, digestTag, nestedOf, parseImage, referrerOf, savedFiles } from './support/layouts.js';
-import { LOCAL_FORMATS, imageIdsOf, namesOf, newPlace, place } from './support/places.js';
+import {
+  archiveOf,
+  ARTIFACTS,
+  digestTag,
+  nestedOf,
+  oldReferrerOf,
+  parseImage,
+  referrerOf,
+  savedFiles,
+} from './support/layouts.js';
+import { LOCAL_FORMATS, formatOf, imageIdsOf, namesOf, newPlace, place } from './support/places.js';
 import { contentsOf, filesIn, stagingIn } from './support/snapshot.js';
 import { tarOf } from './support/tars.js';
 import { tempFolder } from './support/temp.js';
@@ -183,6 +201,69 @@ describe('what is attached to an image', () => {
       const attached = [...Object.values(signed.tags), signed.listed, signed.referrer];
       const behind = attached.filter(({ root }) => !existsSync(storedBlob(target.path, root.digest)));
       assert.equal(said, behind.length, note);
+    });
+  }
+
+  for (const mediaType of ARTIFACTS) {
+    for (const { short } of LOCAL_FORMATS) {
+      test(`an ${mediaType} goes into ${short} and back, and ls and verify know it`, async () => {
+        const old = oldReferrerOf(signed.app.root, 'old', mediaType);
+        const images = { 'demo/app:1': signed.app, 'demo/app:old': old };
+        const target = newPlace(short);
+        await convertAll(place('reg', layStore(tempFolder(), images)), target, KEEP);
+        const listed: unknown[] = [];
+        for await (const { name, kind, size } of listImages(target)) listed.push([name, kind, size]);
+        const sizeOf = (sample: Sample) =>
+          [sample.root, ...sample.blobs].reduce((sum, { bytes }) => sum + bytes.length, 0);
+        assert.deepEqual(listed.sort(), [
+          ['demo/app:1', 'image', sizeOf(signed.app)],
+          ['demo/app:old', 'artifact', sizeOf(old)],
+        ]);
+        const sound = await verify(target);
+        assert.deepEqual([sound.images, sound.findings], [2, []]);
+        const back = newPlace('dir');
+        await convertAll(target, back, KEEP);
+        const wanted = layTree(tempFolder(), { 'demo/app:1': signed.app, 'demo/app:old': old });
+        assert.deepEqual(contentsOf(back.path), contentsOf(wanted));
+        if (short === 'tar' || short === 'ocitar') return;
+        const [blob] = old.blobs;
+        const hexOf = blob?.digest.slice(7) ?? '';
+        const [file = ''] = filesIn(target.path).filter(
+          (path) => path.includes(hexOf) && !path.endsWith('link'),
+        );
+        rmSync(join(target.path, file));
+        const broken = await verify(target);
+        assert.ok(
+          broken.findings.some(
+            ({ kind, images }) => kind === 'blob-missing' && images.includes('demo/app:old'),
+          ),
+        );
+      });
+    }
+
+    test(`an ${mediaType} goes with its subject`, async () => {
+      const old = oldReferrerOf(signed.app.root, 'old', mediaType);
+      const store = layStore(tempFolder(), { 'demo/app:1': signed.app, 'demo/app:old': old });
+      const tree = newPlace('dir');
+      await convertAll(place('reg', store), tree, { ...KEEP, selectors: selectorsOf('demo/app:1') });
+      const attached = `demo/app@${old.root.digest}`;
+      const wanted = layTree(tempFolder(), { 'demo/app:1': signed.app, [attached]: old });
+      assert.deepEqual(contentsOf(tree.path), contentsOf(wanted));
+    });
+
+    test(`an ${mediaType} goes through registries`, async () => {
+      const old = oldReferrerOf(signed.app.root, 'old', mediaType);
+      await using from = (await FakeRegistry.start()).add({ 'demo/app:1': signed.app, 'demo/app:old': old });
+      await using to = await FakeRegistry.start();
+      const at = ({ host }: FakeRegistry): Place => ({
+        format: formatOf('docker'),
+        path: `${host}/demo/app`,
+      });
+      const { images } = await convert(at(from), { format: formatOf('docker'), path: to.host }, KEEP);
+      for (const { error } of images) assert.equal(error, undefined);
+      const stored = to.manifests.get('demo/app')?.get('old');
+      assert.deepEqual([stored?.type, stored?.bytes], [mediaType, old.root.bytes]);
+      assert.ok(to.blobs.has(old.blobs[0]?.digest ?? ''));
     });
   }
 

@@ -30,6 +30,7 @@ import {
   layFiles,
   layoutFiles,
   nestedOf,
+  oldReferrerOf,
   recordOf,
   REF,
   referrerOf,
@@ -97,6 +98,16 @@ describe('what stays in a registry', () => {
         return { 'demo/one:1': one, 'demo/one:a': sbom, 'demo/one:b': referrerOf(sbom.root, 'signature') };
       },
       ['demo/one:a', 'demo/one:b'],
+    ],
+    [
+      'what an artifact manifest has and speaks of, and an artifact that speaks of an image with a tag',
+      () => ({
+        'demo/one:1': one,
+        'demo/one:a': oldReferrerOf(one.root, 'sbom'),
+        'demo/two:sbom': oldReferrerOf(other.root, 'of the other'),
+        'demo/two:1': other,
+      }),
+      ['demo/one:a', 'demo/two:1'],
     ],
     [
       'what speaks of a member of an index',

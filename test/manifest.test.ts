@@ -3,6 +3,7 @@ import { describe, test } from 'node:test';
 import { parseConfig } from '../src/model/config.js';
 import { manifestPayload, parseManifest } from '../src/model/manifest.js';
 import { refusal } from './support/errors.js';
+import { ARTIFACTS } from './support/layouts.js';
 import { descriptorOf, digestText, DOCKER, OCI, part } from './support/images.js';
 
 const SCHEMA1 = 'application/vnd.docker.distribution.manifest.v1+json';
@@ -40,6 +41,8 @@ describe('parseManifest', () => {
     ],
     ['an index whose manifests are null', { ...index, manifests: null }, 'index', OCI.index],
     ['an image with fields of the future', { ...image, future: { layers: 1 } }, 'image', OCI.manifest],
+    ['an OCI artifact', { mediaType: ARTIFACTS[0], blobs: [layer] }, 'artifact', ARTIFACTS[0]],
+    ["ORAS' artifact without blobs", { mediaType: ARTIFACTS[1], blobs: null }, 'artifact', ARTIFACTS[1]],
     ['schema 1', { schemaVersion: 1, fsLayers: [], history: [] }, 'schema1', SCHEMA1],
     ['signed schema 1', { schemaVersion: 1, fsLayers: [], signatures: [] }, 'schema1', SIGNED],
   ] as const) {
@@ -65,6 +68,10 @@ describe('parseManifest', () => {
       { schemaVersion: 2, config, layers: [layer], manifests: [member] },
     ],
     ['both kinds of fields without a config', { schemaVersion: 2, layers: [layer], manifests: [member] }],
+    ['an artifact with layers', { mediaType: ARTIFACTS[0], blobs: [], layers: [layer] }],
+    ['an artifact with a config', { mediaType: ARTIFACTS[0], blobs: [], config }],
+    ['an artifact with manifests', { mediaType: ARTIFACTS[1], blobs: [], manifests: [member] }],
+    ['an artifact with blobs in another case', { mediaType: ARTIFACTS[0], Blobs: [layer] }],
     ['schema 1 with layers', { schemaVersion: 1, fsLayers: [], layers: [layer] }],
     ['schema 1 with manifests', { schemaVersion: 1, fsLayers: [], manifests: [member] }],
   ] as const) {
@@ -128,6 +135,11 @@ describe('parseManifest', () => {
     ['a list', json([image]), 'object'],
     ['a string', json('manifest'), 'object'],
     ['neither kind', json({ schemaVersion: 2 }), 'neither'],
+    [
+      'a blob without a size',
+      json({ mediaType: ARTIFACTS[0], blobs: [{ ...layer, size: undefined }] }),
+      'blobs.0.size',
+    ],
     ['layers that are no list', json({ ...image, layers: {} }), 'layers'],
     [
       'a layer without a digest',

@@ -11,6 +11,7 @@ import type { Digest } from './digest.js';
 import { ImgconvError } from './errors.js';
 import { expectOwnCase, fieldsOf, isObject, parseJson, parseWith } from './json.js';
 import {
+  ARTIFACT_MANIFESTS,
   DOCKER_MANIFEST,
   DOCKER_SCHEMA1,
   DOCKER_SCHEMA1_SIGNED,
@@ -22,7 +23,7 @@ import {
 } from './media-type.js';
 
 /** What a manifest says. Its bytes stay the truth (`ManifestNode.bytes`); this is a view of them. */
-export type Manifest = ImageManifest | Index | Schema1;
+export type Manifest = ImageManifest | Index | ArtifactManifest | Schema1;
 
 export interface ImageManifest {
   readonly kind: 'image';
@@ -39,6 +40,16 @@ export interface Index {
   readonly mediaType: string;
   readonly manifests: readonly Descriptor[];
   readonly subject?: Descriptor | undefined;
+  readonly annotations?: Readonly<Record<string, string>> | undefined;
+}
+
+/** What tools of before OCI 1.1 attached to images: blobs without a config. */
+export interface ArtifactManifest {
+  readonly kind: 'artifact';
+  readonly mediaType: string;
+  readonly blobs: readonly Descriptor[];
+  readonly subject?: Descriptor | undefined;
+  readonly artifactType?: string | undefined;
   readonly annotations?: Readonly<Record<string, string>> | undefined;
 }
 
@@ -72,6 +83,12 @@ const indexSchema = z.object({
   subject: optional(descriptorSchema),
   annotations: annotationsSchema,
 });
+const artifactSchema = z.object({
+  blobs: optional(listOf(descriptorSchema)).transform((blobs) => blobs ?? []),
+  subject: optional(descriptorSchema),
+  artifactType: optional(z.string()),
+  annotations: annotationsSchema,
+});
 /** A list of layers that is null is refused here, as containers/image does: schema 1 has at least one (docker_schema1.go). */
 const schema1Schema = z.object({
   schemaVersion: z.literal(1),
@@ -86,6 +103,7 @@ const FIELDS = fieldsOf(
   'subject',
   'config',
   'layers',
+  'blobs',
   'manifests',
   'fsLayers',
   'digest',
@@ -98,7 +116,7 @@ const FIELDS = fieldsOf(
 function expectFieldsInOwnCase(raw: Record<string, unknown>, where: string): void {
   expectOwnCase(raw, FIELDS, where);
   for (const name of ['config', 'subject']) expectOwnCase(raw[name], FIELDS, `${where}: ${name}`);
-  for (const name of ['layers', 'manifests', 'fsLayers']) {
+  for (const name of ['layers', 'blobs', 'manifests', 'fsLayers']) {
     const list = raw[name];
     if (!Array.isArray(list)) continue;
     for (const [i, one] of list.entries()) expectOwnCase(one, FIELDS, `${where}: ${name}.${i}`);
@@ -159,6 +177,10 @@ export function parseManifest(bytes: Uint8Array, where: string, expected?: strin
     refuse('manifests', 'fsLayers');
     return { kind: 'image', mediaType, ...parseWith(imageSchema, raw, where) };
   }
+  if (ARTIFACT_MANIFESTS.includes(mediaType)) {
+    refuse('manifests', 'config', 'layers', 'fsLayers');
+    return { kind: 'artifact', mediaType, ...parseWith(artifactSchema, raw, where) };
+  }
   if (isSchema1Type(mediaType)) {
     refuse('manifests', 'config', 'layers');
     const { fsLayers } = parseWith(schema1Schema, raw, where);
@@ -209,11 +231,17 @@ export function manifestsOf(node: ManifestNode): ManifestNode[] {
   return [...seen.values()];
 }
 
-/** Digests of a manifest's config and layers, which are blobs to it even where one of them is a manifest too. */
+/** Config and layers of an image, blobs of an artifact; schema 1 has no descriptors of its layers. */
+export function blobDescriptorsOf(manifest: Manifest): readonly Descriptor[] {
+  if (manifest.kind === 'image') return [manifest.config, ...manifest.layers];
+  return manifest.kind === 'artifact' ? manifest.blobs : [];
+}
+
+/** Digests of a manifest's blobs, which are blobs to it even where one of them is a manifest too. */
 export function blobDigestsOf(manifest: Manifest): readonly Digest[] {
-  if (manifest.kind === 'index') return [];
-  if (manifest.kind === 'schema1') return manifest.layers;
-  return [manifest.config, ...manifest.layers].map(({ digest }) => digest);
+  return manifest.kind === 'schema1'
+    ? manifest.layers
+    : blobDescriptorsOf(manifest).map(({ digest }) => digest);
 }
 
 /** True when engines can run this image: its config is an image's, not an artifact's. */

@@ -8,6 +8,15 @@ export const OCI_MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 export const OCI_INDEX = 'application/vnd.oci.image.index.v1+json';
 export const OCI_CONFIG = 'application/vnd.oci.image.config.v1+json';
 
+/**
+ * Artifact manifests: OCI's of image-spec v1.1.0-rc2 (artifact.md), which the release left out again, and what ORAS had
+ * before it (oras-project/artifacts-spec). ORAS 0.14 to 1.0 and notation wrote them, and registries still hold them.
+ */
+export const ARTIFACT_MANIFESTS: readonly string[] = [
+  'application/vnd.oci.artifact.manifest.v1+json',
+  'application/vnd.cncf.oras.artifact.manifest.v1+json',
+];
+
 export type Compression = 'none' | 'gzip' | 'zstd';
 
 /** Layer media types, family by family; `none` names the family. Docker has no registered zstd layer. */

@@ -8,7 +8,7 @@ import { VerifiedBlob } from '../io/verified-blob.js';
 import type { Digest } from '../model/digest.js';
 import { asImgconvError, type ImgconvError } from '../model/errors.js';
 import { isObject, MAX_CONFIG, parseJson } from '../model/json.js';
-import { isContainerImage, manifestsOf, type ManifestNode } from '../model/manifest.js';
+import { blobDescriptorsOf, isContainerImage, manifestsOf, type ManifestNode } from '../model/manifest.js';
 import { isEngineLayer } from '../model/media-type.js';
 import { platformText } from '../model/platform.js';
 import { platformOf, readSharedTree } from './resolve.js';
@@ -141,8 +141,7 @@ function sizeOf(root: ManifestNode): number {
   const sizes = new Map<Digest, number>();
   for (const { descriptor, manifest } of manifestsOf(root)) {
     sizes.set(descriptor.digest, descriptor.size);
-    if (manifest.kind === 'image')
-      for (const { digest, size } of [manifest.config, ...manifest.layers]) sizes.set(digest, size);
+    for (const { digest, size } of blobDescriptorsOf(manifest)) sizes.set(digest, size);
   }
   return [...sizes.values()].reduce((sum, size) => sum + size, 0);
 }
@@ -162,6 +161,7 @@ interface ManifestDetails {
   readonly platform: string | undefined;
   /** The digest of the config: what engines call the image ID. */
   readonly imageId: Digest | undefined;
+  /** Of an artifact manifest its blobs. */
   readonly layers: readonly { mediaType: string; digest: Digest; size: number; present: boolean }[];
   /** The manifest as it is. */
   readonly manifest: unknown;
@@ -207,17 +207,14 @@ async function detailsOf(image: SourceImage, node: ManifestNode, pool: Pool): Pr
     mediaType: descriptor.mediaType,
     platform: platform === undefined ? undefined : platformText(platform),
     imageId: container ? manifest.config.digest : undefined,
-    layers:
-      manifest.kind !== 'image'
-        ? []
-        : await Promise.all(
-            manifest.layers.map(async (layer) => ({
-              mediaType: layer.mediaType,
-              digest: layer.digest,
-              size: layer.size,
-              present: (await image.locate(layer, 'blob')) !== undefined,
-            })),
-          ),
+    layers: await Promise.all(
+      (manifest.kind === 'image' ? manifest.layers : blobDescriptorsOf(manifest)).map(async (layer) => ({
+        mediaType: layer.mediaType,
+        digest: layer.digest,
+        size: layer.size,
+        present: (await image.locate(layer, 'blob')) !== undefined,
+      })),
+    ),
     manifest: parseJson(bytes, image.where),
     config: isObject(config) ? config : undefined,
   };

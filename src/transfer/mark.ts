@@ -9,7 +9,7 @@ import { readManifest } from './resolve.js';
 interface Edges {
   /** Members of an index. */
   readonly children: readonly Digest[];
-  /** Config and layers. */
+  /** Config and layers, or an artifact's blobs. */
   readonly blobs: readonly Digest[];
   readonly subject: Digest | undefined;
 }

@@ -1,7 +1,7 @@
 import type { Located, SourceImage } from '../formats/format.js';
 import type { Digest } from '../model/digest.js';
 import { ImgconvError } from '../model/errors.js';
-import type { ManifestNode } from '../model/manifest.js';
+import { blobDescriptorsOf, type ManifestNode } from '../model/manifest.js';
 import { isForeignLayer } from '../model/media-type.js';
 import { editDescriptors, editManifest } from './edit.js';
 
@@ -24,9 +24,7 @@ async function isComplete(
   for (const child of children) if (!(await isComplete(source, child))) return false;
   if (manifest.kind === 'index') return true;
   const blobs: readonly Located[] =
-    manifest.kind === 'schema1'
-      ? manifest.layers.map((digest) => ({ digest }))
-      : [manifest.config, ...manifest.layers];
+    manifest.kind === 'schema1' ? manifest.layers.map((digest) => ({ digest })) : blobDescriptorsOf(manifest);
   for (const blob of blobs) {
     const isThere = (await source.locate(blob, 'blob')) !== undefined;
     if (!isThere && !isForeignLayer(blob.mediaType ?? '')) return false;

@@ -16,6 +16,7 @@ import { algorithmOf, type Digest } from '../model/digest.js';
 import { ImgconvError } from '../model/errors.js';
 import { MAX_MANIFEST } from '../model/json.js';
 import {
+  blobDescriptorsOf,
   isContainerImage,
   manifestPayload,
   manifestsOf,
@@ -232,7 +233,7 @@ function memory({ descriptor, bytes }: ManifestNode): Bytes {
   return { kind: 'memory', path: `manifest ${descriptor.digest}`, size: bytes.length, bytes };
 }
 
-/** Configs and layers of one manifest; schema 1 knows no sizes. */
+/** Configs, layers and artifacts' blobs of one manifest; schema 1 knows no sizes. */
 export function blobsOf({
   manifest,
 }: ManifestNode): { descriptor: Omit<Descriptor, 'size'> & { size?: number }; what: string }[] {
@@ -242,7 +243,8 @@ export function blobsOf({
       ...manifest.layers.map((descriptor) => ({ descriptor, what: 'layer' })),
     ];
   }
-  if (manifest.kind === 'index') return [];
+  if (manifest.kind !== 'schema1')
+    return blobDescriptorsOf(manifest).map((descriptor) => ({ descriptor, what: 'blob' }));
   return manifest.layers.map((digest) => ({ descriptor: { mediaType: '', digest }, what: 'layer' }));
 }
 

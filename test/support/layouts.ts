@@ -136,6 +136,25 @@ export function recordOf(manifest: Part, role: 'layer' | 'config' | 'subject'): 
   return { root, members: [], blobs: [config, ...layers], platform: undefined };
 }
 
+/** Artifact manifests: OCI's of image-spec v1.1.0-rc2 (artifact.md), and ORAS' own of before. */
+export const ARTIFACTS = [
+  'application/vnd.oci.artifact.manifest.v1+json',
+  'application/vnd.cncf.oras.artifact.manifest.v1+json',
+] as const;
+
+/** As `oras attach` of 1.0 wrote it by default: by the specification, since no tool that can be had writes it now. */
+export function oldReferrerOf(subject: Part, text: string, mediaType: string = ARTIFACTS[0]): Sample {
+  const blob = part('text/spdx', Buffer.from(`sbom ${text}`));
+  const root = part(mediaType, {
+    mediaType,
+    artifactType: 'application/spdx',
+    blobs: [descriptorOf(blob)],
+    subject: descriptorOf(subject),
+    annotations: { 'org.opencontainers.artifact.created': '2023-01-01T00:00:00Z' },
+  });
+  return { root, members: [], blobs: [blob], platform: undefined };
+}
+
 /** An index of images and indexes, nested as they are given. */
 export function nestedOf(images: readonly Sample[]): Sample {
   const root = part(OCI.index, {

@@ -10,6 +10,7 @@ import { manifestPayload, parseManifest } from '../../model/manifest.js';
 import {
   DOCKER_LIST,
   DOCKER_MANIFEST,
+  ARTIFACT_MANIFESTS,
   DOCKER_SCHEMA1,
   DOCKER_SCHEMA1_SIGNED,
   OCI_INDEX,
@@ -29,7 +30,7 @@ const MAX_PAGES = 10_000;
 
 /** All kinds of manifests, for `Accept`. */
 export const ACCEPT = [
-  ...[OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST],
+  ...[OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST, ...ARTIFACT_MANIFESTS],
   `${DOCKER_SCHEMA1_SIGNED};q=0.5`,
   `${DOCKER_SCHEMA1};q=0.5`,
 ].join(', ');

@@ -59,7 +59,11 @@ export class Referrers {
 function entryOf({ descriptor, manifest }: ManifestNode): object {
   const { mediaType, digest, size } = descriptor;
   const artifactType =
-    manifest.kind === 'image' ? (manifest.artifactType ?? manifest.config.mediaType) : undefined;
+    manifest.kind === 'image'
+      ? (manifest.artifactType ?? manifest.config.mediaType)
+      : manifest.kind === 'artifact'
+        ? manifest.artifactType
+        : undefined;
   const annotations = manifest.kind === 'schema1' ? undefined : manifest.annotations;
   return { mediaType, digest, size, artifactType, annotations };
 }
