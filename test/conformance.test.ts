@@ -1,11 +1,27 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { convert, inspectImages, type ConvertOptions, type Format, type Place } from '../src/index.js';
+import { FakeRegistry, reply } from './support/fake-registry.js';
 import { digestsOf, expected, fixture, syncTree, unpacked } from './support/fixtures.js';
+import {
+  descriptorOf,
+  digestText,
+  hex,
+  imageOf,
+  indexOf,
+  layStore,
+  OCI,
+  part,
+  widened,
+  type Sample,
+} from './support/images.js';
+import { nestedOf, referrerOf } from './support/layouts.js';
 import { LOCAL_FORMATS, namesOf, newPlace, place } from './support/places.js';
 import { contentsOf, stagingIn, stateOf } from './support/snapshot.js';
+import { bodyOf, readTarFile } from './support/tars.js';
+import { tempFolder } from './support/temp.js';
 
 /*
  * What "a format works" means, for every ordered pair of formats: a new one is covered by being in the table.
@@ -164,3 +180,131 @@ for (const to of LOCAL_FORMATS) {
 function formatDir(): Format {
   return place('dir', '').format;
 }
+
+describe('digests that are not sha256', () => {
+  const images: Record<string, Sample> = {};
+  /** Named by tags; a folder keeps no digest but its own name's. */
+  const wideRoots = ['demo/root:1', 'demo/subject:1', 'demo/subject:sbom'];
+
+  before(async () => {
+    const plain = await imageOf('plain', { family: OCI, compress: false });
+    const arm = await imageOf('arm', { family: OCI, platform: 'linux/arm64/v8' });
+    const own = await imageOf('own', { family: OCI });
+    const [wide, root] = [await imageOf('wide', { algorithm: 'sha512' }), widened(own, 'root')];
+    const subject = widened(await imageOf('subject'), 'root');
+    Object.assign(images, {
+      'demo/root:1': root,
+      'demo/config:1': widened(await imageOf('config'), 'config'),
+      'demo/layers:1': widened(own, 'layers'),
+      'demo/plain:1': widened(plain, 'layers'),
+      'demo/member:1': indexOf([wide, arm]),
+      'demo/members:1': indexOf([widened(plain, 'config'), widened(arm, 'root'), widened(own, 'layers')]),
+      'demo/subject:1': subject,
+    });
+    const { root: sbom, ...rest } = referrerOf(subject.root, 'sbom');
+    images['demo/subject:sbom'] = { root: part(sbom.mediaType, sbom.bytes, 'sha512'), ...rest };
+  });
+
+  for (const from of LOCAL_FORMATS) {
+    for (const to of LOCAL_FORMATS) {
+      test(`stay from reg to ${from.short} to ${to.short} and back`, async () => {
+        const hasRoots = ![from, to].some(({ short }) => short === 'dir');
+        const wanted = Object.entries(images).filter(([name]) => hasRoots || !wideRoots.includes(name));
+        const store = place('reg', layStore(tempFolder(), Object.fromEntries(wanted)));
+        const there = await converted(await converted(store, from), to);
+        assert.deepEqual(
+          await namesOf(there),
+          Object.fromEntries(wanted.map(([name, { root }]) => [name, root.digest])),
+        );
+        const back = await converted(there, place('reg', '').format);
+        assert.deepEqual(contentsOf(back.path), contentsOf(store.path));
+      });
+    }
+  }
+
+  test('of a manifest are refused in a folder that a tag names, in words, and nothing is written of it', async () => {
+    const store = place('reg', layStore(tempFolder(), images));
+    const tree = newPlace('dir');
+    const { images: reports } = await convert(store, tree, KEEP);
+    for (const { name = '', source, status, error } of reports) {
+      const isWide = wideRoots.includes(source);
+      assert.equal(status, isWide ? 'failed' : 'written', `${name} ${error?.message ?? ''}`);
+      if (isWide)
+        assert.match(
+          error?.message ?? '',
+          /has a sha512 digest, which a folder named by a tag does not keep/,
+        );
+      assert.equal(existsSync(join(tree.path, source)), !isWide);
+    }
+  });
+
+  test('of a manifest are refused where it is pushed by tag, and nothing of it is pushed', async () => {
+    await using registry = await FakeRegistry.start();
+    const { 'demo/root:1': root, 'demo/member:1': member } = images;
+    assert.ok(root !== undefined && member !== undefined);
+    const store = place('reg', layStore(tempFolder(), { 'demo/root:1': root, 'demo/member:1': member }));
+    const { images: reports } = await convert(store, place('docker', registry.host), KEEP);
+    const [pushed, refused] = reports
+      .map(({ status, error }) => error?.message ?? status)
+      .sort()
+      .reverse();
+    assert.equal(pushed, 'written');
+    assert.match(
+      refused ?? '',
+      /has a sha512 digest, and a registry gives a sha256 one to what is pushed by tag/,
+    );
+    assert.deepEqual([...registry.manifests.keys()], ['demo/member']);
+  });
+
+  test('of a blob are refused where the registry keeps the sha256 one, and the image is not pushed', async () => {
+    await using registry = await FakeRegistry.start();
+    registry.fail(/^PUT .*uploads.*sha512/, (request, response) => {
+      request.resume();
+      reply(response, 201, { 'docker-content-digest': `sha256:${'0'.repeat(64)}` });
+    });
+    const { 'demo/layers:1': layers } = images;
+    assert.ok(layers !== undefined);
+    const store = place('reg', layStore(tempFolder(), { 'demo/layers:1': layers }));
+    const [report] = (await convert(store, place('docker', registry.host), KEEP)).images;
+    assert.match(
+      report?.error?.message ?? '',
+      /the registry keeps no sha512 digests: it stored sha512:.* as sha256:/,
+    );
+    assert.equal(registry.manifests.size, 0);
+  });
+
+  test('of a subject: the referrers tag, which has but a part of it, goes with the image', async () => {
+    const { 'demo/subject:1': subject, 'demo/subject:sbom': sbom } = images;
+    assert.ok(subject !== undefined && sbom !== undefined);
+    const tag = `demo/subject:sha512-${hex(subject.root.digest).slice(0, 64)}`;
+    const named = { 'demo/subject:1': subject, [tag]: nestedOf([sbom]) };
+    const layout = newPlace('oci');
+    const selectors = [{ text: 'demo/subject:1', rename: undefined, where: 'test' }];
+    await convert(place('reg', layStore(tempFolder(), named)), layout, { ...KEEP, selectors });
+    assert.deepEqual(Object.keys(await namesOf(layout)).sort(), ['demo/subject:1', tag]);
+    const bare = newPlace('oci');
+    await convert(place('reg', layStore(tempFolder(), named)), bare, { ...KEEP, extras: false });
+    assert.deepEqual(Object.keys(await namesOf(bare)), ['demo/subject:1']);
+  });
+
+  test('an engine is given no image whose diffIDs it cannot compare', async () => {
+    const image = await imageOf('diff', { family: OCI, compress: false });
+    const [config, layer] = image.blobs;
+    assert.ok(config !== undefined && layer !== undefined);
+    const rootfs = { type: 'layers', diff_ids: [digestText(layer.bytes, 'sha512')] };
+    const wide = part(config.mediaType, { ...(JSON.parse(config.bytes.toString()) as object), rootfs });
+    const manifest = { ...(JSON.parse(image.root.bytes.toString()) as object), config: descriptorOf(wide) };
+    const sample = { ...image, root: part(OCI.manifest, manifest), blobs: [wide, layer] };
+    const archive = newPlace('tar');
+    const { images: reports } = await convert(
+      place('reg', layStore(tempFolder(), { 'demo/x:1': sample })),
+      archive,
+      KEEP,
+    );
+    assert.match(reports[0]?.notes.join('\n') ?? '', /`docker load` ignores it: its diffIDs are not sha256/);
+    assert.equal(String(bodyOf(await readTarFile(archive.path), 'manifest.json')), '[]');
+    const back = newPlace('reg');
+    await convert(archive, back, KEEP);
+    assert.deepEqual(await namesOf(back), { 'demo/x:1': sample.root.digest });
+  });
+});

@@ -7,7 +7,7 @@ import { Staging } from '../io/staging.js';
 import { tarToFile, tarToStdout, type TarSink } from '../io/tar-sink.js';
 import { Transaction } from '../io/transaction.js';
 import { tryConfig } from '../model/config.js';
-import type { Digest } from '../model/digest.js';
+import { algorithmOf, type Digest } from '../model/digest.js';
 import { ImgconvError, naming } from '../model/errors.js';
 import { MAX_CONFIG } from '../model/json.js';
 import { isContainerImage, manifestsOf, type ImageManifest, type ManifestNode } from '../model/manifest.js';
@@ -45,6 +45,8 @@ interface Candidate {
   readonly diffIds: number;
   /** The media type of a layer that no engine unpacks: `docker load` stops at such an image, and loads none that follows. */
   readonly unloadable: string | undefined;
+  /** Engines compare layers with sha256 digests alone (moby pkg/tarexport/load.go). */
+  readonly isCanonical: boolean;
 }
 
 /** Where an archive is standard output. */
@@ -141,7 +143,14 @@ export class LayoutTarWriter implements ImageWriter {
       const unloadable = node.manifest.layers.find(({ mediaType }) => !isEngineLayer(mediaType))?.mediaType;
       // cosign gives signatures, attestations and SBOMs the config of an image for no platform (cosign pkg/oci/static).
       if (unloadable !== undefined && own === undefined) continue;
-      candidates.push({ manifest: node.manifest, platform: own, diffIds: diffIds.length, unloadable });
+      const isCanonical = diffIds.every((diffId) => algorithmOf(diffId) === 'sha256');
+      candidates.push({
+        manifest: node.manifest,
+        platform: own,
+        diffIds: diffIds.length,
+        unloadable,
+        isCanonical,
+      });
     }
     const chosen = this.#choose(candidates);
     if (chosen === undefined) {
@@ -156,6 +165,10 @@ export class LayoutTarWriter implements ImageWriter {
     }
     if (chosen.unloadable !== undefined) {
       notes.push(`\`docker load\` ignores it: engines do not unpack layers of type ${chosen.unloadable}`);
+      return undefined;
+    }
+    if (!chosen.isCanonical) {
+      notes.push('`docker load` ignores it: its diffIDs are not sha256, and engines know no others');
       return undefined;
     }
     const { config, layers } = chosen.manifest;

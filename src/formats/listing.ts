@@ -1,6 +1,6 @@
 import { digestOf, expectDigest } from '../io/hash.js';
 import { headOf, localOf } from '../io/region.js';
-import { attachedTo } from '../model/attached.js';
+import { attachedTo, isCutTag, referrersTag } from '../model/attached.js';
 import { algorithmOf, type Digest } from '../model/digest.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { MAX_MANIFEST } from '../model/json.js';
@@ -51,7 +51,8 @@ export class ListingReader implements ImageReader {
         `${known[0]?.where ?? ''}: images share their referrers more than ${MAX_GIVEN} times`,
         { hint: 'choose some of the images by name, or leave referrers out: --no-extras' },
       );
-    const found = [...[...digests].flatMap((digest) => subjects.get(digest) ?? []), ...known];
+    const keys = [...digests].flatMap((digest) => [digest, referrersTag(digest)]);
+    const found = [...keys.flatMap((key) => subjects.get(key) ?? []), ...known];
     const images = [
       ...found.filter(({ untagged }) => !untagged),
       ...found.filter(({ untagged }) => untagged),
@@ -68,7 +69,7 @@ export class ListingReader implements ImageReader {
   }
 
   async #subjects(repository: string): Promise<Subjects> {
-    const subjects = new Map<Digest, SourceImage[]>();
+    const subjects = new Map<string, SourceImage[]>();
     const unreadable: UnreadableImage[] = [];
     for (const image of this.#byRepository.get(repository) ?? []) {
       if ('error' in image) {
@@ -78,7 +79,8 @@ export class ListingReader implements ImageReader {
       try {
         const { tag } = splitReference(image.name ?? '');
         const digest = attachedTo(tag) ?? (tag === undefined ? await subjectOf(image) : undefined);
-        if (digest !== undefined) addTo(subjects, digest, image);
+        const key = digest ?? (isCutTag(tag) ? tag : undefined);
+        if (key !== undefined) addTo(subjects, key, image);
       } catch (error) {
         // One with a name of its own fails by that name.
         if (image.untagged !== true) continue;
@@ -96,7 +98,8 @@ export class ListingReader implements ImageReader {
 
 /** What speaks of images of one repository. */
 interface Subjects {
-  readonly subjects: ReadonlyMap<Digest, readonly SourceImage[]>;
+  /** By digest, or by a tag that has but a part of it. */
+  readonly subjects: ReadonlyMap<string, readonly SourceImage[]>;
   /** Revisions of which nobody can tell what they speak of. */
   readonly unreadable: readonly UnreadableImage[];
 }

@@ -127,9 +127,9 @@ export class VerifiedBlob {
     return this.#at.kind === 'packed' || (this.#at.kind === 'file' && this.#at.staged !== undefined);
   }
 
-  /** True when the bytes passed in a stream and were not kept as they are. */
-  get isDropped(): boolean {
-    return this.#at.kind === 'dropped';
+  /** The sha256 digest of bytes that passed in a stream and were not kept as they are. */
+  get passedAs(): Digest | undefined {
+    return this.#at.kind === 'dropped' ? this.#at.digest : undefined;
   }
 
   /** True when the bytes are a file of their own, which could be linked. */

@@ -1,5 +1,5 @@
 import type { Traits } from '../formats/format.js';
-import { attachedTo } from '../model/attached.js';
+import { isAttachedTag } from '../model/attached.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import {
   isHostName,
@@ -138,7 +138,7 @@ export function targetName(
     repository = `${host}/${repository}`;
     host = undefined;
   }
-  const more = chosen || attachedTo(tag) !== undefined ? '' : (options.appendSuffix ?? '');
+  const more = chosen || isAttachedTag(tag) ? '' : (options.appendSuffix ?? '');
   const suffix =
     tag !== undefined ? `:${tag}${more}` : digest !== undefined ? `@${digest}` : `:latest${more}`;
   const text = `${host === undefined ? '' : `${host}/`}${repository}${suffix}`;

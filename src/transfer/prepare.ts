@@ -7,7 +7,7 @@ import {
 } from '../formats/format.js';
 import type { Pool } from '../io/pool.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
-import { attachedTo } from '../model/attached.js';
+import { isAttachedTag } from '../model/attached.js';
 import { manifestsOf, type ManifestNode } from '../model/manifest.js';
 import type { Platform } from '../model/platform.js';
 import { referenceText, splitReference, type Reference } from '../model/reference.js';
@@ -213,7 +213,7 @@ function unreadable({ name, where, error }: UnreadableImage): Failure {
 }
 
 function isAttached(image: SourceImage | UnreadableImage): boolean {
-  return attachedTo(splitReference(image.name ?? '').tag) !== undefined;
+  return isAttachedTag(splitReference(image.name ?? '').tag);
 }
 
 function nameOf({ target, rename }: Wanted, image: SourceImage, options: NameOptions, traits: Traits) {

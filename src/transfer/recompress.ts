@@ -137,11 +137,10 @@ export class Recompressor {
    */
   async apply(closure: Closure, options: CompressionOptions): Promise<Closure> {
     const changed = await this.#change(closure, options);
-    const passed = this.#staged.size === 0 ? [] : [...changed.blobs].filter(([, blob]) => blob.isDropped);
-    if (passed.length === 0) return changed;
+    if (this.#staged.size === 0) return changed;
     const blobs = new Map(changed.blobs);
-    for (const [digest, blob] of passed) {
-      const form = this.#staged.get(digest);
+    for (const [digest, blob] of changed.blobs) {
+      const form = blob.passedAs && this.#staged.get(blob.passedAs);
       if (form !== undefined)
         blobs.set(
           digest,

@@ -173,7 +173,7 @@ export class FakeRegistry {
     if (request.method === 'PUT') {
       const bytes = await buffer(request);
       const type = request.headers['content-type'] ?? '';
-      const digest = digestText(bytes);
+      const digest = digestLike(reference, bytes);
       const parsed = JSON.parse(bytes.toString()) as {
         config?: { digest: string };
         layers?: { digest: string }[];
@@ -199,7 +199,10 @@ export class FakeRegistry {
     const stored = this.manifests.get(repository)?.get(reference);
     if (stored === undefined) reply(response, 404, {}, errorOf('MANIFEST_UNKNOWN'));
     else {
-      const headers = { 'content-type': stored.type, 'docker-content-digest': digestText(stored.bytes) };
+      const headers = {
+        'content-type': stored.type,
+        'docker-content-digest': digestLike(reference, stored.bytes),
+      };
       reply(response, 200, headers, stored.bytes, request.method === 'HEAD');
     }
   }
@@ -296,7 +299,7 @@ export class FakeRegistry {
     const digest = url.searchParams.get('digest') ?? '';
     const bytes = this.#uploads.get(id) ?? there;
     this.#uploads.delete(id);
-    if (digestText(bytes) !== digest) {
+    if (digestLike(digest, bytes) !== digest) {
       reply(response, 400, {}, errorOf('DIGEST_INVALID'));
       return;
     }
@@ -304,6 +307,11 @@ export class FakeRegistry {
     this.linked.add(`${repository} ${digest}`);
     reply(response, 201, { 'docker-content-digest': digest });
   }
+}
+
+/** By the algorithm of this digest; by sha256 for a tag. */
+function digestLike(reference: string, bytes: Buffer): string {
+  return digestText(bytes, /^(sha512):/.exec(reference)?.[1]);
 }
 
 export function reply(

@@ -104,6 +104,20 @@ export async function imageOf(text: string, options: ImageOptions = {}): Promise
   return { root, members: [], blobs: [config, ...layers], platform };
 }
 
+/** The same image with one part of it named by its sha512 digest. */
+export function widened(image: Sample, which: 'root' | 'config' | 'layers'): Sample {
+  const blobs = image.blobs.map(({ mediaType, bytes }, i) =>
+    part(mediaType, bytes, which === (i === 0 ? 'config' : 'layers') ? 'sha512' : 'sha256'),
+  );
+  const [config, ...layers] = blobs.map((blob) => descriptorOf(blob));
+  const manifest = { ...(JSON.parse(image.root.bytes.toString()) as object), config, layers };
+  return {
+    ...image,
+    root: part(image.root.mediaType, manifest, which === 'root' ? 'sha512' : 'sha256'),
+    blobs,
+  };
+}
+
 /** An index of these images, in this order. */
 export function indexOf(images: readonly Sample[], family: typeof DOCKER | typeof OCI = OCI): Sample {
   const root = part(family.index, {

@@ -1,7 +1,7 @@
 import { basename, join } from 'node:path';
 import { digestOf } from '../../io/hash.js';
 import { headOf, wholeFile } from '../../io/region.js';
-import { isDigest, type Digest } from '../../model/digest.js';
+import { algorithmOf, isDigest, type Digest } from '../../model/digest.js';
 import { asImgconvError, ImgconvError } from '../../model/errors.js';
 import { MAX_MANIFEST } from '../../model/json.js';
 import { manifestPayload, mayName, parseManifest } from '../../model/manifest.js';
@@ -55,7 +55,8 @@ function readImage(folder: string, name: string | undefined): SourceImage {
   if (bytes === undefined) throw new ImgconvError('NOT_FOUND', `${path}: not there`);
   const payload = manifestPayload(bytes, path);
   const named = name === undefined ? undefined : splitReference(name).digest;
-  const digest = digestOf(payload, named?.startsWith('sha512:') ? 'sha512' : 'sha256');
+  // Nothing but a digest in its name says by which algorithm a manifest is to be called.
+  const digest = digestOf(payload, named !== undefined && isDigest(named) ? algorithmOf(named) : 'sha256');
   if (named !== undefined && isDigest(named) && named !== digest)
     throw new ImgconvError(
       'DIGEST_MISMATCH',

@@ -7,7 +7,7 @@ import { wholeFile } from '../../io/region.js';
 import { Staging } from '../../io/staging.js';
 import { Transaction } from '../../io/transaction.js';
 import type { VerifiedBlob } from '../../io/verified-blob.js';
-import type { Digest } from '../../model/digest.js';
+import { algorithmOf, type Digest } from '../../model/digest.js';
 import { ImgconvError, isErrno, naming } from '../../model/errors.js';
 import { blobDigestsOf, manifestsOf } from '../../model/manifest.js';
 import type { Reference } from '../../model/reference.js';
@@ -59,6 +59,7 @@ class DirWriter implements ImageWriter {
 
   async write(image: ImageToWrite): Promise<Written> {
     const place = imagePath(this.#tree, image.name);
+    expectDigestInName(image, place);
     const contents = contentsOf(image);
     if (await this.#isThere(place, contents)) {
       for (const { digest, size } of contents.blobs.values()) this.#present.set(digest, size);
@@ -143,6 +144,20 @@ class DirWriter implements ImageWriter {
     this.staging[Symbol.dispose]();
     return Promise.resolve();
   }
+}
+
+/**
+ * A folder that a tag names has no place for the manifest's digest: whoever reads it takes the sha256 one (containers/image
+ * directory/directory_src.go, manifest.Digest). @throws ImgconvError FORMAT_UNSUPPORTED
+ */
+function expectDigestInName({ name, root }: ImageToWrite, place: string): void {
+  const algorithm = algorithmOf(root.descriptor.digest);
+  if (name.tag === undefined || algorithm === 'sha256') return;
+  throw new ImgconvError(
+    'FORMAT_UNSUPPORTED',
+    `${place}: its manifest has a ${algorithm} digest, which a folder named by a tag does not keep`,
+    { hint: 'reg:, oci:, docker-archive: and oci-archive: keep it' },
+  );
 }
 
 /** Undefined also when another writer is just putting a new folder in the place of the one that was there. */

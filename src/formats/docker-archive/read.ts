@@ -6,7 +6,7 @@ import { headOf, type LocalBytes } from '../../io/region.js';
 import { openTar, type TarIndex } from '../../io/tar-index.js';
 import { parseConfig, type ImageConfig } from '../../model/config.js';
 import { optional, type Descriptor } from '../../model/descriptor.js';
-import { hexOf, type Digest } from '../../model/digest.js';
+import { algorithmOf, hexOf, type Algorithm, type Digest } from '../../model/digest.js';
 import { asImgconvError, ImgconvError } from '../../model/errors.js';
 import { fieldsOf, inOwnCase, MAX_CONFIG, parseJson, parseWith } from '../../model/json.js';
 import type { ImageManifest } from '../../model/manifest.js';
@@ -107,6 +107,12 @@ interface Candidate {
   readonly manifest: ImageManifest;
 }
 
+/** Manifests by the digests of their configs, and the algorithms of these. */
+interface Sorted {
+  readonly byConfig: ReadonlyMap<Digest, readonly Candidate[]>;
+  readonly algorithms: ReadonlySet<Algorithm>;
+}
+
 /** What manifest.json says, each part of it read once however often it is named. */
 class Archive {
   readonly #index: TarIndex;
@@ -122,7 +128,7 @@ class Archive {
   /** Entries of index.json some of whose members are absent. */
   readonly #partial = new Set<Digest>();
   /** The whole of index.json, for entries that it has no name for. */
-  #byConfig: Map<Digest, Candidate[]> | undefined;
+  #byConfig: Sorted | undefined;
 
   constructor(index: TarIndex, layers: Layers) {
     this.#index = index;
@@ -232,7 +238,7 @@ class Archive {
     // The containerd store names a config that it never fetched: the index alone can tell what there is.
     if (only !== undefined && !this.#index.has(entry.Config)) return layoutImage(this.#asLayout, only, name);
     const described = this.#describe(entry);
-    const candidates = this.#candidates(named, described.configDigest);
+    const candidates = this.#candidates(named, described);
     for (const { descriptor, manifest } of candidates) {
       if (!this.#agrees(manifest, described)) continue;
       covered.add(descriptor);
@@ -249,13 +255,20 @@ class Archive {
   }
 
   /** Manifests of this config, with the entries of index.json that lead to them: those of the name, or else all. */
-  #candidates(named: readonly Descriptor[], config: Digest): readonly Candidate[] {
-    if (named.length > 0) return this.#sort(named).get(config) ?? [];
-    return (this.#byConfig ??= this.#sort(this.#layout)).get(config) ?? [];
+  #candidates(named: readonly Descriptor[], { configAt, configDigest }: Described): readonly Candidate[] {
+    const { byConfig, algorithms } =
+      named.length > 0 ? this.#sort(named) : (this.#byConfig ??= this.#sort(this.#layout));
+    return [...algorithms].flatMap((algorithm) => {
+      const digest =
+        algorithm === algorithmOf(configDigest)
+          ? configDigest
+          : digestOf(headOf(configAt, configAt.size), algorithm);
+      return byConfig.get(digest) ?? [];
+    });
   }
 
   /** By config, the first of each under one entry. */
-  #sort(entries: readonly Descriptor[]): Map<Digest, Candidate[]> {
+  #sort(entries: readonly Descriptor[]): Sorted {
     const sorted = new Map<Digest, Candidate[]>();
     for (const descriptor of entries) {
       const seen = new Set<Digest>();
@@ -268,7 +281,7 @@ class Archive {
         else others.push({ descriptor, manifest });
       }
     }
-    return sorted;
+    return { byConfig: sorted, algorithms: new Set([...sorted.keys()].map(algorithmOf)) };
   }
 
   /** The image manifests at and under an entry of index.json. @throws ImgconvError when one is damaged */
@@ -301,14 +314,16 @@ class Archive {
   }
 
   /**
-   * Same layers, as far as can be told without reading them: compressed ones are proved against the diffIDs when they
+   * Same layers, as far as can be told without reading them: compressed ones, and those of another algorithm, are proved against the diffIDs when they
    * are read. A manifest whose layers are absent agrees if manifest.json's are absent too; nobody has them then.
    */
   #agrees(manifest: ImageManifest, { config, layers }: Described): boolean {
     if (manifest.layers.length !== config.diffIds.length) return false;
-    const sameLayers = manifest.layers.every(
-      ({ mediaType, digest }, i) => layerCompressionOf(mediaType) !== 'none' || digest === config.diffIds[i],
-    );
+    const sameLayers = manifest.layers.every(({ mediaType, digest }, i) => {
+      const diffId = config.diffIds[i];
+      if (layerCompressionOf(mediaType) !== 'none' || diffId === undefined) return true;
+      return digest === diffId || algorithmOf(digest) !== algorithmOf(diffId);
+    });
     const present = (name: string) => this.#index.has(name);
     return (
       sameLayers &&

@@ -1,5 +1,6 @@
 import { Patience, Transient } from '../../io/retry.js';
 import type { VerifiedBlob } from '../../io/verified-blob.js';
+import { algorithmOf } from '../../model/digest.js';
 import { ImgconvError } from '../../model/errors.js';
 import { repositoryText, type Repository } from './client.js';
 import type { Endpoint } from './endpoint.js';
@@ -215,10 +216,19 @@ export class Upload {
   /** @throws ImgconvError DIGEST_MISMATCH when the registry says that it stored something else */
   #expectDigest(answer: Answer): void {
     const said = answer.header('docker-content-digest');
-    if (said === undefined || said === this.#blob.digest) return;
+    const { digest } = this.#blob;
+    if (said === undefined || said === digest) return;
+    const algorithm = algorithmOf(digest);
+    // Distribution 2.8 takes any digest and keeps the sha256 one (registry/storage/blobwriter.go, validateBlob).
+    if (algorithm !== 'sha256' && said.startsWith('sha256:'))
+      throw new ImgconvError(
+        'FORMAT_UNSUPPORTED',
+        `${repositoryText(this.#to)}: the registry keeps no ${algorithm} digests: it stored ${digest} as ${said.slice(0, 160)}`,
+        { hint: 'reg:, oci:, docker-archive: and oci-archive: keep them' },
+      );
     throw new ImgconvError(
       'DIGEST_MISMATCH',
-      `${repositoryText(this.#to)}: sent ${this.#blob.digest}, the registry says that it has ${said.slice(0, 160)}`,
+      `${repositoryText(this.#to)}: sent ${digest}, the registry says that it has ${said.slice(0, 160)}`,
     );
   }
 }

@@ -1,8 +1,8 @@
 import { tmpdir } from 'node:os';
 import { Staging } from '../../io/staging.js';
 import type { VerifiedBlob } from '../../io/verified-blob.js';
-import { attachedTo } from '../../model/attached.js';
-import type { Digest } from '../../model/digest.js';
+import { attachedTo, referrersTag } from '../../model/attached.js';
+import { algorithmOf, type Digest } from '../../model/digest.js';
 import { ImgconvError } from '../../model/errors.js';
 import { blobDigestsOf, manifestsOf, type ManifestNode } from '../../model/manifest.js';
 import { isRepository, type Reference } from '../../model/reference.js';
@@ -97,6 +97,7 @@ class DockerWriter implements ImageWriter {
   /** Blobs, then the members of an index, then the index, under its tag: an image that breaks off is not to be seen. */
   async write({ name, root, blobs, signatures }: ImageToWrite): Promise<Written> {
     const to = this.#repositoryFor(name);
+    await this.#expectCanonical(to, root, name.tag);
     const manifests = manifestsOf(root);
     // A manifest that another one has as a layer is sent as a blob too: registries keep the two apart.
     const parts = new Set(manifests.flatMap(({ manifest }) => blobDigestsOf(manifest)));
@@ -161,9 +162,23 @@ class DockerWriter implements ImageWriter {
     // Of an index that is written under the referrers tag itself nothing is to be added to that.
     const { manifest } = node;
     const subject = manifest.kind === 'schema1' ? undefined : manifest.subject?.digest;
-    if (subject !== undefined && attachedTo(tag) !== subject)
+    if (subject !== undefined && attachedTo(tag) !== subject && tag !== referrersTag(subject))
       await this.#referrers.expectListed(to, node, subject, recorded ?? false);
     return !same;
+  }
+
+  /**
+   * What is pushed by tag gets the sha256 digest of its bytes (distribution registry/handlers/manifests.go, PutManifest).
+   * @throws ImgconvError FORMAT_UNSUPPORTED
+   */
+  async #expectCanonical(to: Repository, node: ManifestNode, tag: string | undefined): Promise<void> {
+    const algorithm = algorithmOf(node.descriptor.digest);
+    if (tag === undefined || algorithm === 'sha256' || (await this.#isTagged(to, tag, node))) return;
+    throw new ImgconvError(
+      'FORMAT_UNSUPPORTED',
+      `docker://${to.host}/${to.repository}:${tag}: its manifest has a ${algorithm} digest, and a registry gives a sha256 one to what is pushed by tag`,
+      { hint: 'reg:, oci:, docker-archive: and oci-archive: keep it' },
+    );
   }
 
   async #isTagged(to: Repository, tag: string, { descriptor, manifest }: ManifestNode): Promise<boolean> {
