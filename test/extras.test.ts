@@ -650,3 +650,95 @@ test('the referrers tag of a fixture goes with its image, and its artifact with 
     names.join(', '),
   );
 });
+
+describe('images without a tag in a store that is converted whole', () => {
+  let store: string;
+  let untagged: Readonly<Record<'image' | 'index' | 'orphan', string>>;
+
+  before(async () => {
+    const [app, old, arm, amd] = [
+      await imageOf('app', { family: OCI }),
+      await imageOf('old', { family: OCI }),
+      await imageOf('arm', { family: OCI, platform: 'linux/arm64' }),
+      await imageOf('amd', { family: OCI }),
+    ];
+    const gone = await imageOf('gone', { family: OCI });
+    const [tagged, index] = [indexOf([app, arm]), indexOf([amd, arm])];
+    const samples = {
+      image: old,
+      index,
+      orphan: referrerOf(gone.root, 'of what is gone'),
+      // No images of their own: members, and referrers of what is there.
+      member: arm,
+      referrer: referrerOf(app.root, 'of a member'),
+      'referrer-of-untagged': referrerOf(old.root, 'of an untagged image'),
+    };
+    store = tempFolder();
+    layStore(store, { 'demo/app:1': tagged, 'demo/app:2': app });
+    for (const [tag, sample] of Object.entries(samples)) {
+      layStore(store, { [`demo/app:${tag}`]: sample });
+      rmSync(join(store, 'docker/registry/v2/repositories/demo/app/_manifests/tags', tag), {
+        recursive: true,
+      });
+    }
+    const name = ({ root }: Sample) => `demo/app@${root.digest}`;
+    untagged = { image: name(old), index: name(index), orphan: name(samples.orphan) };
+  });
+
+  for (const words of [[], ['--no-extras'], ['--dry-run'], ['--platform', 'linux/amd64']])
+    test(`are counted in the report: ${words.join(' ')}`, async () => {
+      const said = await imgconv(['reg2reg', store, join(tempFolder(), 'target'), ...words]);
+      assert.deepEqual([said.status, said.stderr], [0, '']);
+      assert.match(said.stdout, /\n3 untagged images were left out: --untagged takes them\n$/);
+      const json = await imgconv(['reg2tar', store, join(tempFolder(), 'target'), '--json', ...words]);
+      assert.equal((JSON.parse(json.stdout) as Report).untaggedLeftOut, 3);
+    });
+
+  for (const { short } of LOCAL_FORMATS)
+    test(`go into ${short} with --untagged, and with them what refers to them`, async () => {
+      const target = newPlace(short);
+      const report = await convertAll(place('reg', store), target, { ...KEEP, untagged: true });
+      assert.equal(report.untaggedLeftOut, 0);
+      const written = report.images.map(({ name }) => name ?? '');
+      for (const name of Object.values(untagged)) assert.ok(written.includes(name), name);
+      const names = await namesIn(target, Object.values(untagged));
+      for (const name of ['demo/app:1', 'demo/app:2', ...Object.values(untagged)])
+        assert.ok(names.includes(name), name);
+      // The two tagged ones, the three, and a referrer of one of each.
+      assert.equal(report.images.length, 7);
+      if (short === 'reg') {
+        const again = await convert(target, newPlace('reg'), KEEP);
+        assert.equal(again.untaggedLeftOut, 3);
+      }
+    });
+
+  test('--untagged leaves out referrers with --no-extras', async () => {
+    const report = await convertAll(place('reg', store), newPlace('reg'), {
+      ...KEEP,
+      untagged: true,
+      extras: false,
+    });
+    assert.deepEqual(
+      report.images.map(({ name }) => name),
+      ['demo/app:1', 'demo/app:2', ...Object.values(untagged)].sort(),
+    );
+  });
+
+  test('are converted with --untagged where nothing has a tag', async () => {
+    const path = tempFolder();
+    const old = await imageOf('old');
+    layStore(path, { 'demo/app:old': old });
+    rmSync(join(path, 'docker/registry/v2/repositories/demo/app/_manifests/tags'), { recursive: true });
+    const target = newPlace('dir');
+    const { status, stderr } = await imgconv(['reg2dir', path, target.path]);
+    assert.equal(status, 1);
+    assert.match(stderr, /there are no tagged images in it\n {2}--untagged takes images without a tag/);
+    assert.equal((await imgconv(['reg2dir', path, target.path, '--untagged'])).status, 0);
+    assert.deepEqual(await namesOf(target), { [`demo/app@${old.root.digest}`]: old.root.digest });
+  });
+
+  test('are not counted where references choose images', async () => {
+    const said = await imgconv(['reg2reg', store, join(tempFolder(), 'target'), 'demo/*:*']);
+    assert.doesNotMatch(said.stdout, /untagged/);
+  });
+});

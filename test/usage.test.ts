@@ -143,6 +143,17 @@ const CASES: Readonly<Record<string, readonly Refused[]>> = {
     ['dir2tar SRC DST --layers uncompressed --compression gzip', '--layers uncompressed and', 'leave one'],
     ['dir2tar SRC DST --layers keep --compression zstd', '--layers keep and --compression zstd', 'leave one'],
     ['dir2reg SRC DST --dry-run=yes', '--dry-run=yes: neither true nor false', '--dry-run'],
+    ['reg2tar STORE DST demo/base:1 --untagged', '--untagged is for all images', 'NAME@sha256:…'],
+    [
+      'copy reg:STORE:demo/base:1 oci:DST --untagged',
+      '--untagged is for all images',
+      'leave one of them out',
+    ],
+    [
+      'copy docker://localhost:1 reg:DST --untagged',
+      '--untagged: docker:// lists tags only',
+      'NAME@sha256:…',
+    ],
     ['dir2reg SRC DST --recompress', '--recompress: say into what', '--compression gzip --recompress'],
     ['dir2reg SRC DST --recompress --compression keep', '--recompress: say into what', '--compression gzip'],
     [

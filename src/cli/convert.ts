@@ -70,8 +70,7 @@ export async function convertCommand(
   }
   more.done?.(report);
   if (args.json === true) results.write(`${JSON.stringify(reportJson(report), null, 2)}\n`);
-  else if (args.dryRun === true && report.plan !== undefined)
-    results.write(planText(report.images, report.plan));
+  else if (args.dryRun === true && report.plan !== undefined) results.write(planText(report, report.plan));
   else if (!quiet) results.write(reportText(report));
   for (const { source, error } of failedImages(report)) {
     if (error === undefined) continue;
@@ -112,6 +111,7 @@ function optionsOf(args: ConversionArguments, target: string | undefined): Conve
     archiveCompression: args.archiveCompression,
     missing: args.missing,
     extras: args.extras,
+    untagged: args.untagged,
     level: parseCount('compression-level', args.compressionLevel, 19),
     sourceAccess: accessOf(args, 'src'),
     targetAccess: accessOf(args, 'dest'),
@@ -149,7 +149,16 @@ function imageLine({ name, source, status, digest, sourceDigest, notes }: ImageR
     .join('');
 }
 
-function reportText({ images, tally }: Report): string {
+/** A whole store is not all of it: who relies on that should hear of what is left out. */
+function leftOutText({ untaggedLeftOut: count }: Report): string {
+  if (count === 0) return '';
+  return count === 1
+    ? '1 untagged image was left out: --untagged takes it\n'
+    : `${count} untagged images were left out: --untagged takes them\n`;
+}
+
+function reportText(report: Report): string {
+  const { images, tally } = report;
   const count = (status: ImageReport['status']) => images.filter((image) => image.status === status).length;
   const parts = (['written', 'unchanged', 'failed', 'skipped'] as const)
     .filter((status) => status === 'written' || count(status) > 0)
@@ -170,10 +179,11 @@ function reportText({ images, tally }: Report): string {
     .filter((kind) => tally[kind].blobs > 0)
     .map((kind) => `${tally[kind].blobs} ${said[kind]} (${sizeText(tally[kind].bytes)})`);
   const lines = images.map(imageLine).join('');
-  return `${lines}${images.length} image${images.length === 1 ? '' : 's'}: ${parts.join(', ')}; blobs: ${blobs.join(', ') || 'none'}\n`;
+  return `${lines}${images.length} image${images.length === 1 ? '' : 's'}: ${parts.join(', ')}; blobs: ${blobs.join(', ') || 'none'}\n${leftOutText(report)}`;
 }
 
-function planText(images: readonly ImageReport[], plan: Plan): string {
+function planText(report: Report, plan: Plan): string {
+  const { images } = report;
   const blobs = (
     [
       ['link', 'to link'],
@@ -188,7 +198,8 @@ function planText(images: readonly ImageReport[], plan: Plan): string {
   return (
     images.map(imageLine).join('') +
     `${plan.images} image${plan.images === 1 ? '' : 's'}; blobs: ${blobs.join(', ') || 'none'}\n` +
-    `needs about ${sizeText(plan.bytesNeeded)}, ${sizeText(plan.bytesFree)} free; nothing was written\n`
+    `needs about ${sizeText(plan.bytesNeeded)}, ${sizeText(plan.bytesFree)} free; nothing was written\n` +
+    leftOutText(report)
   );
 }
 
@@ -196,10 +207,11 @@ function errorJson(error: ImgconvError): unknown {
   return { code: error.code, message: error.message, hint: hintOf(error) };
 }
 
-function reportJson({ images, tally, plan }: Report): unknown {
+function reportJson({ images, tally, untaggedLeftOut, plan }: Report): unknown {
   return {
     images: images.map((image) => ({ ...image, error: image.error && errorJson(image.error) })),
     blobs: tally,
+    untaggedLeftOut,
     plan,
   };
 }

@@ -20,6 +20,7 @@ export interface ConversionArguments extends RegistryArguments {
   readonly archiveCompression?: 'gzip' | 'zstd' | 'none';
   readonly missing?: 'refuse' | 'prune' | 'sparse';
   readonly extras?: boolean;
+  readonly untagged?: boolean;
   readonly compressionLevel?: string;
   readonly layers?: 'keep' | 'uncompressed';
   readonly dryRun?: boolean;
@@ -71,6 +72,7 @@ export function conversionOptions(to?: Format): OptionTable {
       default: true,
       describe: 'signatures, attestations and other attached artifacts; --no-extras leaves them out',
     },
+    untagged: { ...FLAG, describe: 'also images without a tag, which are otherwise left out' },
     'dry-run': { ...FLAG, describe: 'say what would be done' },
     jobs: { ...VALUE, alias: 'j', describe: "threads (default: the machine's cores)" },
     'fail-fast': { ...FLAG, describe: 'stop at the first image that fails' },

@@ -93,6 +93,13 @@ const OF_PAIRS: readonly Rule[] = [
             : 'did you mean --compression none --recompress?',
         ]
       : undefined,
+  ({ untagged }, { format }) =>
+    untagged === true && format.traits.remote
+      ? [
+          `--untagged: ${prefixOf(format)} lists tags only`,
+          'choose an image without a tag by its digest: NAME@sha256:…',
+        ]
+      : undefined,
   ({ missing }, _, { format }) =>
     missing === 'sparse' && !format.traits.takesSparse
       ? [
@@ -107,6 +114,13 @@ const OF_OPTIONS: readonly Rule[] = [
   ({ all, platform }) =>
     all === true && platform !== undefined
       ? [`--all and --platform ${platform.join(' ')} contradict each other`, 'leave one of them out']
+      : undefined,
+  ({ untagged, REF = [], imagesFile = [] }, { reference }) =>
+    untagged === true && (REF.length > 0 || imagesFile.length > 0 || reference !== undefined)
+      ? [
+          '--untagged is for all images of a source, and references choose some',
+          "leave one of them out; NAME@sha256:… and globs with an @ ('demo/*@*') choose images without a tag",
+        ]
       : undefined,
   ({ dryRun, quiet }) =>
     dryRun === true && quiet === true

@@ -52,6 +52,7 @@ export async function syncCommand(args: SyncArguments): Promise<number> {
         appendSuffix: args.appendSuffix,
         platforms: args.all === true ? [] : chosen,
         systemImages: true,
+        untagged: false,
         extras: args.extras ?? 'listed',
       },
       meant: ({ format }) => `did you mean --src ${format.short}?`,

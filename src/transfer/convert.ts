@@ -43,6 +43,8 @@ export interface ConvertOptions extends NameOptions {
    * source lists as images of their own, and none is looked for.
    */
   readonly extras?: boolean | 'listed' | undefined;
+  /** Without selectors: also takes images without a tag. If it is undefined, the report counts those left out. */
+  readonly untagged?: boolean | undefined;
   /** Undefined: gzip for an archive's images without manifests into dir, reg and registries, else keep. */
   readonly compression?: CompressionOptions['compression'] | undefined;
   readonly level?: number | undefined;
@@ -250,7 +252,12 @@ class Conversion {
       dryRun: this.#options.dryRun ?? false,
       onBytes: progress?.bytes && ((count: number) => progress.bytes?.(count)),
     } as const;
-    const { jobs, failures, skipped } = await prepare(reader, this.#to.format.traits, options, this.#pool);
+    const { jobs, failures, skipped, untaggedLeftOut } = await prepare(
+      reader,
+      this.#to.format.traits,
+      options,
+      this.#pool,
+    );
     for (const failure of failures) this.#fail(failure);
     for (const source of skipped) this.#skip(source, undefined);
     const plan = await planOf(jobs, writer, link);
@@ -261,7 +268,7 @@ class Conversion {
       if (this.#to.path !== STDOUT) expectSpace(plan, this.#to.path);
       await this.#write(jobs, writer, forms);
     }
-    return { images: this.#reports, tally: this.#counter.tally(), plan };
+    return { images: this.#reports, tally: this.#counter.tally(), untaggedLeftOut, plan };
   }
 
   #stopped(): boolean {

@@ -18,6 +18,7 @@ import { choosePlatforms } from './platforms.js';
 import { changedLayers, compressionFor, type CompressionOptions } from './recompress.js';
 import { findClosure, readSharedTree, type Closure } from './resolve.js';
 import { listOptions, select, type Selected, type Selector } from './select.js';
+import { Seen, untaggedImages } from './untagged.js';
 
 export interface PrepareOptions extends NameOptions {
   /** The source, for messages. */
@@ -30,6 +31,8 @@ export interface PrepareOptions extends NameOptions {
   readonly missing: MissingMode;
   /** Carries signatures, attestations and other referrers with their images. */
   readonly extras: boolean | 'listed';
+  /** Also takes images without a tag. Undefined: counts those that are left out. */
+  readonly untagged?: boolean | undefined;
   readonly compression: CompressionOptions;
   readonly failFast: boolean;
   /** Nothing is going to be read but manifests and configs. */
@@ -62,6 +65,7 @@ export interface Prepared {
   readonly failures: readonly Failure[];
   /** Sources that were not looked at any more. */
   readonly skipped: readonly string[];
+  readonly untaggedLeftOut: number;
 }
 
 /** An image that is to get a name: the user's own, or what the mapping makes of the source's. */
@@ -81,10 +85,15 @@ export async function prepare(
   pool: Pool,
 ): Promise<Prepared> {
   const all: (SourceImage | UnreadableImage)[] = [];
-  for await (const image of reader.images(listOptions(options.selectors, options.extras === true)))
+  const asksUntagged =
+    options.selectors.length === 0 && options.untagged !== false && options.extras !== 'listed';
+  for await (const image of reader.images(
+    listOptions(options.selectors, options.extras === true || asksUntagged),
+  ))
     all.push(image);
   const { selected, unmatched } = select(all, options.selectors);
-  if (selected.length === 0 && unmatched.length === 0) throw nothing(options.where, all.length);
+  if (selected.length === 0 && unmatched.length === 0 && !(options.untagged === true && all.length > 0))
+    throw nothing(options.where, all.length);
   const failures: Failure[] = unmatched.map(({ selector, error }) => ({
     source: selector.text,
     sourceDigest: undefined,
@@ -101,7 +110,15 @@ export async function prepare(
   const queue: Wanted[] = selected
     .filter(({ image, exact }) => options.extras !== false || exact || !isAttached(image))
     .map((one) => ({ ...one, rename: one.rename ?? named, target: undefined, notes: [] }));
-  for (let i = 0; i < queue.length; i++) {
+  const seen = new Seen();
+  const untagged = async () => (asksUntagged ? untaggedImages(all, seen, pool) : []);
+  let tagged = options.untagged === true ? queue.length : Infinity;
+  for (let i = 0; ; i++) {
+    if (i === queue.length && tagged <= i) {
+      tagged = Infinity;
+      for (const image of await untagged())
+        queue.push({ image, rename: undefined, exact: false, target: undefined, notes: [] });
+    }
     const wanted = queue[i];
     if (wanted === undefined) break;
     if (options.failFast && failures.length > 0) {
@@ -122,7 +139,9 @@ export async function prepare(
       if (other !== undefined && other.source.digest !== image.digest)
         throw conflict(key, other.source, image);
       if (other !== undefined) continue;
-      const { closure, notes: made } = await closureOf(image, options, pool, closures);
+      const tree = await readSharedTree(image, pool);
+      seen.add(image, tree);
+      const { closure, notes: made } = await closureOf(image, tree, options, pool, closures);
       if (!options.dryRun) pool.announce([...closure.blobs.values()].map(({ size }) => size));
       const digests = new Set(manifestsOf(closure.root).map(({ descriptor }) => descriptor.digest));
       for (const digest of digests) carried.add(`${reference.repository} ${digest}`);
@@ -177,7 +196,8 @@ export async function prepare(
   }
   // By name, so that what is written does not depend on the order in which the source has it.
   const sorted = [...jobs].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, job]) => job);
-  return { jobs: sorted, failures, skipped };
+  const untaggedLeftOut = options.untagged === undefined ? (await untagged()).length : 0;
+  return { jobs: sorted, failures, skipped, untaggedLeftOut };
 }
 
 /** Who asks for a digest has to get it. @throws ImgconvError DIGEST_MISMATCH for a name that has another image's */
@@ -228,8 +248,13 @@ function nameOf({ target, rename }: Wanted, image: SourceImage, options: NameOpt
 /** By the tree, which images of several names share. */
 type Closures = WeakMap<ManifestNode, ReturnType<typeof findWhole>>;
 
-async function closureOf(image: SourceImage, options: PrepareOptions, pool: Pool, known: Closures) {
-  const tree = await readSharedTree(image, pool);
+async function closureOf(
+  image: SourceImage,
+  tree: ManifestNode,
+  options: PrepareOptions,
+  pool: Pool,
+  known: Closures,
+) {
   const whole = known.get(tree) ?? findWhole(image, tree, options, pool);
   known.set(tree, whole);
   return whole;
@@ -253,11 +278,12 @@ async function findWhole(image: SourceImage, tree: ManifestNode, options: Prepar
 }
 
 function nothing(where: string, untagged: number): ImgconvError {
-  return new ImgconvError('NOT_FOUND', `${where}: there are no images in it`, {
-    hint:
-      untagged > 0
-        ? `${untagged} have no tag: choose them by digest, NAME@sha256:…, or by a glob with an @, '**@*'`
-        : 'imgconv ls shows what there is',
+  if (untagged === 0)
+    return new ImgconvError('NOT_FOUND', `${where}: there are no images in it`, {
+      hint: 'imgconv ls shows what there is',
+    });
+  return new ImgconvError('NOT_FOUND', `${where}: there are no tagged images in it`, {
+    hint: '--untagged takes images without a tag, NAME@sha256:… one of them',
   });
 }
 

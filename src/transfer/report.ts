@@ -26,6 +26,8 @@ export type Tally = Readonly<Record<Put | 'compressed' | 'decompressed' | 'reuse
 export interface Report {
   readonly images: readonly ImageReport[];
   readonly tally: Tally;
+  /** Images without a tag that the whole source was converted without; no parts of others. */
+  readonly untaggedLeftOut: number;
   readonly plan: Plan | undefined;
 }
 
