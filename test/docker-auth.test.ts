@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -7,9 +7,10 @@ import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
 import { convert, parsePlace, type RegistryAccess } from '../src/index.js';
 import { parseChallenges } from '../src/formats/docker/challenge.js';
+import { imgconv } from './support/cli.js';
 import { refusal } from './support/errors.js';
 import { errorOf, FakeRegistry, reply } from './support/fake-registry.js';
-import { imageOf, layTree } from './support/images.js';
+import { imageOf, layStore, layTree, storedBlob } from './support/images.js';
 import { newPlace, place } from './support/places.js';
 import { tempFolder } from './support/temp.js';
 
@@ -354,4 +355,67 @@ test('challenges are read as RFC 9110 has them', () => {
     { scheme: 'digest', parameters: { x: '1' } },
   ]);
   for (const text of ['', ',,', '"', '=']) assert.deepEqual(parseChallenges(text), []);
+});
+
+describe('verify and its repairs', () => {
+  let registry: FakeRegistry;
+  before(async () => {
+    registry = (await FakeRegistry.start({ guard: basic })).add({
+      'team/app:1': image,
+      'team/other:1': image,
+    });
+  });
+  after(() => registry[Symbol.asyncDispose]());
+
+  for (const words of [
+    () => ['--src-creds', `${USER}:${PASSWORD}`],
+    (host: string) => ['--authfile', authfile({ auths: { [host]: { auth: PAIR } } })],
+    (host: string) => [
+      ...['--src-creds', `${USER}:${PASSWORD}`, '--src-tls-verify=false', '--retry-times', '0'],
+      ...['--registry-mirror', `quay.io=http://${host}`],
+    ],
+  ])
+    test(`take credentials for registries: ${words('HOST')[0] ?? ''}`, async () => {
+      const { host } = registry;
+      const given = words(host);
+      const place = given.includes('--registry-mirror') ? 'quay.io' : host;
+      const checked = await imgconv(['verify', `docker://${place}/team/app:1`, ...given]);
+      assert.deepEqual([checked.status, checked.stderr], [0, '']);
+      assert.match(checked.stdout, /^1 image checked, 0 broken/m);
+      const store = tempFolder();
+      layStore(store, { 'team/app:1': image });
+      const [layer] = image.blobs;
+      assert.ok(layer !== undefined);
+      rmSync(storedBlob(store, layer.digest));
+      const repaired = await imgconv(['verify', store, '--repair', `docker://${place}/team/app:1`, ...given]);
+      assert.equal(repaired.status, 0, repaired.stderr);
+      assert.match(repaired.stdout, /^repaired /);
+      assert.ok(readFileSync(storedBlob(store, layer.digest)).equals(layer.bytes));
+    });
+
+  test('read one image of a registry where one is named, and say so if it is not there', async () => {
+    const given = ['--src-creds', `${USER}:${PASSWORD}`];
+    registry.forget();
+    await imgconv(['verify', `docker://${registry.host}/team/app:1`, ...given]);
+    assert.deepEqual(registry.asked(/team\/other|_catalog/), []);
+    const none = await imgconv(['verify', `docker://${registry.host}/team/app:2`, ...given]);
+    assert.equal(none.status, 1);
+    assert.match(none.stderr, /team\/app:2: no such image in the registry/);
+  });
+
+  test('without credentials say that they are needed, and where no registry is that they are not', async () => {
+    const refused = await imgconv(['verify', `docker://${registry.host}/team/app:1`]);
+    assert.equal(refused.status, 1);
+    assert.match(refused.stderr, /--authfile, --src-creds/);
+    const store = tempFolder();
+    layStore(store, { 'team/app:1': image });
+    for (const words of [
+      ['--src-creds', 'a:b'],
+      ['--registry-mirror', 'a=http://b', '--repair', store],
+    ]) {
+      const { status, stderr } = await imgconv(['verify', store, ...words]);
+      assert.equal(status, 2);
+      assert.match(stderr, /: reg: is no registry\n {2}leave it out/);
+    }
+  });
 });

@@ -178,11 +178,14 @@ const COMMANDS: readonly Command[] = [
     name: 'verify',
     operands: '<SRC>',
     describe: 'check all that a place holds, and mend what can be mended',
-    options: {
-      deep: { type: 'boolean', describe: 'also unpack layers, and hold them against configs' },
-      repair: { ...REPEATABLE, describe: 'fetch what is missing or damaged from this place' },
-      jobs: { type: 'string', alias: 'j', describe: "threads (default: the machine's cores)" },
-      json: { type: 'boolean', describe: 'a machine-readable report on stdout' },
+    get options() {
+      return {
+        deep: { type: 'boolean', describe: 'also unpack layers, and hold them against configs' },
+        repair: { ...REPEATABLE, describe: 'fetch what is missing or damaged from this place' },
+        jobs: { type: 'string', alias: 'j', describe: "threads (default: the machine's cores)" },
+        json: { type: 'boolean', describe: 'a machine-readable report on stdout' },
+        ...registryOptions(['src']),
+      } as const;
     },
     run: async (argv) => {
       const { verifyCommand } = await import('./verify.js');

@@ -1,11 +1,13 @@
-import { findPlace } from '../formats/table.js';
+import { findPlace, type Place } from '../formats/table.js';
+import { ImgconvError } from '../model/errors.js';
 import { verify, type VerifyReport } from '../transfer/verify.js';
 import type { Finding } from '../transfer/findings.js';
 import { printable } from './exit.js';
 import { parseCount } from './options.js';
+import { accessOf, strayRegistryOption, type RegistryArguments } from './registry-options.js';
 import { sizeText } from './size.js';
 
-export interface VerifyArguments {
+export interface VerifyArguments extends RegistryArguments {
   readonly SRC: string;
   readonly deep?: boolean;
   readonly repair?: string[];
@@ -27,9 +29,13 @@ export async function verifyCommand(args: VerifyArguments): Promise<number> {
   };
   process.once('SIGINT', stop).once('SIGTERM', stop);
   try {
-    const report = await verify(findPlace(args.SRC), {
+    const place = findPlace(args.SRC);
+    const repair = args.repair?.map(findPlace);
+    expectRegistry(args, [place, ...(repair ?? [])]);
+    const report = await verify(place, {
       deep: args.deep,
-      repair: args.repair?.map(findPlace),
+      repair,
+      access: accessOf(args, 'src'),
       jobs: parseCount('jobs', args.jobs, 256),
       signal: interrupt.signal,
     });
@@ -39,6 +45,13 @@ export async function verifyCommand(args: VerifyArguments): Promise<number> {
   } finally {
     process.off('SIGINT', stop).off('SIGTERM', stop);
   }
+}
+
+/** @throws ImgconvError USAGE for options of registries where neither the place nor a source of repairs is one */
+function expectRegistry(args: RegistryArguments, places: readonly Place[]): void {
+  const format = (places.find(({ format: { traits } }) => traits.remote) ?? places[0])?.format;
+  const stray = format && strayRegistryOption(args, { src: format });
+  if (stray !== undefined) throw new ImgconvError('USAGE', stray[0], { hint: stray[1] });
 }
 
 function findingText({ severity, where, what, bytes, images }: Finding): string {

@@ -51,10 +51,15 @@ export class Look {
     this.#deep = deep;
   }
 
-  /** Counts the images; `only` those of these names are looked at, when it is there. */
-  async ofImages(reader: ImageReader, only: ReadonlySet<string> | undefined): Promise<number> {
+  /** Counts the images; `only` those of these names are looked at, when it is there. `named` is all that is listed. */
+  async ofImages(
+    reader: ImageReader,
+    only: ReadonlySet<string> | undefined,
+    named?: string,
+  ): Promise<number> {
     let count = 0;
-    const images = reader.images({ untagged: true })[Symbol.asyncIterator]();
+    const wanted = named === undefined ? undefined : [named];
+    const images = reader.images({ untagged: true, wanted })[Symbol.asyncIterator]();
     const work = async () => {
       for (let next = await images.next(); next.done !== true; next = await images.next()) {
         const image = next.value;
@@ -99,6 +104,8 @@ export class Look {
     if (wrong !== undefined)
       found({ severity: this.#audit.badName, kind: 'name-invalid', where, what: wrong });
     if ('error' in image) {
+      // A registry that asks for credentials says nothing of the image.
+      if (image.error.code === 'UNAUTHORIZED') throw image.error;
       found({ ...this.#unreadable(image, image.error) });
       return;
     }

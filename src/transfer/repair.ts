@@ -2,6 +2,7 @@ import { existsSync, lstatSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeFolder } from '../io/folder.js';
 import { SET_ASIDE, type Mending, type WantedBlob } from '../formats/audit.js';
+import type { RegistryAccess } from '../formats/access.js';
 import type { SourceImage } from '../formats/format.js';
 import type { Place } from '../formats/table.js';
 import { isIntact } from '../io/blob-shelf.js';
@@ -32,11 +33,12 @@ export async function repair(
   findings: Findings,
   sources: readonly Place[],
   pool: Pool,
+  access: RegistryAccess = {},
 ): Promise<Repaired[]> {
   using staging = new Staging(mending.root);
   await staging.claim();
   const transaction = new Transaction(staging, pool);
-  const repaired = await fetchAll(mending, findings.fetches(), sources, transaction, pool);
+  const repaired = await fetchAll(mending, findings.fetches(), sources, transaction, pool, access);
   await transaction.commit();
   for (const { path, content, needs } of findings.writes()) {
     if (needs !== undefined && !existsSync(needs)) continue;
@@ -60,6 +62,7 @@ async function fetchAll(
   sources: readonly Place[],
   transaction: Transaction,
   pool: Pool,
+  access: RegistryAccess,
 ): Promise<Repaired[]> {
   const repaired: Repaired[] = [];
   const wanted = new Map<string, WantedBlob>();
@@ -68,13 +71,14 @@ async function fetchAll(
     if (!(await isIntact(one.path, { digest: one.digest, size }, pool).catch(() => false)))
       wanted.set(one.path, one);
   }
-  for (const { format, path } of sources) {
+  for (const { format, path, reference } of sources) {
     if (wanted.size === 0) break;
     const spool = new StagingSpool(transaction.staging, pool);
     const downloads = new StagedDownloads(transaction.staging, pool, false);
-    const reader = await format.open(path, { pool, spool, downloads, access: {} });
+    const reader = await format.open(path, { pool, spool, downloads, access });
+    const wantedImages = format.traits.remote && reference !== undefined ? [reference] : undefined;
     try {
-      for await (const image of reader.images({ untagged: true })) {
+      for await (const image of reader.images({ untagged: true, wanted: wantedImages })) {
         if ('error' in image) continue;
         for (const want of wanted.values()) {
           const from = await fetchFrom(image, want, transaction, pool);

@@ -1,4 +1,5 @@
 import { tmpdir } from 'node:os';
+import type { RegistryAccess } from '../formats/access.js';
 import type { ImageReader } from '../formats/format.js';
 import type { Place } from '../formats/table.js';
 import { Pool } from '../io/pool.js';
@@ -17,6 +18,8 @@ export interface VerifyOptions {
   readonly deep?: boolean | undefined;
   /** Where missing and damaged blobs are fetched from; undefined: nothing is written. */
   readonly repair?: readonly Place[] | undefined;
+  /** How registries are spoken to: the place itself, and those that repairs come from. */
+  readonly access?: RegistryAccess | undefined;
   readonly jobs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onBytes?: ((count: number) => void) | undefined;
@@ -79,7 +82,13 @@ class Verification {
     let round = await this.#round();
     for (let rounds = 1; this.#options.repair !== undefined && rounds < MAX_ROUNDS; rounds++) {
       if (round.mending === undefined) break;
-      const mended = await repair(round.mending, round.findings, this.#options.repair, this.#pool);
+      const mended = await repair(
+        round.mending,
+        round.findings,
+        this.#options.repair,
+        this.#pool,
+        this.#options.access,
+      );
       if (mended.length === 0) break;
       repaired.push(...mended);
       round = await this.#round();
@@ -109,7 +118,9 @@ class Verification {
   async #look(only: ReadonlySet<string> | undefined) {
     const begun = Date.now();
     const findings = new Findings();
-    const { path } = this.#place;
+    const { path, format, reference } = this.#place;
+    // A registry is not read whole where one image of it is named.
+    const named = format.traits.remote ? reference : undefined;
     let reader: ImageReader;
     try {
       reader = await this.#open();
@@ -121,7 +132,9 @@ class Verification {
     }
     try {
       const look = new Look(reader.audit, this.#proofs, findings, this.#pool, this.#options.deep ?? false);
-      const images = await look.ofImages(reader, only);
+      const images = await look.ofImages(reader, only, named);
+      if (images === 0 && named !== undefined && only === undefined)
+        throw new ImgconvError('NOT_FOUND', `${named}: no such image in the registry`);
       look.ofPlace(path, begun, only === undefined);
       return { images, findings, mending: reader.audit.mending, seesAll: look.seesAll };
     } finally {
@@ -136,7 +149,7 @@ class Verification {
       pool: this.#pool,
       spool,
       downloads: new StagedDownloads(this.#staging, this.#pool, false),
-      access: {},
+      access: this.#options.access ?? {},
     });
     if (this.#options.repair !== undefined && reader.audit.mending === undefined)
       throw notInPlace(this.#place);
