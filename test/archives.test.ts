@@ -406,10 +406,9 @@ for (const [manifests, family] of [
         for (const [i, platform] of PLATFORMS.entries()) {
           const said = sample.members[i];
           assert.ok(said !== undefined);
-          const wanted = manifests ? said.blobs : [said.root];
+          const lacks = manifests ? '1 config, 1 layer' : `manifest ${said.root.digest}`;
           if (i === 0) assert.doesNotMatch(stderr, new RegExp(`${platform}: `));
-          else
-            for (const { digest } of wanted) assert.match(stderr, new RegExp(`${platform}: [^;]*${digest}`));
+          else assert.ok(stderr.includes(`${platform}: ${lacks}`), stderr);
         }
         for (const flag of ['--platform', '--missing prune', '--missing sparse'])
           assert.ok(stderr.includes(flag), flag);
@@ -592,7 +591,6 @@ describe('manifest.json has only what an engine unpacks:', () => {
 describe('containerd28-multiarch.tar, whose layers are all absent', () => {
   const file = fixture('containerd28-multiarch.tar');
   const digest = digestsOf('containerd28-multiarch.tar')['localhost:5003/demo/multi:1'] ?? '';
-  const children = expected.children['demo/multi:1'] ?? {};
 
   test('is refused: what is absent, platform by platform, and the flags that help', async () => {
     const target = newPlace('reg');
@@ -600,10 +598,8 @@ describe('containerd28-multiarch.tar, whose layers are all absent', () => {
     assert.equal(status, 1);
     assert.match(
       stderr,
-      /linux\/amd64: config sha256:1bf86064[0-9a-f]{56}, layer sha256:[0-9a-f]{64}, layer sha256:[0-9a-f]{64}/,
+      /not there: linux\/amd64: 1 config, 2 layers; linux\/arm64\/v8: 1 manifest; linux\/arm\/v7: 1 manifest\n/,
     );
-    for (const platform of ['linux/arm64/v8', 'linux/arm/v7'])
-      assert.ok(stderr.includes(`${platform}: manifest ${children[platform] ?? ''}`), platform);
     for (const flag of ['--platform', '--missing prune', '--missing sparse'])
       assert.ok(stderr.includes(flag), flag);
     assertNothingAt(target.path);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { parseConfig } from '../src/model/config.js';
+import { ImgconvError } from '../src/model/errors.js';
 import { manifestPayload, parseManifest } from '../src/model/manifest.js';
 import { refusal } from './support/errors.js';
 import { ARTIFACTS } from './support/layouts.js';
@@ -77,6 +78,25 @@ describe('parseManifest', () => {
   ] as const) {
     test(`refuses ${title}`, () => {
       assert.throws(() => parseManifest(json(raw), 'here'), refusal('MANIFEST_INVALID', 'here'));
+    });
+  }
+
+  for (const [raw, text] of [
+    [{ ...image, layers: 1 }, 'here: layers: must be a list, is a number'],
+    [{ ...image, layers: [null] }, 'here: layers.0: must be an object, is null'],
+    [{ ...image, config: { ...config, size: undefined } }, 'here: config.size: is missing'],
+    [
+      { ...image, config: { ...config, size: 1.5 } },
+      'here: config.size: must be a whole number, is a number with a fraction',
+    ],
+    [{ schemaVersion: 1, fsLayers: null }, 'here: fsLayers: must be a list, is null'],
+  ] as const) {
+    test(`says what is wrong in words: ${text}`, () => {
+      assert.throws(
+        () => parseManifest(json(raw), 'here'),
+        (error) =>
+          error instanceof ImgconvError && error.message === text && /another version/.test(error.hint ?? ''),
+      );
     });
   }
 

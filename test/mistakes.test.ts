@@ -1,9 +1,12 @@
-import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import assert from 'node:assert/strict';
+import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
+import { imgconv } from './support/cli.js';
 import { fixture, syncTree, unpacked } from './support/fixtures.js';
 import { refusals } from './support/refusals.js';
-import { tarOf } from './support/tars.js';
+import { readTarFile, tarOf } from './support/tars.js';
 import { tempFolder } from './support/temp.js';
 
 const folder = tempFolder();
@@ -174,3 +177,65 @@ refusals(
   ],
   1,
 );
+
+describe('messages about archives', () => {
+  for (const [title, from] of [
+    ['that is packed', 'dir2reg'],
+    ['that is packed, as another archive', 'ocitar2reg'],
+    ['as what it is taken for', 'tar2reg'],
+  ] as const)
+    test(`a tar without images ${title}: says so at once`, async () => {
+      const folder = tempFolder();
+      const path = join(folder, 'backup.tgz');
+      writeFileSync(path, gzipSync(await tarOf({ 'etc/hosts': 'x' })));
+      const { status, stderr } = await imgconv([from, path, join(folder, 'target')]);
+      assert.equal(status, 1);
+      assert.match(
+        stderr,
+        /^imgconv: \S+backup\.tgz: neither manifest\.json nor index\.json in it: no image archive\n {2}an archive of images is what/,
+      );
+      assert.doesNotMatch(stderr, /did you mean/);
+    });
+
+  test('a layer that is not what the config says: its member and number, in a file and in a pipe', async () => {
+    const members = await readTarFile(fixture('docker20.tar'));
+    const [config] = members.filter(({ header }) => /^8e277fc0.*\.json$/.test(header.name));
+    assert.ok(config !== undefined);
+    const other = Buffer.from(
+      config.body.toString().replace(/("diff_ids":\["sha256:)([0-9a-f]{2})/, '$1' + '00'),
+    );
+    const manifest = [{ Config: 'config.json', RepoTags: ['demo/base:1'], Layers: ['layer.tar'] }];
+    const layer = await tarOf({ 'bin/x': 'x' });
+    const archive = await tarOf({
+      'manifest.json': JSON.stringify(manifest),
+      'config.json': other,
+      'layer.tar': layer,
+    });
+    const folder = tempFolder();
+    const path = join(folder, 'saved.tar');
+    writeFileSync(path, archive);
+    for (const [source, stdin] of [
+      [path, ''],
+      ['-', archive],
+    ] as const) {
+      const { status, stderr } = await imgconv(['tar2reg', source, join(folder, 'target')], { stdin });
+      assert.equal(status, 1);
+      assert.match(
+        stderr,
+        /: layer\.tar \(layer 1 of 1\): expected sha256:00[0-9a-f]{62} \(\d+ bytes\), found sha256:/,
+      );
+      assert.doesNotMatch(stderr, /stream|half done/);
+    }
+  });
+
+  test('a link in the place of a file of a skopeo folder: what to do', async () => {
+    const folder = tempFolder();
+    for (const name of readdirSync(join(syncTree(), 'demo/base:1')))
+      symlinkSync(join(syncTree(), 'demo/base:1', name), join(folder, name));
+    const { stderr } = await imgconv(['dir2reg', folder, join(tempFolder(), 'target'), '-t', 'a:1']);
+    assert.match(
+      stderr,
+      /a symbolic link, not a regular file\n {2}symbolic links are not followed: copy the folder with cp -rL/,
+    );
+  });
+});

@@ -1,5 +1,6 @@
 import { existsSync, statSync } from 'node:fs';
 import { findPlace, prefixOf, type Place } from '../formats/table.js';
+import { packingOf } from '../io/tar-index.js';
 import { asImgconvError, ImgconvError, type ErrorCode } from '../model/errors.js';
 import { failedImages, type Report } from '../transfer/report.js';
 import { hintOf } from './exit.js';
@@ -48,23 +49,24 @@ export async function tellingMistakes(
   try {
     report = await run();
   } catch (error) {
-    throw whyUnreadable(asImgconvError(error), from, meant);
+    throw await whyUnreadable(asImgconvError(error), from, meant);
   }
   const failed = failedImages(report);
   const error = failed[0]?.error;
   if (error === undefined || failed.length < report.images.length) return report;
-  const why = whyUnreadable(error, from, meant);
+  const why = await whyUnreadable(error, from, meant);
   if (why !== error) throw why;
   return report;
 }
 
 /** The error itself, or one that says what the source is instead, if that is the reason. */
-function whyUnreadable(error: ImgconvError, from: Place, meant: Meant): ImgconvError {
+async function whyUnreadable(error: ImgconvError, from: Place, meant: Meant): Promise<ImgconvError> {
   const { format, path } = from;
   if (!SIGNS.includes(error.code) || format.traits.remote || !existsSync(path)) return error;
   try {
     if (format.recognises(path)) return error;
     const found = findPlace(path);
+    await expectImages(found);
     return new ImgconvError(
       error.code,
       `${path}: this is ${prefixOf(found.format)}, not ${prefixOf(format)}`,
@@ -80,4 +82,17 @@ function whyUnreadable(error: ImgconvError, from: Place, meant: Meant): ImgconvE
     const { hint = hintOf(error) } = why;
     return new ImgconvError(error.code, error.message, { cause: error, hint });
   }
+}
+
+/** What is in a packed file shows only when it is read. @throws ImgconvError when it is no archive of images */
+async function expectImages({ format, path }: Place): Promise<void> {
+  if (!format.traits.sequential || packingOf(path) === 'none') return;
+  const [{ Pool }, { PeekSpool }, { MemoryDownloads }] = await Promise.all([
+    import('../io/pool.js'),
+    import('../io/spool.js'),
+    import('../io/downloads.js'),
+  ]);
+  await using pool = new Pool(1);
+  const downloads = new MemoryDownloads();
+  await (await format.open(path, { pool, spool: new PeekSpool(), downloads, access: {} })).close();
 }

@@ -7,7 +7,7 @@ import type { Staging } from '../io/staging.js';
 import type { LinkMode, VerifiedBlob } from '../io/verified-blob.js';
 import type { Descriptor } from '../model/descriptor.js';
 import type { Digest } from '../model/digest.js';
-import type { ImgconvError } from '../model/errors.js';
+import { counted, type ImgconvError } from '../model/errors.js';
 import type { ManifestNode } from '../model/manifest.js';
 import type { Platform } from '../model/platform.js';
 import type { Reference } from '../model/reference.js';
@@ -118,7 +118,7 @@ export interface Signature {
 export function signaturesNote(signatures: readonly Signature[]): string[] {
   if (signatures.length === 0) return [];
   return [
-    `${signatures.length} signature file(s) stay behind: only skopeo's directories have a place for them`,
+    `${counted(signatures.length, 'signature file')} left out: only skopeo's directories can hold them`,
   ];
 }
 

@@ -135,6 +135,7 @@ export function isThere(path: string): boolean {
 export function wholeFile(path: string): FileBytes | undefined {
   const stat = lstatSync(path, { throwIfNoEntry: false });
   if (stat === undefined) return undefined;
+  if (stat.isSymbolicLink()) throw isLink(path);
   if (!stat.isFile()) throw new ImgconvError('IO', `${path}: not a regular file`);
   return { kind: 'file', path, offset: 0, size: stat.size, whole: true, device: stat.dev };
 }
@@ -153,13 +154,19 @@ function openPlainly(path: string): number {
   }
 }
 
+function isLink(path: string): ImgconvError {
+  return new ImgconvError('IO', `${path}: a symbolic link, not a regular file`, {
+    hint: 'symbolic links are not followed: copy the folder with cp -rL, and give the copy',
+  });
+}
+
 /** Opens a regular file for reading, never through a symbolic link and never waiting for a FIFO's writer. */
 export function openRegular(path: string): { fd: number; id: FileId } {
   let fd: number;
   try {
     fd = openPlainly(path);
   } catch (error) {
-    if (isErrno(error, 'ELOOP')) throw new ImgconvError('IO', `${path}: a symbolic link, not a regular file`);
+    if (isErrno(error, 'ELOOP')) throw isLink(path);
     throw asImgconvError(error);
   }
   const stat = naming(path, () => fstatSync(fd, { bigint: true }));

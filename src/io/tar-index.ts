@@ -168,7 +168,9 @@ export function indexFile(file: string): TarIndex {
       }
       const { entry } = step;
       if (position + paddedSize(entry.size) > length) throw cutOff(file, length, within(entry));
-      const bytes = { kind: 'file', path, offset: entry.offset, size: entry.size, whole: false } as const;
+      const shown = `${file}: ${entry.name}`;
+      const { offset, size } = entry;
+      const bytes = { kind: 'file', path, shown, offset, size, whole: false } as const;
       index.add(entry, entry.type === 'file' ? bytes : undefined);
       position += paddedSize(entry.size);
     }

@@ -1,6 +1,6 @@
 import { copyFileSync, constants, lstatSync, rmSync } from 'node:fs';
 import { algorithmOf, type Digest } from '../model/digest.js';
-import { ImgconvError, isErrno } from '../model/errors.js';
+import { asImgconvError, ImgconvError, isErrno } from '../model/errors.js';
 import type { Compression } from '../model/media-type.js';
 import { createHasher, digestOf, expectDigest, expectSize, type Expected } from './hash.js';
 import { BUFFER_SIZE, takeBuffer } from './buffers.js';
@@ -19,6 +19,7 @@ import {
   sameFile,
   shownName,
   type Bytes,
+  type DroppedBytes,
   type FileBytes,
   type FileId,
   type LocalBytes,
@@ -46,6 +47,7 @@ export class VerifiedBlob {
   /** Remote or packed bytes, once they are here. */
   #local: Promise<LocalBytes> | undefined;
   readonly #diffId: Digest | undefined;
+  readonly #what: string | undefined;
   readonly #onBytes: ((count: number) => void) | undefined;
   #proof: Promise<FileId | undefined> | undefined;
 
@@ -55,6 +57,7 @@ export class VerifiedBlob {
     this.#at = at;
     this.#pool = pool;
     this.#diffId = options.diffId === expected.digest ? undefined : options.diffId;
+    this.#what = options.what;
     this.#onBytes = options.onBytes;
     if (!isElsewhere(at)) this.#trust(at);
   }
@@ -104,7 +107,7 @@ export class VerifiedBlob {
 
   /** Where the bytes come from, for messages. */
   get where(): string {
-    return shownName(this.#at);
+    return `${shownName(this.#at)}${this.#what === undefined ? '' : ` (${this.#what})`}`;
   }
 
   /** Tells these bytes from others, also in one archive. */
@@ -178,7 +181,7 @@ export class VerifiedBlob {
       }
       return undefined;
     }
-    if (at.kind === 'dropped') throw dropped(this.where);
+    if (at.kind === 'dropped') throw dropped(this, at, this.where);
     const job: ScanJob = { kind: 'scan', from: at, algorithm: algorithmOf(this.digest), to };
     const { digest, id } = await this.#pool.scan(job, onBytes);
     expectDigest(this, { digest, size: at.size }, this.where);
@@ -203,7 +206,7 @@ export class VerifiedBlob {
       const [algorithm, unpackedAlgorithm] = [algorithmOf(this.digest), algorithmOf(like)];
       const job = { kind: 'unpack', from: at, compression, algorithm, unpackedAlgorithm, to, most } as const;
       const result = await this.#pool.unpack(job, onBytes);
-      expectDigest(this, { digest: result.digest, size: at.size }, shownName(at));
+      expectDigest(this, { digest: result.digest, size: at.size }, this.where);
       return result;
     }
     const hasher = createHasher(algorithmOf(like));
@@ -373,7 +376,7 @@ export class VerifiedBlob {
   /** The bytes as a stream that throws at its end, or when left early, unless all of them were right. */
   async *chunks(): AsyncGenerator<Uint8Array<ArrayBuffer>> {
     const at = await this.#here();
-    if (at.kind === 'dropped') throw dropped(this.where);
+    if (at.kind === 'dropped') throw dropped(this, at, this.where);
     const hasher = createHasher(algorithmOf(this.digest));
     let done = 0;
     let failed = false;
@@ -440,6 +443,8 @@ export class VerifiedBlob {
 export interface BlobOptions {
   /** What the blob must unpack to, where the source says so. */
   readonly diffId?: Digest | undefined;
+  /** What it is of its image, for messages: `layer 2 of 4`. */
+  readonly what?: string | undefined;
   readonly onBytes?: ((count: number) => void) | undefined;
 }
 
@@ -474,8 +479,16 @@ function* fileChunks(path: string, offset: number, size: number): Generator<Uint
   }
 }
 
-function dropped(path: string): ImgconvError {
-  return new ImgconvError('IO', `${path}: passed by in a stream and was not kept`);
+/** Of what was compressed as it passed the bytes are gone, but not their digest, which tells why they are asked for. */
+function dropped(expected: Expected, { digest, size }: DroppedBytes, where: string): ImgconvError {
+  try {
+    expectDigest(expected, { digest, size }, where);
+  } catch (error) {
+    return asImgconvError(error, where);
+  }
+  return new ImgconvError('IO', `${where}: was read from a stream once and cannot be read again`, {
+    hint: 'save the archive as a file, and give that',
+  });
 }
 
 function cannotLink(how: string, path: string, cause: unknown): ImgconvError {

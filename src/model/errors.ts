@@ -38,6 +38,11 @@ export class ImgconvError extends Error {
   }
 }
 
+/** `1 layer`, `2 layers`. */
+export function counted(count: number, one: string, many = `${one}s`): string {
+  return `${count} ${count === 1 ? one : many}`;
+}
+
 /** What failed system calls mean to a person. */
 const SYSTEM: Record<string, readonly [code: ErrorCode, message: string, hint?: string]> = {
   ENOENT: ['NOT_FOUND', 'no such file or folder'],

@@ -121,7 +121,40 @@ export function parseWith<T>(
   if (result.success) return result.data;
   const issue = result.error.issues[0];
   const at = issue === undefined || issue.path.length === 0 ? '' : `${issue.path.map(String).join('.')}: `;
-  throw new ImgconvError(code, `${where}: ${at}${issue?.message ?? 'invalid'}`);
+  throw new ImgconvError(code, `${where}: ${at}${issue === undefined ? 'invalid' : issueText(issue, data)}`, {
+    ...(code === 'MANIFEST_INVALID' && {
+      hint: 'the tool that wrote it broke the format: make the image again with another version of it',
+    }),
+  });
+}
+
+/** What zod calls types, in JSON's words. */
+const TYPES: Readonly<Record<string, string>> = {
+  array: 'a list',
+  object: 'an object',
+  record: 'an object',
+  string: 'a text',
+  number: 'a number',
+  int: 'a whole number',
+  boolean: 'true or false',
+};
+
+function issueText(issue: z.core.$ZodIssue, data: unknown): string {
+  if (issue.code === 'invalid_value')
+    return `must be ${issue.values.map((value) => JSON.stringify(value)).join(' or ')}`;
+  if (issue.code !== 'invalid_type' || !issue.message.startsWith('Invalid input')) return issue.message;
+  let value = data;
+  for (const key of issue.path)
+    value = isObject(value) || Array.isArray(value) ? Reflect.get(value, key) : undefined;
+  if (value === undefined) return 'is missing';
+  return `must be ${TYPES[issue.expected] ?? issue.expected}, is ${kindOf(value)}`;
+}
+
+function kindOf(value: unknown): string {
+  if (value === null) return 'null';
+  if (Array.isArray(value)) return 'a list';
+  if (typeof value === 'number' && !Number.isInteger(value)) return 'a number with a fraction';
+  return TYPES[typeof value] ?? typeof value;
 }
 
 export function isObject(value: unknown): value is Record<string, unknown> {

@@ -9,7 +9,7 @@ import { headOf } from '../io/region.js';
 import { PeekSpool, StagingSpool } from '../io/spool.js';
 import type { LinkMode, VerifiedBlob } from '../io/verified-blob.js';
 import { algorithmOf, type Digest } from '../model/digest.js';
-import { asImgconvError, ImgconvError } from '../model/errors.js';
+import { asImgconvError, counted, ImgconvError } from '../model/errors.js';
 import { MAX_MANIFEST } from '../model/json.js';
 import { manifestsOf } from '../model/manifest.js';
 import { ownPlatform, type Platform } from '../model/platform.js';
@@ -360,7 +360,7 @@ class Conversion {
     const left =
       stale === 0
         ? []
-        : [`${stale} signature file(s) are of a digest that it no longer has, and stay behind`];
+        : [`${counted(stale, 'signature file')} left out: made for a digest that the image no longer has`];
     return { job: { ...job, name }, closure, changed, notes: [...job.notes, ...made, ...left, ...notes] };
   }
 

@@ -9,7 +9,7 @@ import { VerifiedBlob } from '../io/verified-blob.js';
 import { tryConfig } from '../model/config.js';
 import type { Descriptor } from '../model/descriptor.js';
 import { isDigest, type Digest } from '../model/digest.js';
-import { asImgconvError, ImgconvError } from '../model/errors.js';
+import { asImgconvError, counted, ImgconvError } from '../model/errors.js';
 import { MAX_CONFIG } from '../model/json.js';
 import { isContainerImage, manifestsOf, type ManifestNode } from '../model/manifest.js';
 import { isForeignLayer, layerCompressionOf } from '../model/media-type.js';
@@ -250,7 +250,7 @@ export class Look {
     const where = at.path;
     const { diffIds, layerSteps } = parsed;
     if (diffIds.length !== layers.length) {
-      const what = `the config has ${diffIds.length} diffIDs, its manifest ${node.descriptor.digest} ${layers.length} layers`;
+      const what = `the config has ${counted(diffIds.length, 'diffID')}, its manifest ${node.descriptor.digest} ${counted(layers.length, 'layer')}`;
       found({ severity: 'broken', kind: 'config-mismatch', where, what });
       return;
     }
@@ -258,7 +258,7 @@ export class Look {
       found({ severity: 'broken', kind: 'config-mismatch', where, what });
     if (!this.#deep) return;
     if (layerSteps !== undefined && layerSteps !== layers.length) {
-      const what = `its history tells of ${layerSteps} layers, and there are ${layers.length}`;
+      const what = `its history has ${counted(layerSteps, 'layer')}, its manifest ${layers.length}`;
       found({ severity: 'cosmetic', kind: 'history-mismatch', where, what });
     }
     for (const [i, layer] of layers.entries()) {

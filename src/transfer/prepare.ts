@@ -6,7 +6,7 @@ import {
   type UnreadableImage,
 } from '../formats/format.js';
 import type { Pool } from '../io/pool.js';
-import { asImgconvError, ImgconvError } from '../model/errors.js';
+import { asImgconvError, counted, ImgconvError } from '../model/errors.js';
 import { isAttachedTag } from '../model/attached.js';
 import { manifestsOf, type ManifestNode } from '../model/manifest.js';
 import type { Platform } from '../model/platform.js';
@@ -191,7 +191,7 @@ export async function prepare(
     ).length;
     const job = jobs.get(key);
     if (job === undefined || left === 0) continue;
-    const note = `${left} attached artifact(s) speak of the digest it had, and stay behind`;
+    const note = `${counted(left, 'attached artifact')} left out: made for the digest that the image had`;
     jobs.set(key, { ...job, notes: [...job.notes, note] });
   }
   // By name, so that what is written does not depend on the order in which the source has it.

@@ -13,7 +13,7 @@ import {
 import { VerifiedBlob } from '../io/verified-blob.js';
 import type { Descriptor } from '../model/descriptor.js';
 import { algorithmOf, type Digest } from '../model/digest.js';
-import { ImgconvError } from '../model/errors.js';
+import { counted, ImgconvError } from '../model/errors.js';
 import { MAX_MANIFEST } from '../model/json.js';
 import {
   blobDescriptorsOf,
@@ -166,7 +166,7 @@ export async function findClosure(
   pool: Pool,
   { allowAbsent, onBytes }: { allowAbsent: boolean; onBytes: ((count: number) => void) | undefined },
 ): Promise<Closure> {
-  const found = new Map<Digest, { at: Bytes; size: number }>();
+  const found = new Map<Digest, { at: Bytes; size: number; what?: string | undefined }>();
   const notes: string[] = [];
   const missing = new Map<string, Set<string>>();
   const miss = (platform: Platform | undefined, what: string) => {
@@ -184,9 +184,14 @@ export async function findClosure(
     if (own.size === node.descriptor.size) found.set(digest, { at: own, size: own.size });
     else if (node.manifest.kind !== 'schema1')
       found.set(digest, { at: memory(node), size: node.bytes.length });
-    for (const { descriptor, what } of blobsOf(node)) {
+    for (const { descriptor, what, which } of blobsOf(node)) {
       const at = await source.locate(descriptor, 'blob');
-      if (at !== undefined) found.set(descriptor.digest, { at, size: descriptor.size ?? at.size });
+      if (at !== undefined)
+        found.set(descriptor.digest, {
+          at,
+          size: descriptor.size ?? at.size,
+          what: isPart(at) ? which : undefined,
+        });
       else if (isForeignLayer(descriptor.mediaType))
         notes.push(`foreign layer ${descriptor.digest} stays where its URLs say`);
       else miss(platform, `${what} ${descriptor.digest}`);
@@ -194,24 +199,44 @@ export async function findClosure(
   }
   if (missing.size > 0) throw missingError(source, root, missing);
   const blobs = new Map<Digest, VerifiedBlob>();
-  for (const [digest, { at, size }] of found)
-    blobs.set(digest, VerifiedBlob.at(at, { digest, size }, pool, { onBytes }));
+  for (const [digest, { at, size, what }] of found)
+    blobs.set(digest, VerifiedBlob.at(at, { digest, size }, pool, { what, onBytes }));
   if (source.provesDiffIds) {
     for (const [digest, diffId] of await readDiffIds(root, blobs, pool, 'skip')) {
       const layer = found.get(digest);
       if (layer !== undefined)
-        blobs.set(digest, VerifiedBlob.at(layer.at, { digest, size: layer.size }, pool, { diffId, onBytes }));
+        blobs.set(
+          digest,
+          VerifiedBlob.at(layer.at, { digest, size: layer.size }, pool, {
+            diffId,
+            what: layer.what,
+            onBytes,
+          }),
+        );
     }
   }
   return { root, blobs, notes };
 }
 
-/** More of one kind tell nobody more. */
-const SHOWN = 20;
+/** True for a part of a file, whose name alone does not say which. */
+function isPart(at: Bytes): boolean {
+  return at.kind === 'dropped' || (at.kind === 'file' && at.shown !== undefined);
+}
 
-function shortList(all: readonly string[]): string {
-  const more = all.length > SHOWN ? ` and ${all.length - SHOWN} more` : '';
-  return `${all.slice(0, SHOWN).join(', ')}${more}`;
+/** More platforms, and more digests, tell nobody more. */
+const PLATFORMS_SHOWN = 20;
+const DIGESTS_SHOWN = 3;
+/** What buildx gives attestations for a platform. */
+const NO_PLATFORM = 'unknown/unknown';
+
+/** `manifest sha256:…` while these are few, else `1 config, 3 layers`. */
+function lackText(what: ReadonlySet<string>, few: boolean): string {
+  if (few) return [...what].join(', ');
+  return ['manifest', 'config', 'layer', 'blob']
+    .map((kind) => [kind, [...what].filter((one) => one.startsWith(kind)).length] as const)
+    .filter(([, count]) => count > 0)
+    .map(([kind, count]) => counted(count, kind))
+    .join(', ');
 }
 
 function missingError(
@@ -219,14 +244,24 @@ function missingError(
   root: ManifestNode,
   missing: ReadonlyMap<string, ReadonlySet<string>>,
 ): ImgconvError {
-  const lists = [...missing].map(
-    ([platform, what]) => `${platform === '' ? '' : `${platform}: `}${shortList([...what])}`,
-  );
+  const platforms = [...missing].filter(([platform]) => platform !== NO_PLATFORM);
+  const attestations = missing.get(NO_PLATFORM);
+  const few = [...missing.values()].reduce((sum, { size }) => sum + size, 0) <= DIGESTS_SHOWN;
+  const texts = platforms
+    .slice(0, PLATFORMS_SHOWN)
+    .map(([platform, what]) => `${platform === '' ? '' : `${platform}: `}${lackText(what, few)}`);
+  if (platforms.length > PLATFORMS_SHOWN)
+    texts.push(counted(platforms.length - PLATFORMS_SHOWN, 'more platform'));
+  if (attestations !== undefined) texts.push(`attestations: ${lackText(attestations, few)}`);
+  const prune = '--missing prune makes a new index of what is there';
+  const sparse = '--missing sparse keeps the index (into reg and oci)';
   const hint =
-    root.manifest.kind === 'index'
-      ? 'choose with --platform; or --missing prune makes a new index of what is there, --missing sparse keeps it (into reg and oci)'
-      : 'the source is not whole: fetch the image again';
-  return new ImgconvError('BLOB_MISSING', `${source.where}: not there: ${lists.join('; ')}`, { hint });
+    root.manifest.kind !== 'index'
+      ? 'the source is not whole: fetch the image again'
+      : platforms.length === 0
+        ? `${prune}; ${sparse}`
+        : `choose with --platform; or ${prune}, ${sparse}`;
+  return new ImgconvError('BLOB_MISSING', `${source.where}: not there: ${texts.join('; ')}`, { hint });
 }
 
 function memory({ descriptor, bytes }: ManifestNode): Bytes {
@@ -234,18 +269,35 @@ function memory({ descriptor, bytes }: ManifestNode): Bytes {
 }
 
 /** Configs, layers and artifacts' blobs of one manifest; schema 1 knows no sizes. */
-export function blobsOf({
-  manifest,
-}: ManifestNode): { descriptor: Omit<Descriptor, 'size'> & { size?: number }; what: string }[] {
+export function blobsOf({ manifest }: ManifestNode): {
+  descriptor: Omit<Descriptor, 'size'> & { size?: number };
+  what: 'config' | 'layer' | 'blob';
+  /** For messages. */
+  which: string;
+}[] {
   if (manifest.kind === 'image') {
     return [
-      { descriptor: manifest.config, what: 'config' },
-      ...manifest.layers.map((descriptor) => ({ descriptor, what: 'layer' })),
+      { descriptor: manifest.config, what: 'config', which: 'the config' },
+      ...manifest.layers.map((descriptor, i, { length }) => ({
+        descriptor,
+        what: 'layer' as const,
+        which: `layer ${i + 1} of ${length}`,
+      })),
     ];
   }
-  if (manifest.kind !== 'schema1')
-    return blobDescriptorsOf(manifest).map((descriptor) => ({ descriptor, what: 'blob' }));
-  return manifest.layers.map((digest) => ({ descriptor: { mediaType: '', digest }, what: 'layer' }));
+  if (manifest.kind !== 'schema1') {
+    const blobs = blobDescriptorsOf(manifest);
+    return blobs.map((descriptor, i) => ({
+      descriptor,
+      what: 'blob',
+      which: `blob ${i + 1} of ${blobs.length}`,
+    }));
+  }
+  return manifest.layers.map((digest, i, { length }) => ({
+    descriptor: { mediaType: '', digest },
+    what: 'layer',
+    which: `layer ${i + 1} of ${length}`,
+  }));
 }
 
 /**
@@ -273,7 +325,7 @@ export async function readDiffIds(
       if (uneven === 'skip') continue;
       throw new ImgconvError(
         'MANIFEST_INVALID',
-        `${blob.where}: config ${config.digest} has ${expected.length} diffIDs, and its manifest ${layers.length} layers`,
+        `${blob.where}: config ${config.digest} has ${counted(expected.length, 'diffID')}, its manifest ${counted(layers.length, 'layer')}`,
         { hint: '--compression keep carries it as it is; Docker and containerd do not run it' },
       );
     }

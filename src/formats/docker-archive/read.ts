@@ -7,7 +7,7 @@ import { openTar, type TarIndex } from '../../io/tar-index.js';
 import { parseConfig, type ImageConfig } from '../../model/config.js';
 import { optional, type Descriptor } from '../../model/descriptor.js';
 import { algorithmOf, hexOf, type Algorithm, type Digest } from '../../model/digest.js';
-import { asImgconvError, ImgconvError } from '../../model/errors.js';
+import { asImgconvError, counted, ImgconvError } from '../../model/errors.js';
 import { fieldsOf, inOwnCase, MAX_CONFIG, parseJson, parseWith } from '../../model/json.js';
 import type { ImageManifest } from '../../model/manifest.js';
 import {
@@ -193,7 +193,7 @@ class Archive {
     if (layers.length !== diffIds.length) {
       throw new ImgconvError(
         'ARCHIVE_INVALID',
-        `${this.#index.path}: ${entry.Config}: the config has ${diffIds.length} diffIDs, ${MANIFEST} names ${layers.length} layers`,
+        `${this.#index.path}: ${entry.Config}: the config has ${counted(diffIds.length, 'diffID')}, ${MANIFEST} names ${counted(layers.length, 'layer')}`,
       );
     }
     return { ...config, layers };
