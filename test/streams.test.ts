@@ -26,8 +26,11 @@ import { archiveOf, entriesOf, layoutFiles, mixedArchive, savedFiles } from './s
 import { LOCAL_FORMATS, imageIdsOf, newPlace, place } from './support/places.js';
 import { peakMemory, piped, start, until, within, type Ended } from './support/processes.js';
 import { contentsOf, filesIn, stagingIn } from './support/snapshot.js';
-import { file, readTarFile, tarOf, writeTar, type TarMember } from './support/tars.js';
+import { bodyOf, file, link, readTarFile, tarOf, writeTar, type TarMember } from './support/tars.js';
 import { tempFolder } from './support/temp.js';
+import { runHere } from './torture/campaign.js';
+import { ARCHIVES, expectSameWays, pipe as pipeCampaign } from './torture/pipe.js';
+import { rawTar } from './torture/raw-tar.js';
 
 async function convertAll(
   from: Place,
@@ -222,6 +225,141 @@ describe('an archive on standard input is as one in a file:', () => {
       assertNothingAt(target.path);
     });
   }
+});
+
+describe('a file and a pipe agree on', () => {
+  for (const name of ARCHIVES)
+    for (const short of ['reg', 'dir', 'oci', 'tar'])
+      test(`${name} into ${short}`, async () => {
+        for (const options of [{}, { compression: 'keep' }, { compression: 'gzip' }] as const)
+          await expectSameWays(readFileSync(fixture(name)), short, options);
+      });
+
+  /** docker20.tar's demo/app:1.0, changed; its layers are plain, of some kilobytes, and in two folders. */
+  async function changed(change: (members: TarMember[], layers: string[]) => TarMember[]): Promise<Buffer> {
+    const all = await readTarFile(fixture('docker20.tar'));
+    const entries = JSON.parse(bodyOf(all, 'manifest.json').toString()) as {
+      RepoTags: string[];
+      Layers: string[];
+    }[];
+    const entry = entries.find(({ RepoTags }) => RepoTags[0] === 'demo/app:1.0');
+    assert.ok(entry !== undefined && entry.Layers.length > 1);
+    const members = all.filter(({ header }) => header.name !== 'manifest.json');
+    const now = change(members, entry.Layers);
+    return writeTar([...now, file('manifest.json', JSON.stringify([entry]))]);
+  }
+  const [elsewhere, outside] = ['elsewhere.tar', '../../../outside/layer.tar'];
+
+  /** Instead of the first layer a link; its content lies at the root, under another name. */
+  const linked = (type: 'link' | 'symlink', to: string) => (members: TarMember[], layers: string[]) =>
+    members.flatMap((one) =>
+      one.header.name === layers[0] ? [file(elsewhere, one.body), link(type, layers[0], to)] : [one],
+    );
+  const CASES: Readonly<Record<string, [code: string, archive: () => Promise<Buffer>]>> = {
+    'layers in the wrong order': [
+      'DIGEST_MISMATCH',
+      () =>
+        changed((members, layers) => {
+          layers.reverse();
+          return members;
+        }),
+    ],
+    'a link out of the archive, whose content is in it': [
+      'ARCHIVE_INVALID',
+      () => changed(linked('symlink', outside)),
+    ],
+    'an absolute link': ['ARCHIVE_INVALID', () => changed(linked('link', '/etc/passwd'))],
+    'a link to a member': ['written', () => changed(linked('link', elsewhere))],
+    'a link to nothing': ['ARCHIVE_INVALID', () => changed(linked('link', 'nowhere'))],
+    'a layer that is only at the root of the archive': [
+      'BLOB_MISSING',
+      () =>
+        changed((members, layers) =>
+          members.map((one) => (one.header.name === layers[0] ? file(elsewhere, one.body) : one)),
+        ),
+    ],
+    'another layer in its place, and it at the root': [
+      'DIGEST_MISMATCH',
+      () =>
+        changed((members, layers) =>
+          members.flatMap((one) =>
+            one.header.name === layers[0]
+              ? [file(elsewhere, one.body), file(layers[0], bodyOf(members, layers[1] ?? ''))]
+              : [one],
+          ),
+        ),
+    ],
+    'a layer that is there twice, the second time damaged': [
+      'DIGEST_MISMATCH',
+      () =>
+        changed((members, layers) => [
+          ...members,
+          file(layers[0] ?? '', Buffer.concat([bodyOf(members, layers[0] ?? ''), Buffer.alloc(512)])),
+        ]),
+    ],
+    'a config that is a tar': [
+      'MANIFEST_INVALID',
+      () =>
+        changed((members, layers) =>
+          members.map((one) =>
+            one.header.name.endsWith('.json') && one.body.includes('"rootfs"')
+              ? file(one.header.name, bodyOf(members, layers[0] ?? ''))
+              : one,
+          ),
+        ),
+    ],
+    'an artifact whose blob is a tar': [
+      'written',
+      async () => {
+        const tar = await tarOf({ a: 'b'.repeat(2000) });
+        const config = part('application/vnd.oci.empty.v1+json', Buffer.from('{}'));
+        const blob = part('application/vnd.example.files.tar', tar);
+        const root = part(OCI.manifest, {
+          schemaVersion: 2,
+          mediaType: OCI.manifest,
+          artifactType: 'application/vnd.example',
+          config: descriptorOf(config),
+          layers: [descriptorOf(blob)],
+        });
+        return archiveOf(
+          savedFiles({ 'demo/files:1': { root, blobs: [config, blob], members: [], platform: undefined } }),
+        );
+      },
+    ],
+    'a member that says it is larger than the disk': [
+      'ARCHIVE_INVALID',
+      () => Promise.resolve(rawTar([{ name: 'large', body: Buffer.alloc(100), size: 2 ** 50 }])),
+    ],
+    'more zeros after its end than are looked at': [
+      'ARCHIVE_INVALID',
+      () =>
+        Promise.resolve(Buffer.concat([readFileSync(fixture('crane.tar')), Buffer.alloc(65 * 1024 ** 2)])),
+    ],
+  };
+  for (const [title, [code, archive]] of Object.entries(CASES))
+    test(title, async () => {
+      const bytes = await archive();
+      for (const packed of [bytes, gzipSync(bytes, { level: 1 })])
+        for (const options of [{}, { compression: 'keep' }, { compression: 'zstd' }] as const) {
+          // Docker's manifests have no zstd.
+          if (options.compression === 'zstd' && code !== 'ARCHIVE_INVALID') continue;
+          assert.equal(await expectSameWays(packed, 'reg', options), code, JSON.stringify(options));
+        }
+    });
+
+  test('archives that were made by chance', { timeout: 120_000 }, async () => {
+    const failed: string[] = [];
+    const outcomes = new Set<string>();
+    const numbers = Array.from({ length: 200 }, (_, i) => i);
+    await runHere(pipeCampaign, 'short', numbers, ({ number, outcome, why }) => {
+      if (why !== undefined)
+        failed.push(`npm run test:hostile -- pipe --seed short --only ${number}: ${why}`);
+      if (outcome !== undefined) outcomes.add(outcome);
+    });
+    assert.deepEqual(failed, []);
+    for (const outcome of ['written', 'ARCHIVE_INVALID', 'DIGEST_MISMATCH', 'MANIFEST_INVALID'])
+      assert.ok(outcomes.has(outcome), [...outcomes].join());
+  });
 });
 
 describe('an archive that is cut off', () => {

@@ -3,7 +3,7 @@ import { headOf, type LocalBytes } from '../io/region.js';
 import type { Descriptor } from '../model/descriptor.js';
 import { algorithmOf, isDigest, type Digest } from '../model/digest.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
-import { MAX_MANIFEST } from '../model/json.js';
+import { MAX_MANIFEST, mayBeJson } from '../model/json.js';
 import { expectMediaType, parseManifest, type Manifest } from '../model/manifest.js';
 import { isIndexType } from '../model/media-type.js';
 import {
@@ -29,6 +29,9 @@ export interface Files {
 export function readDocument(files: Files, name: string, limit: number): Uint8Array | undefined {
   const at = files.get(name);
   if (at === undefined) return undefined;
+  // Spools keep what may be a document.
+  if (at.kind === 'dropped' && at.size <= limit && !mayBeJson(at.head))
+    throw new ImgconvError('MANIFEST_INVALID', `${files.path}: ${name}: not JSON`);
   if (at.size > limit || at.kind === 'dropped')
     throw new ImgconvError(
       'ARCHIVE_INVALID',
@@ -58,6 +61,8 @@ export function readLayoutManifest(files: Files, descriptor: Descriptor): Manife
 /** A manifest, proved against its digest. */
 function readBlob(files: Files, digest: Digest): { manifest: Manifest; size: number } | undefined {
   const name = blobName(digest);
+  const at = files.get(name);
+  if (at?.kind === 'dropped') expectDigest({ digest, size: at.size }, at, `${files.path}: ${name}`);
   const bytes = readDocument(files, name, MAX_MANIFEST);
   if (bytes === undefined) return undefined;
   const where = `${files.path}: ${name}`;

@@ -38,15 +38,26 @@ export interface Known {
   readonly id: FileId;
 }
 
-/** What passed by in a stream and was not kept: it can be named and compared, not read. */
+/**
+ * What passed by in a stream and was not kept as it was: it can be named and compared, and read if it was kept in
+ * another form.
+ */
 export interface DroppedBytes {
   readonly kind: 'dropped';
   readonly path: string;
   readonly size: number;
   readonly head: Uint8Array;
   readonly digest: Digest;
+  /** A compressed form of just these bytes, in a staging folder. */
+  readonly form?: DroppedForm | undefined;
   /** What xz or bzip2 unpacked to as it passed; undefined for other bytes, and for damaged ones. */
   readonly unpacked?: { readonly digest: Digest; readonly size: number } | undefined;
+}
+
+export interface DroppedForm {
+  readonly file: FileBytes;
+  /** The bytes again, as a file beside it; made once. */
+  unpack(): Promise<FileBytes>;
 }
 
 export interface MemoryBytes {
@@ -197,7 +208,8 @@ export function closeFile(fd: number, path: string): void {
 
 /** Where the bytes can be read on this machine: remote ones are fetched. */
 export async function localOf(at: Bytes): Promise<LocalBytes> {
-  return isElsewhere(at) ? at.stage() : at;
+  if (isElsewhere(at)) return at.stage();
+  return at.kind === 'dropped' && at.form !== undefined ? at.form.unpack() : at;
 }
 
 /** The first bytes of a blob, at most `count`: to look at, not to keep. */

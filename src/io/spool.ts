@@ -2,7 +2,7 @@ import { statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Digest } from '../model/digest.js';
 import { ImgconvError } from '../model/errors.js';
-import { MAX_CONFIG } from '../model/json.js';
+import { MAX_CONFIG, mayBeJson } from '../model/json.js';
 import { notePassing } from './buffers.js';
 import { compress } from './compress.js';
 import { decompress, MAGIC_LENGTH, sniffPacking } from './decompress.js';
@@ -57,17 +57,30 @@ const HEAD = 512;
 /** A blob of a layout, by the end of its path. */
 const IN_BLOBS = /[ /]blobs\/[a-z0-9]+\/[0-9a-f]+$/;
 
-/** A small archive may unpack to more than any disk holds: what says so itself is not begun. */
-function expectRoom(size: number, folder: string, what: string): void {
+/** So much is looked at of what there is no room for. */
+const LOOK_AHEAD = 64 * 1024 * 1024;
+
+/**
+ * A small archive may unpack to more than any disk holds: what says so itself is not begun. If it ends soon, it is cut
+ * off or lies of its size, which is then the error, as for an archive that is a file.
+ */
+async function expectRoom(
+  size: number,
+  folder: string,
+  what: string,
+  whole: AsyncIterable<Uint8Array>,
+): Promise<void> {
   if (size < MAX_CONFIG) return;
   const { bavail, bsize } = statfsSync(folder);
-  if (size > bavail * bsize)
-    throw new ImgconvError('NO_SPACE', `${what}: ${size} bytes needed, ${bavail * bsize} free`);
+  if (size <= bavail * bsize) return;
+  let seen = 0;
+  for await (const chunk of whole) if ((seen += chunk.length) > LOOK_AHEAD) break;
+  throw new ImgconvError('NO_SPACE', `${what}: ${size} bytes needed, ${bavail * bsize} free`);
 }
 
-/** A tar has its magic in its first header (POSIX ustar; GNU's begins the same). */
+/** A tar has its magic in its first header (POSIX ustar; GNU's begins the same). What may be a document is none. */
 function looksLikeTar(head: Uint8Array): boolean {
-  return Buffer.from(head.subarray(257, 262)).toString('latin1') === 'ustar';
+  return !mayBeJson(head) && Buffer.from(head.subarray(257, 262)).toString('latin1') === 'ustar';
 }
 
 /** How plain layers are compressed as they pass. */
@@ -80,10 +93,9 @@ export interface PassingForm {
 
 /**
  * Keeps members as files in a staging folder. With `form`, plain layers are compressed as they pass and kept in
- * that form alone: `forms` then says what each became, from which the layer itself can be had again.
+ * that form alone, out of which the few are unpacked again that are needed as they were.
  */
 export class StagingSpool implements Spool {
-  readonly forms = new Map<Digest, VerifiedBlob>();
   readonly #staging: Staging;
   readonly #pool: Pool;
   readonly #form: PassingForm | undefined;
@@ -100,7 +112,7 @@ export class StagingSpool implements Spool {
     const asItIs = form === undefined || (form.exceptBlobs && IN_BLOBS.test(path));
     if (asItIs || !looksLikeTar(head)) {
       const staged = this.#staging.path();
-      expectRoom(declared, dirname(staged), path);
+      await expectRoom(declared, dirname(staged), path, whole);
       return stageFile(whole, { path: staged, flush: false }, this.#pool, path);
     }
     const hasher = createHasher('sha256');
@@ -113,14 +125,20 @@ export class StagingSpool implements Spool {
         yield chunk;
       }
     }
-    const staged = await stageFile(
+    const file = await stageFile(
       compress(hashed(), form.format, this.#pool, form.level),
       { path: this.#staging.path(), flush: false },
       this.#pool,
     );
     const digest = hasher.digest();
-    this.forms.set(digest, VerifiedBlob.staged(staged, this.#pool));
-    return { kind: 'dropped', path, size, head: head.subarray(0, HEAD), digest };
+    let unpacked: Promise<FileBytes> | undefined;
+    const unpack = () => (unpacked ??= this.#unpack(file, digest, path));
+    return { kind: 'dropped', path, size, head: head.subarray(0, HEAD), digest, form: { file, unpack } };
+  }
+
+  async #unpack(form: FileBytes, digest: Digest, shown: string): Promise<FileBytes> {
+    const blob = VerifiedBlob.staged(form, this.#pool);
+    return { ...(await blob.unpackTo(this.#staging.path(), digest)), shown };
   }
 }
 

@@ -158,6 +158,7 @@ export function indexFile(file: string): TarIndex {
       const step = decoder.block(read(position, BLOCK), position);
       if (step.kind === 'end') {
         index.endedAt = undefined;
+        if (length - position - BLOCK > MAX_AFTER_END) throw tooMuchAfter(file);
         break;
       }
       position += BLOCK;
@@ -240,10 +241,7 @@ async function readAll(reader: StreamReader, where: string, spool: Spool): Promi
     const padding = paddedSize(entry.size) - entry.size;
     if ((await reader.read(padding)).length < padding) throw cutOff(where, reader.position, within(entry));
   }
-  await reader.drain(
-    MAX_AFTER_END,
-    () => new ImgconvError('ARCHIVE_INVALID', `${where}: more than ${MAX_AFTER_END} bytes after its end`),
-  );
+  await reader.drain(MAX_AFTER_END, () => tooMuchAfter(where));
   return index;
 }
 
@@ -301,6 +299,10 @@ class StreamReader {
     const end = this.position + limit;
     while ((await this.#some(Infinity)).length > 0) if (this.position > end) throw tooMuch();
   }
+}
+
+function tooMuchAfter(file: string): ImgconvError {
+  return new ImgconvError('ARCHIVE_INVALID', `${file}: more than ${MAX_AFTER_END} bytes after its end`);
 }
 
 function within({ name, offset }: TarEntry): string {

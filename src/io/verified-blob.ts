@@ -1,6 +1,6 @@
 import { copyFileSync, constants, lstatSync, rmSync } from 'node:fs';
 import { algorithmOf, type Digest } from '../model/digest.js';
-import { asImgconvError, ImgconvError, isErrno } from '../model/errors.js';
+import { ImgconvError, isErrno } from '../model/errors.js';
 import type { Compression } from '../model/media-type.js';
 import { createHasher, digestOf, expectDigest, expectSize, type Expected } from './hash.js';
 import { BUFFER_SIZE, takeBuffer } from './buffers.js';
@@ -20,6 +20,7 @@ import {
   shownName,
   type Bytes,
   type DroppedBytes,
+  type DroppedForm,
   type FileBytes,
   type FileId,
   type LocalBytes,
@@ -71,8 +72,15 @@ export class VerifiedBlob {
 
   /** Where the bytes can be read on this machine. @throws ImgconvError when they cannot be fetched */
   async #here(): Promise<LocalBytes> {
-    if (!isElsewhere(this.#at)) return this.#at;
-    return (this.#local ??= this.#fetch(this.#at));
+    if (isElsewhere(this.#at)) return (this.#local ??= this.#fetch(this.#at));
+    if (this.#at.kind !== 'dropped' || this.#at.form === undefined) return this.#at;
+    return (this.#local ??= this.#unpackForm(this.#at.form));
+  }
+
+  async #unpackForm(form: DroppedForm): Promise<FileBytes> {
+    const here = await form.unpack();
+    this.#trust(here);
+    return here;
   }
 
   async #fetch(at: RemoteBytes | PackedBytes): Promise<LocalBytes> {
@@ -130,11 +138,6 @@ export class VerifiedBlob {
     return this.#at.kind === 'packed' || (this.#at.kind === 'file' && this.#at.staged !== undefined);
   }
 
-  /** The sha256 digest of bytes that passed in a stream and were not kept as they are. */
-  get passedAs(): Digest | undefined {
-    return this.#at.kind === 'dropped' ? this.#at.digest : undefined;
-  }
-
   /** True when the bytes are a file of their own, which could be linked. */
   get isFile(): boolean {
     return this.#at.kind === 'file' && this.#at.whole;
@@ -145,12 +148,29 @@ export class VerifiedBlob {
     return this.#at.kind === 'file' ? this.#at.device : undefined;
   }
 
+  /**
+   * What a layer was compressed into while its archive passed, if it was; `diffId` is what its config says of it.
+   * @throws ImgconvError DIGEST_MISMATCH when the layer in that place is another
+   */
+  passedForm(diffId: Digest | undefined): VerifiedBlob | undefined {
+    const at = this.#at;
+    if (at.kind !== 'dropped' || at.form === undefined) return undefined;
+    for (const digest of [this.digest, this.#diffId, diffId]) {
+      if (digest === undefined) continue;
+      // Its digest as it passed is sha256. For others it is read once more.
+      if (algorithmOf(digest) !== algorithmOf(at.digest)) return undefined;
+      expectDigest({ digest, size: this.size }, at, this.where);
+    }
+    return VerifiedBlob.staged(at.form.file, this.#pool);
+  }
+
   /** Hashes the bytes where they lie, once. @throws ImgconvError DIGEST_MISMATCH */
   async prove(): Promise<void> {
     await this.#prove();
   }
 
   async #prove(): Promise<FileId | undefined> {
+    if (this.#at.kind === 'dropped' && this.#proof !== undefined) return this.#proof;
     const at = await this.#here();
     const known = this.#knownOf(at);
     if (known !== undefined && sameFile(known, fileIdOf(lstatSync(at.path, { bigint: true })))) return known;
@@ -181,7 +201,7 @@ export class VerifiedBlob {
       }
       return undefined;
     }
-    if (at.kind === 'dropped') throw dropped(this, at, this.where);
+    if (at.kind === 'dropped') throw this.#dropped(at);
     const job: ScanJob = { kind: 'scan', from: at, algorithm: algorithmOf(this.digest), to };
     const { digest, id } = await this.#pool.scan(job, onBytes);
     expectDigest(this, { digest, size: at.size }, this.where);
@@ -245,12 +265,6 @@ export class VerifiedBlob {
       stage: () => this.unpackTo(path(), tar.digest),
     };
     return VerifiedBlob.at(at, tar, this.#pool);
-  }
-
-  /** This blob, unpacked from `form` when its bytes are asked for; `path` as for `unpacked`. */
-  restored(form: VerifiedBlob, path: () => string): VerifiedBlob {
-    const at = form.unpacked(this, path).#at;
-    return new VerifiedBlob(at, this, this.#pool, { diffId: this.#diffId, onBytes: this.#onBytes });
   }
 
   /** What the layer's tar seems to have, in bytes; undefined when nothing says so. The proof is in the unpacking. */
@@ -363,7 +377,7 @@ export class VerifiedBlob {
    */
   async writeInto(path: string, position: number, onBytes?: (count: number) => void): Promise<void> {
     const to = { path, position, flags: 'r+', flush: false } as const;
-    if (this.#at.kind === 'packed' && this.#diffId === undefined) {
+    if (this.#at.kind === 'packed') {
       await this.#at.unpackInto(to, onBytes);
       return;
     }
@@ -376,7 +390,7 @@ export class VerifiedBlob {
   /** The bytes as a stream that throws at its end, or when left early, unless all of them were right. */
   async *chunks(): AsyncGenerator<Uint8Array<ArrayBuffer>> {
     const at = await this.#here();
-    if (at.kind === 'dropped') throw dropped(this, at, this.where);
+    if (at.kind === 'dropped') throw this.#dropped(at);
     const hasher = createHasher(algorithmOf(this.digest));
     let done = 0;
     let failed = false;
@@ -422,9 +436,18 @@ export class VerifiedBlob {
     return (await this.#unpack(this.digest)).unpacked.digest;
   }
 
+  /** Bytes that passed in a stream and were not kept; their digest tells whether they were the right ones. */
+  #dropped(at: DroppedBytes): ImgconvError {
+    if (algorithmOf(this.digest) === algorithmOf(at.digest)) expectDigest(this, at, this.where);
+    return new ImgconvError('IO', `${this.where}: was read from a stream once and cannot be read again`, {
+      hint: 'save the archive as a file, and give that',
+    });
+  }
+
   /** How the bytes are compressed, by their first ones. */
   async compression(): Promise<Compression> {
-    return sniffCompression(headOf(await this.#here(), MAGIC_LENGTH));
+    const at = this.#at;
+    return sniffCompression(headOf(isElsewhere(at) ? await this.#here() : at, MAGIC_LENGTH));
   }
 
   /** All bytes at once. @throws ImgconvError MANIFEST_INVALID when there are more than `limit` */
@@ -477,18 +500,6 @@ function* fileChunks(path: string, offset: number, size: number): Generator<Uint
   } finally {
     closeFile(fd, path);
   }
-}
-
-/** Of what was compressed as it passed the bytes are gone, but not their digest, which tells why they are asked for. */
-function dropped(expected: Expected, { digest, size }: DroppedBytes, where: string): ImgconvError {
-  try {
-    expectDigest(expected, { digest, size }, where);
-  } catch (error) {
-    return asImgconvError(error, where);
-  }
-  return new ImgconvError('IO', `${where}: was read from a stream once and cannot be read again`, {
-    hint: 'save the archive as a file, and give that',
-  });
 }
 
 function cannotLink(how: string, path: string, cause: unknown): ImgconvError {

@@ -26,6 +26,16 @@ export function parseLenientJson(bytes: Uint8Array, where: string): unknown {
   return parseText(bytes, where, 'MANIFEST_INVALID', true);
 }
 
+/** False for bytes that no object or list begins with: tars, and what is packed. */
+export function mayBeJson(head: Uint8Array): boolean {
+  return /^(?:\xef\xbb\xbf)?[ \t\r\n]*[[{]/.test(Buffer.from(head).toString('latin1')) || isBlank(head);
+}
+
+/** White space alone: what follows decides. */
+function isBlank(head: Uint8Array): boolean {
+  return head.every((byte) => [0x20, 0x09, 0x0d, 0x0a].includes(byte));
+}
+
 function parseText(bytes: Uint8Array, where: string, code: ErrorCode, lenient: boolean): unknown {
   let text: string;
   let value: unknown;

@@ -7,8 +7,8 @@ import { MemoryDownloads, StagedDownloads } from '../io/downloads.js';
 import { digestOf } from '../io/hash.js';
 import { headOf } from '../io/region.js';
 import { PeekSpool, StagingSpool } from '../io/spool.js';
-import type { LinkMode, VerifiedBlob } from '../io/verified-blob.js';
-import { algorithmOf, type Digest } from '../model/digest.js';
+import type { LinkMode } from '../io/verified-blob.js';
+import { algorithmOf } from '../model/digest.js';
 import { asImgconvError, counted, ImgconvError } from '../model/errors.js';
 import { MAX_MANIFEST } from '../model/json.js';
 import { manifestsOf } from '../model/manifest.js';
@@ -140,7 +140,6 @@ export async function convert(from: Place, to: Place, options: ConvertOptions = 
       return await new Conversion(from.path, to, compression, counter, pool, downloads, options).run(
         reader,
         writer,
-        spool.forms,
       );
     } finally {
       await reader.close();
@@ -231,12 +230,7 @@ class Conversion {
     this.#options = options;
   }
 
-  /** `forms`: layers that were compressed while the source passed as a stream. */
-  async run(
-    reader: ImageReader,
-    writer: ImageWriter,
-    forms: ReadonlyMap<Digest, VerifiedBlob>,
-  ): Promise<Report> {
+  async run(reader: ImageReader, writer: ImageWriter): Promise<Report> {
     const { selectors = [], platforms = [], progress, link = 'auto' } = this.#options;
     const options = {
       ...this.#options,
@@ -266,7 +260,7 @@ class Conversion {
       for (const job of jobs) this.#add(job, job.closure, 'planned', job.notes);
     } else if (!this.#stopped()) {
       if (this.#to.path !== STDOUT) expectSpace(plan, this.#to.path);
-      await this.#write(jobs, writer, forms);
+      await this.#write(jobs, writer);
     }
     return { images: this.#reports, tally: this.#counter.tally(), untaggedLeftOut, plan };
   }
@@ -275,11 +269,7 @@ class Conversion {
     return this.#options.failFast === true && this.#reports.some(({ status }) => status === 'failed');
   }
 
-  async #write(
-    jobs: readonly Job[],
-    writer: ImageWriter,
-    forms: ReadonlyMap<Digest, VerifiedBlob>,
-  ): Promise<void> {
+  async #write(jobs: readonly Job[], writer: ImageWriter): Promise<void> {
     if (jobs.length > 0 && this.#to.path !== STDOUT) await writer.staging.claim(this.#options.signal);
     const there = await knownForms(this.#to, jobs, this.#compression, this.#pool);
     const { sequential } = this.#to.format.traits;
@@ -292,7 +282,7 @@ class Conversion {
         this.#counter.add(kind, size);
       },
     };
-    const recompressor = new Recompressor(this.#compression, making, there, forms);
+    const recompressor = new Recompressor(this.#compression, making, there);
     const tell = (outcomes: readonly Outcome[], changed: boolean) => {
       for (const { job, closure, notes, ...outcome } of outcomes)
         this.#add(job, closure, outcome.changed && changed ? 'written' : 'unchanged', notes);

@@ -31,9 +31,7 @@ export function compressionFor({ isMade }: SourceImage, options: CompressionOpti
   return options.onlyMade === true && isMade !== true ? { compression: 'keep' } : options;
 }
 
-/** Layers in the wanted compression, by the digest of their uncompressed tars. */
-export type KnownForms = ReadonlyMap<Digest, VerifiedBlob>;
-/** As `KnownForms`, where any of several may turn out to be damaged. */
+/** Layers in the wanted compression, by the digest of their uncompressed tars; any of several may turn out to be damaged. */
 export type FormsThere = ReadonlyMap<Digest, readonly VerifiedBlob[]>;
 
 /** What is made of layers where. */
@@ -89,13 +87,12 @@ async function* provedAs(diffId: Digest, blob: VerifiedBlob): AsyncGenerator<Uin
 
 /**
  * Turns layers into another compression, each once a run, and the manifests that name them with them. `there` are
- * forms that the destination has, `staged` those that were made while the source passed as a stream.
+ * forms that the destination has.
  */
 export class Recompressor {
   readonly #options: CompressionOptions;
   readonly #making: Making;
   readonly #there: FormsThere;
-  readonly #staged: KnownForms;
   /** By diffID: a config that says a wrong one of a layer must not speak for those that say the right one. */
   readonly #done = new Map<Digest, OncePerDigest<VerifiedBlob>>();
   /** Where all goes into one file, tars by diffID: the first layer that has one says its size for all manifests. */
@@ -108,12 +105,11 @@ export class Recompressor {
   /** A layer keeps all threads busy by its pieces; more at once only hold more of them in memory. */
   readonly #atOnce: LimitFunction;
 
-  constructor(options: CompressionOptions, making: Making, there: FormsThere, staged: KnownForms) {
+  constructor(options: CompressionOptions, making: Making, there: FormsThere) {
     this.#options = options;
     this.#making = making;
     this.#atOnce = pLimit(making.pool.threads);
     this.#there = there;
-    this.#staged = staged;
     this.#relies = making.intoOne;
   }
 
@@ -132,25 +128,10 @@ export class Recompressor {
   }
 
   /**
-   * The image with its layers as `options` has them; what was compressed as it passed is unpacked again where it stays.
+   * The image with its layers as `options` has them.
    * @throws ImgconvError FORMAT_UNSUPPORTED when a media type has no such compression; DIGEST_MISMATCH
    */
   async apply(closure: Closure, options: CompressionOptions): Promise<Closure> {
-    const changed = await this.#change(closure, options);
-    if (this.#staged.size === 0) return changed;
-    const blobs = new Map(changed.blobs);
-    for (const [digest, blob] of changed.blobs) {
-      const form = blob.passedAs && this.#staged.get(blob.passedAs);
-      if (form !== undefined)
-        blobs.set(
-          digest,
-          blob.restored(form, () => this.#making.staging.path()),
-        );
-    }
-    return { ...changed, blobs };
-  }
-
-  async #change(closure: Closure, options: CompressionOptions): Promise<Closure> {
     const { compression } = options;
     const layers = changedLayers(closure.root, options);
     if (layers.length === 0 || compression === 'keep') return closure;
@@ -194,7 +175,8 @@ export class Recompressor {
         onDone('reused', known.size);
         return known;
       }
-      const passed = this.#staged.get(id);
+      // By its place in the archive and not by its content: what lies elsewhere says nothing of this layer.
+      const passed = blob.passedForm(diffId);
       if (passed !== undefined) {
         onDone('compressed', blob.size);
         return passed;

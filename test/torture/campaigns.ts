@@ -1,6 +1,7 @@
 import { bits } from './bits.js';
 import type { Campaign } from './campaign.js';
 import { fuzz } from './fuzz.js';
+import { pipe } from './pipe.js';
 
 /** Benches that run numbered cases in this machine's memory. */
-export const CAMPAIGNS: readonly Campaign[] = [bits, fuzz];
+export const CAMPAIGNS: readonly Campaign[] = [bits, fuzz, pipe];

@@ -185,7 +185,7 @@ const SIZES = [
 ];
 
 /** A member that is not what it should be, with whatever goes before it. */
-function mutateMember(member: RawMember, all: readonly RawMember[], random: Random): RawMember[] {
+export function mutateMember(member: RawMember, all: readonly RawMember[], random: Random): RawMember[] {
   const other = pick(random, all);
   switch (random.below(12)) {
     case 0:
