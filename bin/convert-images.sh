@@ -58,7 +58,7 @@ fetch_with_skopeo() {
   local image=$1
   skopeo sync --insecure-policy --src-tls-verify=false --dest-tls-verify=false \
     --override-arch amd64 --override-os linux --src docker --dest dir \
-    "$source_registry/$image" "$(dirname -- "$fresh/$image")" >&2 &&
+    -- "$source_registry/$image" "$(dirname -- "$fresh/$image")" >&2 &&
     mkdir -p -- "$(dirname -- "$images_dir/$image")" &&
     mv -T -- "$fresh/$image" "$images_dir/$image"
 }
@@ -68,7 +68,7 @@ fetch() {
   local image
   for image; do printf '%s %s\n' "$source_registry/$image" "$image"; done |
     imgconv sync --src list --dest dir --src-tls-verify=false --platform linux/amd64 --keep-going \
-      - "$images_dir" >&2 || true
+      -- - "$images_dir" >&2 || true
 }
 
 mapfile -t wanted <<<"$lines"
@@ -99,7 +99,7 @@ done
 
 status=0
 if ((${#wanted[@]})); then
-  printf '%s\n' "${wanted[@]}" | imgconv dir2reg "$images_dir" . --images-file - || status=$?
+  printf '%s\n' "${wanted[@]}" | imgconv dir2reg --images-file - -- "$images_dir" . || status=$?
 fi
 if ((${#failed[@]})); then
   say "${#failed[@]} of $((${#failed[@]} + ${#wanted[@]})) images not fetched: ${failed[*]}"

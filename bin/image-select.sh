@@ -42,4 +42,4 @@ lines=$(
 )
 [[ -n $lines ]] || die "no *.list in $list_dir lists an image"
 
-imgconv reg2reg "$registry_path" "$output_dir" --images-file - <<<"$lines"
+imgconv reg2reg --images-file - -- "$registry_path" "$output_dir" <<<"$lines"

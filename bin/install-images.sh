@@ -41,12 +41,12 @@ with_skopeo=${IMGCONV_USE_SKOPEO:-}
 [[ -d $registry_path/docker/registry/v2 ]] || die "no registry storage at $registry_path/docker/registry/v2"
 
 status=0
-imgconv reg2dir "$registry_path" "$tree" --link hard || status=$?
+imgconv reg2dir --link hard -- "$registry_path" "$tree" || status=$?
 ((status <= 1)) || exit "$status"
 [[ -d $tree ]] || die "no images to install"
 
 if [[ $with_skopeo != 1 ]]; then
-  imgconv push "dir:$tree" "docker://$registry_domain" --dest-tls-verify=false || status=$?
+  imgconv push --dest-tls-verify=false -- "dir:$tree" "docker://$registry_domain" || status=$?
   exit "$status"
 fi
 
@@ -61,7 +61,7 @@ push() {
   local image=$1 target=$registry_domain/$1
   shift
   skopeo sync --insecure-policy --src-tls-verify=false --dest-tls-verify=false "${all[@]}" "$@" \
-    --src dir --dest docker "$tree/$image" "${target%/*}" >&2
+    --src dir --dest docker -- "$tree/$image" "${target%/*}" >&2
 }
 
 found=$(CDPATH='' cd -- "$tree" && find . -name manifest.json ! -path '*/.*' | LC_ALL=C sort)

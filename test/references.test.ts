@@ -632,7 +632,7 @@ describe('images: Helm charts with helm', () => {
     chmodSync(join(folder, 'helm'), 0o755);
     return { PATH: `${folder}:/usr/bin:/bin` };
   }
-  const rendering = `[ "$1" = template ] && [ -f "$3/Chart.yaml" ] || exit 3
+  const rendering = `[ "$1 $2 $3" = 'template -- release-name' ] && [ -f "$4/Chart.yaml" ] || exit 3
 cat <<'END'
 ---
 # Source: demo/templates/a.yaml

@@ -270,8 +270,9 @@ const fetching = [
   'docker',
   '--dest',
   'dir',
+  '--',
 ];
-const pushing = [...insecure, '--all', '--preserve-digests', '--src', 'dir', '--dest', 'docker'];
+const pushing = [...insecure, '--all', '--preserve-digests', '--src', 'dir', '--dest', 'docker', '--'];
 
 for (const script of ['convert-images.sh', 'install-images.sh', 'image-select.sh']) {
   test(`${script}: help and wrong usage`, async (t) => {
@@ -295,7 +296,7 @@ for (const script of ['convert-images.sh', 'install-images.sh', 'image-select.sh
     const bench = await Bench.open(t, 'skopeo');
     await put(
       bench.at('my imgconv'),
-      '#!/usr/bin/env bash\nprintf "%s|" "$@"\n[[ $* != *- ]] || cat\nexit 2\n',
+      '#!/usr/bin/env bash\nprintf "%s|" "$@"\n[[ $* != *"-file - "* ]] || cat\nexit 2\n',
     );
     await chmod(bench.at('my imgconv'), 0o755);
     await put(bench.at('work/lists/a.list'), '  a/b:1 \r\n\r\n#c\r\na/a:1\na/b:1');
@@ -303,9 +304,9 @@ for (const script of ['convert-images.sh', 'install-images.sh', 'image-select.sh
     await mkdir(v2(bench.at('work/store')), { recursive: true });
     const env = { IMGCONV: bench.at('my imgconv'), IMAGES_LIST_FILE: 'lists/a.list' };
     const expected = {
-      'convert-images.sh': [[], 'dir2reg|images|.|--images-file|-|a/a:1\na/b:1\n'],
-      'install-images.sh': [['store'], 'reg2dir|store|store/docker/skopeo|--link|hard|'],
-      'image-select.sh': [['lists', 'store', 'out'], 'reg2reg|store|out|--images-file|-|a/a:1\na/b:1\n'],
+      'convert-images.sh': [[], 'dir2reg|--images-file|-|--|images|.|a/a:1\na/b:1\n'],
+      'install-images.sh': [['store'], 'reg2dir|--link|hard|--|store|store/docker/skopeo|'],
+      'image-select.sh': [['lists', 'store', 'out'], 'reg2reg|--images-file|-|--|store|out|a/a:1\na/b:1\n'],
     } as const;
     const [args, stdout] = expected[script as keyof typeof expected];
     const outcome = await bench.run(script, args, env);

@@ -24,11 +24,24 @@ interface Command extends Words {
   run(argv: unknown): Promise<number>;
 }
 
-/** yargs takes a `-` of its own for an option; no argument can hold a NUL, so this one stands in for it. */
-const STDIO = '\0-';
+/** Marks a word that yargs must not take for an option: a `-` of its own, and what follows `--`. No argument can hold a NUL. */
+const MARK = '\0';
 
-function dashed(operand = ''): string {
-  return operand.replaceAll(STDIO, '-');
+function marked(args: readonly string[]): string[] {
+  const end = args.indexOf('--');
+  const [before, after] = end < 0 ? [args, []] : [args.slice(0, end), args.slice(end + 1)];
+  return [
+    ...joined(before).map((arg) => (arg === '-' ? `${MARK}-` : arg)),
+    ...after.map((arg) => (arg.startsWith('-') ? `${MARK}${arg}` : arg)),
+  ];
+}
+
+/** What the command line said: values of options and operands without marks. */
+function unmarked(argv: unknown): unknown {
+  if (typeof argv === 'string') return argv.replaceAll(MARK, '');
+  if (Array.isArray(argv)) return argv.map(unmarked);
+  if (typeof argv !== 'object' || argv === null) return argv;
+  return Object.fromEntries(Object.entries(argv).map(([name, value]) => [name, unmarked(value)]));
 }
 
 /** The value of this option is seldom without a dash: skopeo's manual writes `--append-suffix '-mirror'`. */
@@ -38,11 +51,6 @@ function joined(args: readonly string[]): string[] {
   const at = args.indexOf(DASHED_VALUE);
   if (at < 0 || at + 1 >= args.length) return [...args];
   return [...args.slice(0, at), `${DASHED_VALUE}=${args[at + 1] ?? ''}`, ...args.slice(at + 2)];
-}
-
-function conversionArguments(argv: unknown): ConversionArguments {
-  const args = argv as ConversionArguments;
-  return args.imagesFile === undefined ? args : { ...args, imagesFile: args.imagesFile.map(dashed) };
 }
 
 const LOCAL = FORMATS.filter(({ traits }) => !traits.remote);
@@ -60,9 +68,9 @@ const CONVERSIONS: readonly Command[] = LOCAL.flatMap((from) =>
       run: async (argv: unknown) => {
         const { convertCommand } = await import('./convert.js');
         const operands = argv as Record<string, string>;
-        const source = { format: from, path: dashed(operands[from.operand]) };
-        const target = { format: to, path: dashed(operands[operand]) };
-        return convertCommand(source, target, conversionArguments(argv));
+        const source = { format: from, path: operands[from.operand] ?? '' };
+        const target = { format: to, path: operands[operand] ?? '' };
+        return convertCommand(source, target, argv as ConversionArguments);
       },
     };
   }),
@@ -83,7 +91,7 @@ const COMMANDS: readonly Command[] = [
         import('../formats/table.js'),
       ]);
       const { SRC, DST } = argv as { SRC: string; DST: string };
-      return convertCommand(parsePlace(dashed(SRC)), parsePlace(dashed(DST)), conversionArguments(argv));
+      return convertCommand(parsePlace(SRC), parsePlace(DST), argv as ConversionArguments);
     },
   },
   {
@@ -96,7 +104,7 @@ const COMMANDS: readonly Command[] = [
     run: async (argv) => {
       const { saveCommand } = await import('./save.js');
       const { REF_OR_STORE } = argv as { REF_OR_STORE: string[] };
-      return saveCommand(REF_OR_STORE.map(dashed), conversionArguments(argv));
+      return saveCommand(REF_OR_STORE, argv as ConversionArguments);
     },
   },
   {
@@ -109,7 +117,7 @@ const COMMANDS: readonly Command[] = [
     run: async (argv) => {
       const { pushCommand } = await import('./save.js');
       const { SRC, REGISTRY } = argv as { SRC: string; REGISTRY: string };
-      return pushCommand(dashed(SRC), REGISTRY, conversionArguments(argv));
+      return pushCommand(SRC, REGISTRY, argv as ConversionArguments);
     },
   },
   {
@@ -122,7 +130,7 @@ const COMMANDS: readonly Command[] = [
     run: async (argv) => {
       const { syncCommand } = await import('./sync.js');
       const args = argv as SyncArguments;
-      return syncCommand({ ...args, SRC: dashed(args.SRC), DST: dashed(args.DST) });
+      return syncCommand(args);
     },
   },
   {
@@ -143,7 +151,7 @@ const COMMANDS: readonly Command[] = [
         json?: boolean;
         debug?: boolean;
       };
-      return lsCommand(dashed(SRC), REF ?? [], how);
+      return lsCommand(SRC, REF ?? [], how);
     },
   },
   {
@@ -156,7 +164,7 @@ const COMMANDS: readonly Command[] = [
     run: async (argv) => {
       const { inspectCommand } = await import('./ls.js');
       const args = argv as RegistryArguments & { SRC: string; REF?: string };
-      return inspectCommand(dashed(args.SRC), args.REF, args);
+      return inspectCommand(args.SRC, args.REF, args);
     },
   },
   {
@@ -171,7 +179,7 @@ const COMMANDS: readonly Command[] = [
     run: async (argv) => {
       const { imagesCommand } = await import('./images.js');
       const { PATH, ...how } = argv as { PATH: string[]; why?: boolean; json?: boolean; debug?: boolean };
-      return imagesCommand(PATH.map(dashed), how);
+      return imagesCommand(PATH, how);
     },
   },
   {
@@ -190,7 +198,7 @@ const COMMANDS: readonly Command[] = [
     run: async (argv) => {
       const { verifyCommand } = await import('./verify.js');
       const args = argv as VerifyArguments;
-      return verifyCommand({ ...args, SRC: dashed(args.SRC) });
+      return verifyCommand(args);
     },
   },
   {
@@ -222,7 +230,8 @@ function withoutHelpWord(args: readonly string[]): readonly string[] {
 }
 
 function asksHelp(args: readonly string[]): boolean {
-  return args.some((arg) => /^(?:--help|-[a-z]*h)/i.test(arg));
+  const end = args.indexOf('--');
+  return args.slice(0, end < 0 ? undefined : end).some((arg) => /^(?:--help|-[a-z]*h)/i.test(arg));
 }
 
 /** yargs lays help out on every run, shown or not: of options that are hidden, and without a width, that costs little. */
@@ -236,7 +245,7 @@ export async function run(words: readonly string[], version: string): Promise<nu
   let status = 0;
   const shown = asksHelp(args);
   const command = COMMANDS.find(({ name }) => name === args.find((arg) => !arg.startsWith('-')));
-  const parser = yargs(joined(args).map((arg) => (arg === '-' ? STDIO : arg)))
+  const parser = yargs(marked(args))
     .scriptName('imgconv')
     .locale('en')
     .usage('imgconv converts container images between the forms in which they are kept\n\n$0 <command> …')
@@ -252,7 +261,7 @@ export async function run(words: readonly string[], version: string): Promise<nu
     .epilogue(`Prefixes: ${FORMATS.map((format) => `${prefixOf(format)} ${format.title}`).join('; ')}.`)
     .fail((message: string | null, error: Error | undefined) => {
       if (error !== undefined && error.name !== 'YError') throw error;
-      throw usageError(command, message ?? error?.message ?? 'wrong usage');
+      throw usageError(command, (message ?? error?.message ?? 'wrong usage').replaceAll(MARK, ''));
     });
   for (const [example, what] of EXAMPLES) parser.example(example, what);
   // yargs lays out the help of every command it knows: the one that is asked for is told alone.
@@ -264,7 +273,7 @@ export async function run(words: readonly string[], version: string): Promise<nu
       async (argv) => {
         expectSaidOnce(argv, one);
         expectOperands(argv, one);
-        status = await one.run(argv);
+        status = await one.run(unmarked(argv));
       },
     );
   }

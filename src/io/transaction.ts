@@ -1,8 +1,10 @@
 import { closeSync, fsync, openSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { asImgconvError } from '../model/errors.js';
 import { Mirror, STEPS, type Step } from './mirror.js';
 import type { Pool } from './pool.js';
+import { findProgram } from './program.js';
 import type { Staging } from './staging.js';
 
 /** From so many files on, one sync of the file system costs less than one of each file. */
@@ -100,14 +102,16 @@ async function flush(path: string): Promise<void> {
 
 /** `sync -f` is syncfs(2) of coreutils 8.24 and later; Node has no call for it. False where it cannot be run. */
 export async function syncFileSystem(path: string): Promise<boolean> {
+  const program = findProgram('sync');
+  if (program === undefined) return false;
   const { spawn } = await import('node:child_process');
-  return new Promise((resolve) => {
-    const child = spawn('sync', ['-f', path], { stdio: 'ignore' });
+  return new Promise((settle) => {
+    const child = spawn(program, ['-f', '--', resolve(path)], { stdio: 'ignore', env: {} });
     child.on('error', () => {
-      resolve(false);
+      settle(false);
     });
     child.on('exit', (code) => {
-      resolve(code === 0);
+      settle(code === 0);
     });
   });
 }

@@ -1,4 +1,7 @@
 import { execFile } from 'node:child_process';
+import { statSync } from 'node:fs';
+import { resolve as absolute } from 'node:path';
+import { absoluteEntries, findProgram } from '../io/program.js';
 import { Findings } from './findings.js';
 import { findInKubernetes, isKubernetes } from './kubernetes.js';
 import { MAX_FILE, parseYaml } from './yaml.js';
@@ -44,20 +47,49 @@ function sourceAbove(lines: readonly string[], line: number): string | undefined
   return undefined;
 }
 
+/** What helm needs to render a chart of this machine: not the tokens and passwords that an environment holds. */
+const PASSED_ON = [
+  'HOME',
+  'LANG',
+  'TMPDIR',
+  'XDG_CACHE_HOME',
+  'XDG_CONFIG_HOME',
+  'XDG_DATA_HOME',
+  'HELM_CACHE_HOME',
+  'HELM_CONFIG_HOME',
+  'HELM_DATA_HOME',
+  'HELM_NAMESPACE',
+];
+
 function template(
   path: string,
   env: NodeJS.ProcessEnv,
 ): Promise<{ text: string } | { failure: string } | undefined> {
+  const helm = findProgram('helm', env['PATH']);
+  if (helm === undefined) return Promise.resolve(undefined);
+  const passed = Object.fromEntries(PASSED_ON.map((name) => [name, env[name]]));
   return new Promise((resolve) => {
     execFile(
-      'helm',
-      ['template', 'release-name', path],
-      { env, timeout: TIMEOUT_MS, maxBuffer: MAX_FILE },
+      helm,
+      ['template', '--', 'release-name', chartOperand(path)],
+      {
+        env: { ...passed, PATH: absoluteEntries(env['PATH']).join(':') },
+        timeout: TIMEOUT_MS,
+        maxBuffer: MAX_FILE,
+      },
       (error, stdout, stderr) => {
         if (error === null) resolve({ text: stdout });
-        else if (error.code === 'ENOENT') resolve(undefined);
-        else resolve({ failure: stderr.trim().split('\n').at(-1) ?? error.message });
+        else resolve({ failure: stderr.trim().split('\n').at(-1) || error.message });
       },
     );
   });
+}
+
+/**
+ * Helm takes words that begin with a dash for options wherever they stand before a `--` (pflag `parseArgs`), and strips
+ * white space from the ends of the operand (helm.sh/helm/v3 `LocateChart`): an absolute path, with a slash after a
+ * folder's name, means the same to it as to us.
+ */
+function chartOperand(path: string): string {
+  return statSync(path).isDirectory() ? `${absolute(path)}/` : absolute(path);
 }

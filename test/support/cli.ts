@@ -12,6 +12,8 @@ export interface Outcome {
 interface Surroundings {
   readonly stdin?: string | Buffer;
   readonly cwd?: string;
+  /** Laid over this process's own environment. */
+  readonly env?: Readonly<Record<string, string>>;
   /** Of stdout: `latin1` keeps every byte of an archive. */
   readonly encoding?: 'utf8' | 'latin1';
 }
@@ -19,9 +21,12 @@ interface Surroundings {
 /** Runs the command as a user does. */
 export async function imgconv(
   args: readonly string[],
-  { stdin = '', cwd = projectRoot, encoding = 'utf8' }: Surroundings = {},
+  { stdin = '', cwd = projectRoot, encoding = 'utf8', env = {} }: Surroundings = {},
 ): Promise<Outcome> {
-  const child = spawn(process.execPath, [join(projectRoot, 'bin/imgconv.js'), ...args], { cwd });
+  const child = spawn(process.execPath, [join(projectRoot, 'bin/imgconv.js'), ...args], {
+    cwd,
+    env: { ...process.env, ...env },
+  });
   const ended = new Promise<number | null>((resolve, reject) => {
     child.on('error', reject).on('close', resolve);
   });

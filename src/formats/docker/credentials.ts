@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { homedir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import * as z from 'zod';
+import { findProgram } from '../../io/program.js';
 import { ImgconvError } from '../../model/errors.js';
 import { parseJson, parseWith } from '../../model/json.js';
 import type { RegistryAccess } from '../access.js';
@@ -191,13 +192,17 @@ function tryJson(bytes: Uint8Array): unknown {
   }
 }
 
-function runHelper(
+async function runHelper(
   program: string,
   server: string,
   path: string,
 ): Promise<{ status: number | null; stdout: Buffer[] }> {
+  const found = findProgram(program);
+  if (found === undefined)
+    throw new ImgconvError('UNAUTHORIZED', `${program}, which ${path} names, is not in the search path`);
   return new Promise((resolve, reject) => {
-    const child = spawn(program, ['get'], { stdio: ['pipe', 'pipe', 'ignore'], timeout: HELPER_MS });
+    // With the whole environment: helpers of clouds take their own credentials from it.
+    const child = spawn(found, ['get'], { stdio: ['pipe', 'pipe', 'ignore'], timeout: HELPER_MS });
     const stdout: Buffer[] = [];
     let size = 0;
     child.stdout.on('data', (chunk: Buffer) => {
