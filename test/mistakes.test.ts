@@ -68,9 +68,13 @@ refusals('a list that is none, by the words of the list itself', paths, [
   ['dir2reg SRC DST --images-file EMPTY', 'empty.list: no references in it', '--help'],
   ['save DST --images-file EMPTY', 'empty.list: no references in it', '--help'],
   ['sync EMPTY DST --src list --dest reg', 'empty.list: no references in it', '--help'],
-  ['dir2reg SRC DST --images-file WORDS', 'words.list:1: more than a source and a target: one two', A_LIST],
-  ['dir2reg SRC DST --images-file NEWNAME', 'new-name.list:2: "UPPER:1" is not', 'REPOSITORY:TAG'],
-  ['sync LONG DST --src list --dest reg', `: a b ${'c'.repeat(96)}  a list`, 'imgconv images'],
+  [
+    'dir2reg SRC DST --images-file WORDS',
+    'words.list:1: 3 words, where a source and at most a target',
+    A_LIST,
+  ],
+  ['dir2reg SRC DST --images-file NEWNAME', 'new-name.list:2: the new name is not', 'REPOSITORY:TAG'],
+  ['sync LONG DST --src list --dest reg', 'long.list:1: 3 words, where', 'imgconv images'],
 ]);
 
 refusals(

@@ -3,6 +3,7 @@ import { FORMATS, prefixOf } from '../formats/table.js';
 import { asImgconvError } from '../model/errors.js';
 import { errorText, EXIT } from './exit.js';
 import type { GarbageArguments } from './gc.js';
+import type { ImagesArguments } from './images.js';
 import { conversionOptions, REPEATABLE, type ConversionArguments } from './options.js';
 import { registryOptions, type RegistryArguments } from './registry-options.js';
 import { syncOptions, type SyncArguments } from './sync-options.js';
@@ -175,10 +176,18 @@ const COMMANDS: readonly Command[] = [
     options: {
       why: { type: 'boolean', describe: 'say which file and field, as comments' },
       json: { type: 'boolean', describe: 'machine-readable' },
+      env: {
+        type: 'boolean',
+        describe: "take Compose's variables from the environment, not from .env alone",
+      },
+      'allow-outside': {
+        type: 'boolean',
+        describe: 'also read files outside the paths, which includes and links lead to',
+      },
     },
     run: async (argv) => {
       const { imagesCommand } = await import('./images.js');
-      const { PATH, ...how } = argv as { PATH: string[]; why?: boolean; json?: boolean; debug?: boolean };
+      const { PATH, ...how } = argv as ImagesArguments & { PATH: string[] };
       return imagesCommand(PATH, how);
     },
   },

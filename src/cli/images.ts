@@ -1,20 +1,30 @@
-import { readFileSync } from 'node:fs';
 import { findReferences } from '../references/find.js';
 import type { Findings, Spot } from '../references/findings.js';
+import { readStdin } from '../references/text.js';
 import { errorText, hintOf, printable } from './exit.js';
 
-/** Which images do these files need? The list on stdout, what could not be known and what failed on stderr. */
+export interface ImagesArguments {
+  readonly why?: boolean;
+  readonly json?: boolean;
+  readonly env?: boolean;
+  readonly allowOutside?: boolean;
+  readonly debug?: boolean;
+}
+
+/** Which images do these files need? The list on stdout, what could not be determined and what failed on stderr. */
 export async function imagesCommand(
   paths: readonly string[],
-  { why = false, json = false, debug = false }: { why?: boolean; json?: boolean; debug?: boolean },
+  { why = false, json = false, env = false, allowOutside = false, debug = false }: ImagesArguments,
 ): Promise<number> {
   const findings = await findReferences(paths, {
     environment: process.env,
-    stdin: () => readFileSync(0, 'utf8'),
+    variables: env ? process.env : undefined,
+    allowOutside,
+    stdin: readStdin,
   });
   process.stdout.write(json ? jsonText(findings) : listText(findings, why));
   for (const { reason, ...spot } of findings.unknowns)
-    process.stderr.write(`imgconv: not known: ${printable(`${spotText(spot)}: ${reason}`)}\n`);
+    process.stderr.write(`imgconv: not determined: ${printable(`${spotText(spot)}: ${reason}`)}\n`);
   for (const error of findings.failures) process.stderr.write(`imgconv: ${errorText(error, debug)}`);
   return findings.failures.length > 0 ? 1 : 0;
 }

@@ -1,12 +1,13 @@
-import { createReadStream, lstatSync, readdirSync } from 'node:fs';
+import { createReadStream, readdirSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { Readable } from 'node:stream';
 import { decompress } from '../io/decompress.js';
 import type { LocalBytes } from '../io/region.js';
 import type { Spool } from '../io/spool.js';
 import { indexStream } from '../io/tar-index.js';
-import { ImgconvError } from '../model/errors.js';
-import { readText, textOf } from './text.js';
+import { ImgconvError, naming } from '../model/errors.js';
+import type { SourceFiles } from './source-files.js';
+import { openRegular, textOf } from './text.js';
 
 /** The files of a Helm chart, by their paths in it. */
 export interface ChartFiles {
@@ -26,24 +27,44 @@ export function isPackedChart(name: string): boolean {
   return /\.(?:tgz|tar\.gz)$/.test(name);
 }
 
-export function chartFolder(folder: string): ChartFiles {
+export function chartFolder(folder: string, files: SourceFiles): ChartFiles {
   const names = readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => relative(folder, join(entry.parentPath, entry.name)))
     .sort();
   const has = new Set(names);
+  const spool = new ChartSpool(folder, files);
   return {
     where: folder,
     names: () => names,
-    read: (name) => (has.has(name) ? readText(join(folder, name)) : undefined),
-    readPacked: (name) => openChart(join(folder, name)),
+    read: (name) => (has.has(name) ? files.text(join(folder, name)) : undefined),
+    readPacked: (name) => unpackFile(join(folder, name), files, spool),
   };
 }
 
+/** True when a link below the folder leads to what must not be read; `helm` would follow it. */
+export function leadsOutside(folder: string, files: SourceFiles, seen = new Set<string>()): boolean {
+  const root = files.entry(folder);
+  if (root.kind !== 'folder' || seen.has(root.real)) return false;
+  seen.add(root.real);
+  return readdirSync(root.real, { recursive: true, withFileTypes: true }).some((entry) => {
+    if (!entry.isSymbolicLink()) return false;
+    const target = join(entry.parentPath, entry.name);
+    const { kind } = files.entry(target);
+    return kind === 'outside' || kind === 'other' || (kind === 'folder' && leadsOutside(target, files, seen));
+  });
+}
+
 /** A `.tgz` as `helm package` writes it; undefined when there is no chart in it. */
-export function openChart(file: string): Promise<ChartFiles | undefined> {
-  if (!lstatSync(file).isFile()) return Promise.resolve(undefined);
-  return unpackChart(createReadStream(file), file, 0);
+export function openChart(file: string, files: SourceFiles): Promise<ChartFiles | undefined> {
+  return unpackFile(file, files, new ChartSpool(file, files));
+}
+
+function unpackFile(file: string, files: SourceFiles, spool: ChartSpool): Promise<ChartFiles | undefined> {
+  const entry = files.entry(file);
+  if (entry.kind !== 'file') return Promise.resolve(undefined);
+  const fd = naming(file, () => openRegular(entry.real, file));
+  return unpackChart(createReadStream(file, { fd }), file, spool, 0);
 }
 
 /** Charts pack their subcharts, whose subcharts are packed in them. */
@@ -52,13 +73,10 @@ const MAX_NESTING = 8;
 async function unpackChart(
   source: AsyncIterable<Uint8Array>,
   where: string,
+  spool: ChartSpool,
   depth: number,
 ): Promise<ChartFiles | undefined> {
-  const index = await indexStream(
-    decompress(source, 'gzip', where, 'ARCHIVE_INVALID'),
-    where,
-    new ChartSpool(where),
-  );
+  const index = await indexStream(decompress(source, 'gzip', where, 'ARCHIVE_INVALID'), where, spool);
   const root = index
     .names()
     .find((name) => /^[^/]+\/Chart\.yaml$/.test(name))
@@ -79,18 +97,20 @@ async function unpackChart(
     readPacked: (name) => {
       const bytes = bytesOf(name);
       if (bytes === undefined || depth >= MAX_NESTING) return Promise.resolve(undefined);
-      return unpackChart(Readable.from([bytes]), `${where}: ${name}`, depth + 1);
+      return unpackChart(Readable.from([bytes]), `${where}: ${name}`, spool, depth + 1);
     },
   };
 }
 
-/** Holds the members of a chart's archive in memory, up to what Helm would. */
+/** Holds the members of a chart's archive, and of those that are packed in it, in memory: up to what Helm would of one. */
 class ChartSpool implements Spool {
   readonly #where: string;
+  readonly #files: SourceFiles;
   #room = MAX_CHART;
 
-  constructor(where: string) {
+  constructor(where: string, files: SourceFiles) {
     this.#where = where;
+    this.#files = files;
   }
 
   async add(path: string, chunks: AsyncIterable<Uint8Array>): Promise<LocalBytes> {
@@ -102,6 +122,7 @@ class ChartSpool implements Spool {
       parts.push(new Uint8Array(chunk));
     }
     const bytes = Buffer.concat(parts);
+    this.#files.effort.allow(bytes.length);
     return { kind: 'memory', path, size: bytes.length, bytes };
   }
 }

@@ -1,16 +1,16 @@
-import { existsSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { asImgconvError } from '../model/errors.js';
 import { isObject } from '../model/json.js';
-import type { Findings, Spot } from './findings.js';
+import { Findings, shown, type Spot } from './findings.js';
 import { interpolate } from './interpolate.js';
-import { readText } from './text.js';
+import { OUTSIDE, type SourceFiles } from './source-files.js';
 import { parseYaml, type Path, type YamlDocument } from './yaml.js';
 
 /** https://github.com/compose-spec/compose-spec/blob/main/spec.md, "Compose file" */
 const NAME = /^(?:docker-)?compose(?:\.[\w.-]+)?\.ya?ml$/;
-/** Files that include or extend others. */
-const MAX_NESTING = 20;
+
+/** Of a reference with its variables. */
+const MAX_TEXT = 4096;
 
 export type Variables = Readonly<Record<string, string | undefined>>;
 
@@ -20,25 +20,25 @@ export function isCompose(value: unknown, file: string): boolean {
   return NAME.test(basename(file)) || Object.values(value['services']).some(known);
 }
 
-/** `compose.override.yaml` beside `compose.yaml`, which Compose lays over it unasked. */
-export function overrideOf(file: string): string | undefined {
-  const [, stem, extension] = /^((?:docker-)?compose)\.(ya?ml)$/.exec(basename(file)) ?? [];
-  if (stem === undefined || extension === undefined) return undefined;
-  return [extension, 'yaml', 'yml']
-    .map((one) => join(dirname(file), `${stem}.override.${one}`))
-    .find((path) => existsSync(path));
+/** Values of a `.env` file: `NAME=value`, with quotes and comments. */
+export function parseVariables(text: string): Record<string, string> {
+  const values = Object.create(null) as Record<string, string>;
+  for (const line of text.split(/\r?\n/)) {
+    const equals = line.indexOf('=');
+    const name = line
+      .slice(0, Math.max(equals, 0))
+      .trim()
+      .replace(/^export\s+/, '');
+    if (/^[_a-zA-Z]\w*$/.test(name)) values[name] = unquoted(line.slice(equals + 1).trim());
+  }
+  return values;
 }
 
-/** Values as Compose takes them: the environment, then `.env` beside the file. */
-function variablesFor(file: string, environment: Variables): Variables {
-  const path = join(dirname(file), '.env');
-  const own: Record<string, string> = {};
-  for (const line of existsSync(path) ? readText(path).split(/\r?\n/) : []) {
-    const [, name, quoted, plain] =
-      /^\s*(?:export\s+)?([_a-zA-Z]\w*)\s*=\s*(?:(".*"|'.*')|(.*?))(?:\s+#.*|\s*)$/.exec(line) ?? [];
-    if (name !== undefined) own[name] = quoted?.slice(1, -1) ?? plain ?? '';
-  }
-  return { ...own, ...environment };
+function unquoted(text: string): string {
+  const end = /^["']/.test(text) ? text.indexOf(text.charAt(0), 1) : -1;
+  if (end > 0) return text.slice(1, end);
+  const comment = text.startsWith('#') ? 0 : text.search(/\s#/);
+  return comment < 0 ? text : text.slice(0, comment).trimEnd();
 }
 
 interface Layer {
@@ -47,43 +47,211 @@ interface Layer {
   readonly variables: Variables;
 }
 
-/** Images of the services of a Compose file; services that are only built have none. */
-export function findInCompose(
-  document: YamlDocument,
-  file: string,
-  environment: Variables,
-  findings: Findings,
-  depth = 0,
-): void {
-  const layers: Layer[] = [{ file, document, variables: variablesFor(file, environment) }];
-  const override = overrideOf(file);
-  if (override !== undefined) layers.unshift(...layersOf(override, environment, findings));
-  const names = new Set(layers.flatMap((layer) => Object.keys(servicesOf(layer.document))));
-  for (const name of names) findInService(name, layers, environment, findings, 0);
-  for (const path of includesOf(document.value)) {
-    const spot = { file, line: document.lineOf(['include']), field: 'include' };
-    const target = resolve(dirname(file), path);
-    if (depth >= MAX_NESTING || !existsSync(target)) {
-      findings.unknown(`${path} is included, and cannot be read`, spot);
-      continue;
+/** A service as one layer has it. */
+interface Part {
+  readonly layer: Layer;
+  readonly service: Record<string, unknown>;
+}
+
+/** A Compose file with what lies over it, the uppermost first. */
+interface Project {
+  readonly layers: readonly Layer[];
+  /** By name. */
+  readonly services: ReadonlyMap<string, readonly Part[]>;
+}
+
+/** So much text of files that others include or extend is kept parsed. */
+const MAX_HELD = 32 * 1024 * 1024;
+
+/** The Compose files of a run. What is included or extended many times is read once. */
+export class ComposeFiles {
+  readonly #files: SourceFiles;
+  readonly #environment: Variables;
+  readonly #variables = new Map<string, Variables>();
+  readonly #projects = new Map<string, Project>();
+  readonly #done = new Set<string>();
+  #current: string | undefined;
+  #held = 0;
+
+  /** `environment`: goes before what `.env` says. */
+  constructor(files: SourceFiles, environment: Variables) {
+    this.#files = files;
+    this.#environment = environment;
+  }
+
+  /** `compose.override.yaml` beside `compose.yaml`, which Compose lays over it unasked. */
+  overrideOf(file: string): string | undefined {
+    const [, stem, extension] = /^((?:docker-)?compose)\.(ya?ml)$/.exec(basename(file)) ?? [];
+    if (stem === undefined || extension === undefined) return undefined;
+    return [extension, 'yaml', 'yml']
+      .map((one) => join(dirname(file), `${stem}.override.${one}`))
+      .find((path) => this.#files.entry(path).kind !== 'missing');
+  }
+
+  /** Images of the services of a document, and of the files that it includes; services that are only built have none. */
+  find(document: YamlDocument, file: string, findings: Findings): void {
+    const key = this.#keyOf(file);
+    // A file may have several documents.
+    if (this.#done.has(key) && this.#current !== key) return;
+    this.#done.add(key);
+    this.#current = key;
+    const own = { file, document, variables: this.#variablesFor(file, findings) };
+    const left = this.#findIn(projectOf([...this.#over(file, findings), own]), [own], findings);
+    for (let path = left.pop(); path !== undefined; path = left.pop()) {
+      if (this.#done.has(this.#keyOf(path))) continue;
+      this.#done.add(this.#keyOf(path));
+      const { layers } = this.#project(path, findings);
+      const project = projectOf([...this.#over(path, findings), ...layers]);
+      for (const next of this.#findIn(project, layers, findings)) left.push(next);
     }
-    for (const layer of layersOf(join(dirname(file), path), environment, findings))
-      findInCompose(layer.document, layer.file, environment, findings, depth + 1);
+  }
+
+  /** Files that `layers` include. */
+  #findIn(project: Project, layers: readonly Layer[], findings: Findings): string[] {
+    this.#files.effort.spend(project.services.size, layers[0]?.file ?? '');
+    const seen = new Set<readonly Part[]>();
+    for (const name of project.services.keys()) this.#findInService(name, project, seen, findings);
+    return layers.flatMap(({ file, document }) =>
+      includesOf(document.value).flatMap((path) => {
+        const spot = { file, line: document.lineOf(['include']), field: 'include' };
+        return this.#canRead(resolve(dirname(file), path), `${shown(path)} is included, and`, spot, findings)
+          ? [join(dirname(file), path)]
+          : [];
+      }),
+    );
+  }
+
+  #canRead(path: string, what: string, spot: Spot, findings: Findings): boolean {
+    const { kind } = this.#files.entry(path);
+    if (kind === 'outside') findings.unknown(`${what} ${OUTSIDE}`, spot);
+    else if (kind !== 'file') findings.unknown(`${what} cannot be read`, spot);
+    return kind === 'file';
+  }
+
+  #over(file: string, findings: Findings): readonly Layer[] {
+    const override = this.overrideOf(file);
+    const spot = { file, line: undefined, field: '' };
+    return override !== undefined &&
+      this.#canRead(override, `${basename(override)} lies over it, and`, spot, findings)
+      ? this.#project(override, findings).layers
+      : [];
+  }
+
+  /** One file by itself. */
+  #project(file: string, findings: Findings): Project {
+    const key = this.#keyOf(file);
+    const known = this.#projects.get(key);
+    if (known !== undefined) return known;
+    const layers: Layer[] = [];
+    try {
+      const text = this.#files.text(file);
+      if ((this.#held += text.length) > MAX_HELD) {
+        this.#projects.clear();
+        this.#held = text.length;
+      }
+      const variables = this.#variablesFor(file, findings);
+      for (const document of parseYaml(text, file, findings.failed, { effort: this.#files.effort }))
+        layers.push({ file, document, variables });
+    } catch (error) {
+      findings.failed(asImgconvError(error, file));
+    }
+    const project = projectOf(layers);
+    this.#projects.set(key, project);
+    return project;
+  }
+
+  /** Links to folders resolved: what a file names is looked for from where the file itself was found. */
+  #keyOf(file: string): string {
+    const entry = this.#files.entry(dirname(file));
+    return join(entry.kind === 'folder' ? entry.real : resolve(dirname(file)), basename(file));
+  }
+
+  /** Values as Compose takes them: the environment, then `.env` beside the file. */
+  #variablesFor(file: string, findings: Findings): Variables {
+    const path = join(dirname(file), '.env');
+    const known = this.#variables.get(path);
+    if (known !== undefined) return known;
+    let own: Variables = {};
+    const { kind } = this.#files.entry(path);
+    const spot = { file: path, line: undefined, field: '' };
+    try {
+      if (kind === 'file') own = parseVariables(this.#files.text(path));
+      else if (kind === 'outside') findings.unknown(OUTSIDE, spot);
+      else if (kind === 'other') findings.unknown('is not a regular file', spot);
+    } catch (error) {
+      findings.failed(asImgconvError(error, path));
+    }
+    const variables = { ...own, ...this.#environment };
+    this.#variables.set(path, variables);
+    return variables;
+  }
+
+  /** Follows `extends` until there is an image; `seen`: what was followed before. */
+  #findInService(name: string, project: Project, seen: Set<readonly Part[]>, findings: Findings): void {
+    const chain = new Set<readonly Part[]>();
+    let next: { name: string; project: Project } | undefined = { name, project };
+    while (next !== undefined) {
+      const parts: readonly Part[] = next.project.services.get(next.name) ?? [];
+      if (chain.has(parts)) {
+        const [first] = parts;
+        if (first !== undefined)
+          findings.unknown('extends itself', spotOf(first.layer, ['services', next.name, 'extends']));
+        return;
+      }
+      if (seen.has(parts)) return;
+      chain.add(parts);
+      seen.add(parts);
+      next = this.#findInParts(next.name, parts, next.project, findings);
+    }
+  }
+
+  /** What the service extends, where it says no image itself. */
+  #findInParts(
+    name: string,
+    parts: readonly Part[],
+    project: Project,
+    findings: Findings,
+  ): { name: string; project: Project } | undefined {
+    const first = (key: string) => parts.find(({ service }) => key in service);
+    for (const { layer, service } of parts)
+      for (const { path, source } of imageMounts(service, ['services', name]))
+        found(layer, source, path, findings);
+    const image = first('image');
+    if (image !== undefined) {
+      const value = image.service['image'];
+      const builds = first('build') !== undefined && first('pull_policy')?.service['pull_policy'] === 'build';
+      if (typeof value === 'string' && !builds)
+        found(image.layer, value, ['services', name, 'image'], findings);
+      return undefined;
+    }
+    const extending = first('build') === undefined ? first('extends') : undefined;
+    if (extending === undefined) return undefined;
+    const { layer, service } = extending;
+    const said = service['extends'];
+    const { service: other, file }: Record<string, unknown> = isObject(said) ? said : { service: said };
+    const spot = spotOf(layer, ['services', name, 'extends']);
+    if (typeof other !== 'string') {
+      findings.unknown('cannot be followed', spot);
+      return undefined;
+    }
+    if (typeof file !== 'string') return { name: other, project };
+    const path = join(dirname(layer.file), file);
+    return this.#canRead(path, `${shown(file)} is extended, and`, spot, findings)
+      ? { name: other, project: this.#project(path, findings) }
+      : undefined;
   }
 }
 
-function layersOf(file: string, environment: Variables, findings: Findings): Layer[] {
-  try {
-    const variables = variablesFor(file, environment);
-    return [...parseYaml(readText(file), file, findings.failed)].map((document) => ({
-      file,
-      document,
-      variables,
-    }));
-  } catch (error) {
-    findings.failed(asImgconvError(error, file));
-    return [];
-  }
+function projectOf(layers: readonly Layer[]): Project {
+  const services = new Map<string, Part[]>();
+  for (const layer of layers)
+    for (const [name, service] of Object.entries(servicesOf(layer.document))) {
+      if (!isObject(service)) continue;
+      const known = services.get(name);
+      if (known === undefined) services.set(name, [{ layer, service }]);
+      else known.push({ layer, service });
+    }
+  return { layers, services };
 }
 
 function servicesOf({ value }: YamlDocument): Record<string, unknown> {
@@ -97,48 +265,6 @@ export function includesOf(value: unknown): string[] {
     .map((one) => (isObject(one) ? one['path'] : one))
     .flat()
     .filter((path) => typeof path === 'string');
-}
-
-/** `layers`: the file and what lies over it, the uppermost first. */
-function findInService(
-  name: string,
-  layers: readonly Layer[],
-  environment: Variables,
-  findings: Findings,
-  depth: number,
-): void {
-  const services = layers.flatMap((layer) => {
-    const service = servicesOf(layer.document)[name];
-    return isObject(service) ? [{ layer, service }] : [];
-  });
-  const first = (key: string) => services.find(({ service }) => key in service);
-  for (const { layer, service } of services)
-    for (const { path, source } of imageMounts(service, ['services', name]))
-      found(layer, source, path, findings);
-  const image = first('image');
-  if (image !== undefined) {
-    const value = image.service['image'];
-    const builds = first('build') !== undefined && first('pull_policy')?.service['pull_policy'] === 'build';
-    if (typeof value === 'string' && !builds)
-      found(image.layer, value, ['services', name, 'image'], findings);
-    return;
-  }
-  if (first('build') !== undefined) return;
-  const extending = first('extends');
-  if (extending === undefined) return;
-  const { layer, service } = extending;
-  const path = ['services', name, 'extends'];
-  const from = typeof service['extends'] === 'string' ? { service: service['extends'] } : service['extends'];
-  const other = isObject(from) ? from['service'] : undefined;
-  if (!isObject(from) || typeof other !== 'string' || depth >= MAX_NESTING) {
-    findings.unknown('cannot be followed', spotOf(layer, path));
-    return;
-  }
-  const next =
-    typeof from['file'] === 'string'
-      ? layersOf(join(dirname(layer.file), from['file']), environment, findings)
-      : layers;
-  findInService(other, next, environment, findings, depth + 1);
 }
 
 /** `volumes: [{type: image, source: REFERENCE}]` */
@@ -156,12 +282,23 @@ function spotOf({ file, document }: Layer, path: Path): Spot {
 }
 
 function found(layer: Layer, text: string, path: Path, findings: Findings): void {
-  const { text: reference, lacking } = interpolate(text, layer.variables);
   const spot = spotOf(layer, path);
-  for (const { name, message } of lacking)
+  if (text.length > MAX_TEXT) {
+    findings.unknown(`${shown(text)} is longer than ${MAX_TEXT} characters`, spot);
+    return;
+  }
+  const { text: reference, lacking } = interpolate(text, layer.variables);
+  const missing = new Map(lacking.map(({ name, message }) => [name, message]));
+  for (const [name, message] of missing)
     findings.unknown(
-      `${text}: the variable ${name} has no value${message ? ` (${message})` : ''}; set it, or put it into .env`,
+      `${shown(text)}: the variable ${name} has no value${message ? ` (${shown(message)})` : ''}; put it into .env, or set it and use --env`,
       spot,
     );
-  if (lacking.length === 0) findings.found(reference, spot);
+  if (missing.size > 0) return;
+  const own = new Findings();
+  own.found(reference, spot);
+  // What a variable holds may be a secret.
+  if (own.unknowns.length > 0 && reference !== text)
+    findings.unknown(`${shown(text)} is not an image reference when its variables have their values`, spot);
+  else findings.add(own);
 }

@@ -26,8 +26,16 @@ export interface Unknown extends Spot {
 /** How Helm writes a chart in a registry. */
 const OCI_SCHEME = 'oci://';
 
+/** More than any tree of files has, so that a few files that name each other many times come to no more. */
+const MAX_FINDINGS = 1_000_000;
+/** No reference is longer: 255 characters of repository, 128 of tag, a digest. */
+export const MAX_REFERENCE = 1000;
+const SHOWN = 100;
+
 /** What was found in some files, and what was not. */
 export class Findings {
+  /** Of those that were added by `addNew`. */
+  readonly #known = new Set<string | ImgconvError>();
   readonly uses: Use[] = [];
   readonly unknowns: Unknown[] = [];
   readonly failures: ImgconvError[] = [];
@@ -36,33 +44,64 @@ export class Findings {
   found(text: string, spot: Spot, container?: string): void {
     const reference = text.trim();
     if (reference === '') return;
+    if (reference.length > MAX_REFERENCE) {
+      this.unknown(`${shown(reference)} is longer than ${MAX_REFERENCE} characters`, spot);
+      return;
+    }
     try {
       parseReference(withoutScheme(reference));
-      this.uses.push({ ...spot, reference, container });
+      const { file, line, field } = spot;
+      this.#use({ file, line, field, reference, container });
     } catch (error) {
       if (!(error instanceof ImgconvError)) throw error;
       this.unknown(error.message, spot);
     }
   }
 
-  unknown(reason: string, spot: Spot): void {
-    this.unknowns.push({ ...spot, reason });
+  unknown(reason: string, { file, line, field }: Spot): void {
+    this.unknowns.push({ file, line, field, reason });
   }
 
   readonly failed = (error: ImgconvError): void => {
     this.failures.push(error);
   };
 
-  add({ uses, unknowns, failures }: Findings): void {
-    this.uses.push(...uses);
-    this.unknowns.push(...unknowns);
-    this.failures.push(...failures);
+  /** How many there are. */
+  get size(): number {
+    return this.uses.length + this.unknowns.length + this.failures.length;
   }
 
+  add({ uses, unknowns, failures }: Pick<Findings, 'uses' | 'unknowns' | 'failures'>): void {
+    for (const use of uses) this.#use(use);
+    for (const unknown of unknowns) this.unknowns.push(unknown);
+    for (const failure of failures) this.failures.push(failure);
+  }
+
+  /** As `add`, but for what was added so before, as when two files name a third. */
+  addNew({ uses, unknowns, failures }: Findings): void {
+    const isNew = (key: string | ImgconvError) => !this.#known.has(key) && this.#known.add(key);
+    const key = ({ file, line, field }: Spot, ...more: readonly (string | undefined)[]) =>
+      [file, line, field, ...more].join('\0');
+    for (const use of uses) if (isNew(key(use, use.reference, use.container))) this.#use(use);
+    for (const unknown of unknowns) if (isNew(key(unknown, unknown.reason))) this.unknowns.push(unknown);
+    for (const failure of failures) if (isNew(failure)) this.failures.push(failure);
+  }
+
+  #use(use: Use): void {
+    if (this.uses.length >= MAX_FINDINGS)
+      throw new ImgconvError('DOCUMENT_INVALID', `${use.file}: more than ${MAX_FINDINGS} uses of images`);
+    this.uses.push(use);
+  }
+
+  /** With other references, places or containers. */
   map(change: (use: Use) => Use): Findings {
     const changed = new Findings();
-    changed.add(this);
-    changed.uses.splice(0, Infinity, ...this.uses.map(change));
+    changed.add({ uses: [], unknowns: this.unknowns, failures: this.failures });
+    for (const use of this.uses) {
+      const now = change(use);
+      if (now.reference === use.reference) changed.#use(now);
+      else changed.found(now.reference, now, now.container);
+    }
     return changed;
   }
 
@@ -74,7 +113,8 @@ export class Findings {
       removed.add(container);
       return false;
     });
-    this.uses.splice(0, Infinity, ...kept);
+    this.uses.length = 0;
+    for (const use of kept) this.uses.push(use);
     return removed;
   }
 
@@ -83,7 +123,9 @@ export class Findings {
     const byImage = new Map<string, Use[]>();
     for (const use of this.uses) {
       const key = imageKey(use.reference);
-      byImage.set(key, [...(byImage.get(key) ?? []), use]);
+      const known = byImage.get(key);
+      if (known === undefined) byImage.set(key, [use]);
+      else known.push(use);
     }
     return [...byImage.values()]
       .map((uses) => ({
@@ -92,6 +134,11 @@ export class Findings {
       }))
       .sort((a, b) => (a.reference < b.reference ? -1 : 1));
   }
+}
+
+/** The beginning of a text of any length. */
+export function shown(text: string): string {
+  return text.length > SHOWN ? `${text.slice(0, SHOWN)}…` : text;
 }
 
 export function withoutScheme(reference: string): string {

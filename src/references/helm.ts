@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { statSync } from 'node:fs';
 import { resolve as absolute } from 'node:path';
 import { absoluteEntries, findProgram } from '../io/program.js';
+import type { Effort } from './effort.js';
 import { Findings } from './findings.js';
 import { findInKubernetes, isKubernetes } from './kubernetes.js';
 import { MAX_FILE, parseYaml } from './yaml.js';
@@ -16,12 +17,14 @@ const TIMEOUT_MS = 60_000;
 export async function renderChart(
   path: string,
   environment: NodeJS.ProcessEnv,
+  effort: Effort,
 ): Promise<Findings | string | undefined> {
   const rendered = await template(path, environment);
   if (rendered === undefined || 'failure' in rendered) return rendered?.failure;
   const findings = new Findings();
   const lines = rendered.text.split('\n');
-  for (const document of parseYaml(rendered.text, `${path} (rendered)`, findings.failed)) {
+  effort.allow(rendered.text.length);
+  for (const document of parseYaml(rendered.text, `${path} (rendered)`, findings.failed, { effort })) {
     if (!isKubernetes(document.value)) continue;
     const own = new Findings();
     findInKubernetes(document, path, own);

@@ -1,7 +1,7 @@
 import { ImgconvError } from '../model/errors.js';
 import { parseReference } from '../model/reference.js';
 import { parseImagesFile } from '../transfer/select.js';
-import { withoutScheme, type Findings } from './findings.js';
+import { Findings, withoutScheme } from './findings.js';
 
 /** What files of references are called: `images.txt`, `images-list.txt`, `NginxImageList`, `a-release.list`. */
 export function isListName(name: string): boolean {
@@ -22,6 +22,12 @@ export function isImageList(text: string): boolean {
 
 /** The lines of a file as `--images-file` takes it; what a line renames to is not a source, so it does not count. */
 export function findInImageList(text: string, file: string, findings: Findings): void {
-  for (const { text: reference, where } of parseImagesFile(text, file))
-    findings.found(reference, { file, line: Number(where.slice(file.length + 1)), field: '' });
+  for (const { text: line, where } of parseImagesFile(text, file)) {
+    const spot = { file, line: Number(where.slice(file.length + 1)), field: '' };
+    const own = new Findings();
+    own.found(line, spot);
+    // A file that is only called like a list may hold secrets.
+    if (own.unknowns.length > 0) findings.unknown('the line is not an image reference', spot);
+    else findings.add(own);
+  }
 }

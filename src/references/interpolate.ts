@@ -14,6 +14,9 @@ const OPERATOR = /:?[-?+]/y;
 /** Defaults may hold variables that have defaults. */
 const MAX_NESTING = 20;
 
+/** What it comes to at most: more is cut, and is no reference. */
+const MAX_LENGTH = 4096;
+
 /**
  * Compose's variables (https://github.com/compose-spec/compose-spec/blob/main/12-interpolation.md): `$A`, `${A}`,
  * `${A:-default}`, `${A-default}`, `${A:?error}`, `${A?error}`, `${A:+other}`, `${A+other}`; `$$` is a dollar. The colon
@@ -39,7 +42,9 @@ function substitute(
   depth: number,
 ): string {
   let out = '';
+  const braces = closings(text);
   for (let i = 0; i < text.length;) {
+    if (out.length > MAX_LENGTH) return out.slice(0, MAX_LENGTH + 1);
     const dollar = text.indexOf('$', i);
     if (dollar < 0 || depth > MAX_NESTING) return out + text.slice(i);
     out += text.slice(i, dollar);
@@ -51,7 +56,7 @@ function substitute(
     }
     const braced = text[i] === '{';
     const name = at(NAME, text, braced ? i + 1 : i);
-    const end = braced ? closing(text, i) : i + (name?.length ?? 0);
+    const end = braced ? braces.get(i) : i + (name?.length ?? 0);
     if (name === undefined || end === undefined) {
       out += '$';
       continue;
@@ -71,12 +76,14 @@ function substitute(
   return out;
 }
 
-/** Where the brace that opens at `open` closes; undefined when it does not. */
-function closing(text: string, open: number): number | undefined {
-  let depth = 0;
-  for (let i = open; i < text.length; i++) {
-    if (text[i] === '{') depth++;
-    if (text[i] === '}' && --depth === 0) return i;
+/** Where each brace closes, by where it opens; not those that do not. */
+function closings(text: string): ReadonlyMap<number, number> {
+  const found = new Map<number, number>();
+  const open: number[] = [];
+  for (let i = 0; i < text.length; i++) {
+    if (text[i] === '{') open.push(i);
+    const start = text[i] === '}' ? open.pop() : undefined;
+    if (start !== undefined) found.set(start, i);
   }
-  return undefined;
+  return found;
 }

@@ -1,11 +1,10 @@
-import { existsSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { isObject } from '../model/json.js';
 import { splitReference } from '../model/reference.js';
-import { Findings, type Spot, type Use } from './findings.js';
+import { Findings, MAX_REFERENCE, shown, type Spot, type Use } from './findings.js';
 import { findInKubernetes, isKubernetes } from './kubernetes.js';
-import { readText } from './text.js';
+import { OUTSIDE, type SourceFiles } from './source-files.js';
 import { parseYaml, type YamlDocument } from './yaml.js';
 
 /** https://kubectl.docs.kubernetes.io/references/kustomize/kustomization/ */
@@ -14,10 +13,8 @@ const MAX_NESTING = 50;
 /** A JSON pointer to the image of a container. */
 const CONTAINER_PATH = /\/(?:initContainers|containers)\/[^/]+\/image$/;
 
-/** The file that makes a folder a kustomization. */
-export function kustomizationIn(folder: string): string | undefined {
-  return NAMES.map((name) => join(folder, name)).find((path) => existsSync(path));
-}
+/** What all kustomizations of a run come to, while they are held to be taken in by others. */
+const MAX_HELD = 200_000;
 
 export function isKustomization(file: string): boolean {
   return NAMES.includes(basename(file));
@@ -37,139 +34,206 @@ function pathsOf(value: Record<string, unknown>, folder: string, fields: readonl
 }
 
 const RESOURCES = ['resources', 'bases', 'components'];
+const LISTS = ['patchesStrategicMerge', 'crds', 'generators', 'transformers', 'validators', 'configurations'];
 
-/** What belongs to a kustomization and does not stand for itself: its resources, patches and generators. */
-export function partsOfKustomization(folder: string): string[] {
-  const file = kustomizationIn(folder);
-  if (file === undefined) return [];
-  try {
+/** The kustomizations of a run. Each is read and resolved once, however many take it in. */
+export class Kustomizations {
+  readonly #files: SourceFiles;
+  /** By their folders. */
+  readonly #resolved = new Map<string, Findings>();
+  readonly #resources = new Map<string, Findings>();
+  #held = 0;
+
+  constructor(files: SourceFiles) {
+    this.#files = files;
+  }
+
+  /** The file that makes a folder a kustomization; also one that cannot be read, which is said then. */
+  fileIn(folder: string): string | undefined {
+    return NAMES.map((name) => join(folder, name)).find((path) => this.#files.entry(path).kind !== 'missing');
+  }
+
+  /** What belongs to a kustomization and does not stand for itself: its resources, patches and generators. */
+  partsOf(folder: string): string[] {
+    const file = this.fileIn(folder);
+    if (file === undefined) return [];
     // Errors are told where the kustomization itself is read.
-    return [...parseYaml(readText(file), file, () => undefined)].flatMap(({ value }) => {
+    return [...this.#read(file, () => undefined)].flatMap(({ value }) => {
       if (!isObject(value)) return [];
-      const lists = [
-        'patchesStrategicMerge',
-        'crds',
-        'generators',
-        'transformers',
-        'validators',
-        'configurations',
-      ];
       const patches = [...objects(value['patches']), ...objects(value['patchesJson6902'])];
       return [
-        ...pathsOf(value, folder, [...RESOURCES, ...lists]),
+        ...pathsOf(value, folder, [...RESOURCES, ...LISTS]),
         ...patches.flatMap(({ path }) => (typeof path === 'string' ? [join(folder, path)] : [])),
       ];
     });
-  } catch (error) {
-    if (error instanceof ImgconvError) return [];
-    throw error;
   }
-}
 
-/** Images of a kustomization: those of its resources, as its patches and `images:` change them. */
-export function findInKustomization(folder: string, findings: Findings, above: readonly string[] = []): void {
-  const file = kustomizationIn(folder);
-  if (file === undefined) return;
-  if (above.includes(folder) || above.length > MAX_NESTING) {
-    findings.failed(new ImgconvError('DOCUMENT_INVALID', `${file}: it takes in itself`));
-    return;
+  /** Images of a kustomization: those of its resources, as its patches and `images:` change them. */
+  find(folder: string, findings: Findings): void {
+    findings.add(this.#findingsOf(folder, []));
   }
-  for (const document of readDocuments(file, findings)) {
+
+  isResolved(folder: string): boolean {
+    return this.#resolved.has(this.#keyOf(folder));
+  }
+
+  #keyOf(folder: string): string {
+    const entry = this.#files.entry(folder);
+    return entry.kind === 'folder' ? entry.real : folder;
+  }
+
+  #findingsOf(folder: string, above: readonly string[]): Findings {
+    const file = this.fileIn(folder);
+    if (file === undefined) return new Findings();
+    const key = this.#keyOf(folder);
+    const known = this.#resolved.get(key);
+    if (known !== undefined) return known;
+    const found = new Findings();
+    const wrong = above.includes(key)
+      ? 'it takes in itself'
+      : above.length >= MAX_NESTING
+        ? `kustomizations take in each other more than ${MAX_NESTING} deep`
+        : undefined;
+    if (wrong !== undefined) {
+      found.failed(new ImgconvError('DOCUMENT_INVALID', `${file}: ${wrong}`));
+      return found;
+    }
+    for (const document of this.#read(file, found.failed))
+      found.addNew(this.#findingsIn(document, file, folder, [...above, key]));
+    return this.#hold(this.#resolved, key, found, file);
+  }
+
+  #hold(into: Map<string, Findings>, key: string, found: Findings, file: string): Findings {
+    if ((this.#held += found.size) > MAX_HELD)
+      throw new ImgconvError(
+        'DOCUMENT_INVALID',
+        `${file}: the kustomizations come to more than ${MAX_HELD} uses of images`,
+      );
+    into.set(key, found);
+    return found;
+  }
+
+  #findingsIn(document: YamlDocument, file: string, folder: string, above: readonly string[]): Findings {
     const { value } = document;
-    if (!isObject(value)) continue;
     const own = new Findings();
+    if (!isObject(value)) return own;
     for (const field of RESOURCES)
-      for (const [i, path] of strings(value[field]).entries())
-        findInResource(
-          path,
-          { file, line: document.lineOf([field, i]), field: `${field}.${i}` },
-          folder,
-          own,
-          above,
-        );
+      for (const [i, path] of strings(value[field]).entries()) {
+        const spot = { file, line: document.lineOf([field, i]), field: `${field}.${i}` };
+        this.#findInResource(path, spot, folder, own, above);
+      }
     for (const [i] of objects(value['helmCharts']).entries())
       own.unknown('a chart of a repository: give the chart itself, too', {
         file,
         line: document.lineOf(['helmCharts', i]),
         field: `helmCharts.${i}`,
       });
-    applyPatches(document, file, folder, own);
+    this.#applyPatches(document, file, folder, own);
     const overrides = objects(value['images']);
-    findings.add(own.map((use) => overrides.reduce(changed, use)));
+    this.#files.effort.spend(own.uses.length * overrides.length, file);
+    return own.map((use) => overrides.reduce(changed, use));
+  }
+
+  #findInResource(
+    path: string,
+    spot: Spot,
+    folder: string,
+    findings: Findings,
+    above: readonly string[],
+  ): void {
+    const at = join(folder, path);
+    const entry = this.#files.entry(at);
+    if (entry.kind === 'missing') {
+      // kustomize takes URLs of repositories and of files.
+      if (/^[\w+.-]+:\/\/|^git@|^[\w.-]+\.\w+\/|[?&]ref=/.test(path))
+        findings.unknown(`${shown(path)} is not on this machine`, spot);
+      else
+        findings.failed(
+          new ImgconvError(
+            'NOT_FOUND',
+            `${spot.file}:${spot.line ?? 0}: ${shown(path)}: no such file or folder`,
+          ),
+        );
+    } else if (entry.kind === 'outside') findings.unknown(`${shown(path)} ${OUTSIDE}`, spot);
+    else if (entry.kind === 'other') findings.unknown(`${shown(path)} is not a regular file`, spot);
+    else if (entry.kind === 'file') this.#take(this.#resourceOf(at, entry.real), findings, spot.file);
+    else {
+      if (this.fileIn(at) === undefined) findings.unknown(`${path} has no kustomization.yaml`, spot);
+      this.#take(this.#findingsOf(at, above), findings, spot.file);
+    }
+  }
+
+  #take(found: Findings, into: Findings, file: string): void {
+    this.#files.effort.spend(found.size, file);
+    into.addNew(found);
+  }
+
+  #resourceOf(at: string, real: string): Findings {
+    const known = this.#resources.get(real);
+    if (known !== undefined) return known;
+    const found = new Findings();
+    for (const document of this.#read(at, found.failed))
+      if (isKubernetes(document.value)) findInKubernetes(document, at, found);
+    return this.#hold(this.#resources, real, found, at);
+  }
+
+  *#read(file: string, failed: (error: ImgconvError) => void): Generator<YamlDocument> {
+    try {
+      yield* parseYaml(this.#files.text(file), file, failed, { effort: this.#files.effort });
+    } catch (error) {
+      failed(asImgconvError(error, file));
+    }
+  }
+
+  /**
+   * Patches may say other images than the resources. A merge patch takes the place of what the container of the same
+   * name in the same resource says; of other patches both are listed, which is said.
+   */
+  #applyPatches(document: YamlDocument, file: string, folder: string, findings: Findings): void {
+    for (const { text, at } of patchesOf(document.value)) {
+      if (typeof text !== 'string') continue;
+      const spot = { file, line: document.lineOf(at), field: at.join('.') };
+      const path = join(folder, text);
+      const kind = text.includes('\n') ? 'missing' : this.#files.entry(path).kind;
+      if (kind === 'outside' || kind === 'other') {
+        findings.unknown(`${shown(text)} ${kind === 'outside' ? OUTSIDE : 'is not a regular file'}`, spot);
+        continue;
+      }
+      const isFile = kind === 'file';
+      const from = isFile ? path : file;
+      const own = new Findings();
+      const { effort } = this.#files;
+      for (const part of isFile
+        ? this.#read(path, own.failed)
+        : parseYaml(text, file, own.failed, { effort }))
+        findInPatch(part, from, spot, own);
+      const patched = isFile ? own : own.map((use) => ({ ...use, ...spot }));
+      const names = new Set(patched.uses.flatMap(({ container }) => container ?? []));
+      if (names.size > 0) effort.spend(findings.uses.length, file);
+      const replaced = names.size > 0 ? findings.remove(names) : names;
+      if (patched.uses.some(({ container }) => container === undefined || !replaced.has(container)))
+        findings.unknown('a patch says other images: those of the resources are listed as well', spot);
+      findings.add(patched);
+    }
   }
 }
 
-function findInResource(
-  path: string,
-  spot: Spot,
-  folder: string,
-  findings: Findings,
-  above: readonly string[],
-): void {
-  const at = join(folder, path);
-  if (!existsSync(at)) {
-    // kustomize takes URLs of repositories and of files.
-    if (/^[\w+.-]+:\/\/|^git@|^[\w.-]+\.\w+\/|[?&]ref=/.test(path))
-      findings.unknown(`${path} is not on this machine`, spot);
-    else
-      findings.failed(
-        new ImgconvError('NOT_FOUND', `${spot.file}:${spot.line ?? 0}: ${path}: no such file or folder`),
-      );
-    return;
-  }
-  if (statSync(at).isDirectory()) {
-    if (kustomizationIn(at) === undefined) findings.unknown(`${path} has no kustomization.yaml`, spot);
-    findInKustomization(at, findings, [...above, folder]);
-    return;
-  }
-  for (const document of readDocuments(at, findings))
-    if (isKubernetes(document.value)) findInKubernetes(document, at, findings);
-}
-
-function readDocuments(file: string, findings: Findings): readonly YamlDocument[] {
-  try {
-    return [...parseYaml(readText(file), file, findings.failed)];
-  } catch (error) {
-    findings.failed(asImgconvError(error, file));
-    return [];
-  }
-}
-
-/**
- * Patches may say other images than the resources. A merge patch takes the place of what the container of the same
- * name in the same resource says; of other patches both are listed, which is said.
- */
-function applyPatches(document: YamlDocument, file: string, folder: string, findings: Findings): void {
-  const { value } = document;
-  if (!isObject(value)) return;
-  const patches = [
+function patchesOf(value: unknown): { text: unknown; at: (string | number)[] }[] {
+  if (!isObject(value)) return [];
+  return [
     ...strings(value['patchesStrategicMerge']).map((text, i) => ({ text, at: ['patchesStrategicMerge', i] })),
     ...['patches', 'patchesJson6902'].flatMap((field) =>
       objects(value[field]).map(({ path, patch }, i) => ({ text: path ?? patch, at: [field, i] })),
     ),
   ];
-  for (const { text, at } of patches) {
-    if (typeof text !== 'string') continue;
-    const spot = { file, line: document.lineOf(at), field: at.join('.') };
-    const path = join(folder, text);
-    const isFile = !text.includes('\n') && existsSync(path);
-    const from = isFile ? path : file;
-    const documents = isFile ? readDocuments(path, findings) : [...parseYaml(text, file, findings.failed)];
-    const own = new Findings();
-    for (const part of documents) {
-      if (isKubernetes(part.value)) findInKubernetes(part, from, own);
-      for (const operation of objects(part.value)) {
-        const { path: target, value: image } = operation;
-        if (typeof target === 'string' && target.endsWith('/image') && typeof image === 'string')
-          own.found(image, spot, CONTAINER_PATH.test(target) ? `${from} ${target}` : undefined);
-      }
-    }
-    const patched = isFile ? own : own.map((use) => ({ ...use, ...spot }));
-    const names = new Set(patched.uses.flatMap(({ container }) => container ?? []));
-    const replaced = findings.remove(names);
-    if (patched.uses.some(({ container }) => container === undefined || !replaced.has(container)))
-      findings.unknown('a patch says other images: those of the resources are listed as well', spot);
-    findings.add(patched);
+}
+
+function findInPatch(part: YamlDocument, from: string, spot: Spot, findings: Findings): void {
+  if (isKubernetes(part.value)) findInKubernetes(part, from, findings);
+  for (const operation of objects(part.value)) {
+    const { path: target, value: image } = operation;
+    if (typeof target === 'string' && target.endsWith('/image') && typeof image === 'string')
+      findings.found(image, spot, CONTAINER_PATH.test(target) ? `${from} ${target}` : undefined);
   }
 }
 
@@ -181,11 +245,10 @@ function changed(use: Use, entry: Record<string, unknown>): Use {
   const { newName, newTag, digest, tagSuffix } = entry;
   const before = splitReference(use.reference);
   if (use.container === undefined || before.name !== entry['name']) return use;
-  const name = typeof newName === 'string' && newName !== '' ? newName : before.name;
-  const tag =
-    (typeof newTag === 'string' && newTag !== '') || typeof newTag === 'number' ? String(newTag) : undefined;
-  const hash = typeof digest === 'string' && digest !== '' ? digest : undefined;
-  const suffix = typeof tagSuffix === 'string' ? tagSuffix : '';
+  const name = cut(newName) ?? before.name;
+  const tag = cut(typeof newTag === 'number' ? String(newTag) : newTag);
+  const hash = cut(digest);
+  const suffix = cut(tagSuffix) ?? '';
   const [newer, pinned] =
     tag !== undefined || hash !== undefined
       ? [tag, hash]
@@ -194,4 +257,9 @@ function changed(use: Use, entry: Record<string, unknown>): Use {
         : [`${before.tag ?? ''}${suffix}`, undefined];
   const reference = `${name}${newer === undefined ? '' : `:${newer}`}${pinned === undefined ? '' : `@${pinned}`}`;
   return { ...use, reference };
+}
+
+/** Long enough to be refused when it is too long. */
+function cut(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value.slice(0, MAX_REFERENCE + 1) : undefined;
 }

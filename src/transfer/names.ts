@@ -80,13 +80,14 @@ export function expectNames(options: NameOptions & { readonly tag?: string | und
   if (tag !== undefined) expectNewName(tag, 'the new name');
 }
 
-/** A name that the user gives an image; `where` it is said. @throws ImgconvError USAGE */
-export function expectNewName(text: string, where: string): void {
+/** A name that the user gives an image; `where` it is said, `quoted`: with what it is. @throws ImgconvError USAGE */
+export function expectNewName(text: string, where: string, quoted = true): void {
   try {
     parseReference(text);
   } catch (cause) {
-    throw new ImgconvError('USAGE', `${where}: ${asImgconvError(cause).message}`, {
-      cause,
+    const what = quoted ? asImgconvError(cause).message : 'the new name is not a name of an image';
+    throw new ImgconvError('USAGE', `${where}: ${what}`, {
+      ...(quoted && { cause }),
       hint: 'a name is REPOSITORY:TAG, such as team/app:1',
     });
   }

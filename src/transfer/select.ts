@@ -28,11 +28,10 @@ export interface Selection {
 }
 
 const WHAT_A_LIST_IS = 'a list of images is a file of text, one reference a line, or "SOURCE TARGET"';
-/** So much of a line is shown: one of a file that is no list may have any length. */
-const SHOWN = 100;
 
 /**
- * The lines of an images file: `REF` or `SRC DST`; blank lines and what follows a `#` are ignored.
+ * The lines of an images file: `REF` or `SRC DST`; blank lines and what follows a `#` are ignored. Messages name the line
+ * and do not quote it: what is taken for a list may be another file, with secrets in it.
  * @throws ImgconvError USAGE for a line with more words, DOCUMENT_INVALID for what is no text
  */
 export function parseImagesFile(text: string, where: string): Selector[] {
@@ -56,15 +55,12 @@ export function parseImagesFile(text: string, where: string): Selector[] {
     if (rest.length > 0)
       throw new ImgconvError(
         'USAGE',
-        `${at}: more than a source and a target: ${line.trim().slice(0, SHOWN)}`,
+        `${at}: ${words.length} words, where a source and at most a target are expected`,
         { hint: `${WHAT_A_LIST_IS}; imgconv images finds the references in YAML and charts` },
       );
     if (rename !== undefined && isGlob(source))
-      throw new ImgconvError(
-        'USAGE',
-        `${at}: ${source} may be many images, they cannot all be named ${rename}`,
-      );
-    if (rename !== undefined) expectNewName(rename, at);
+      throw new ImgconvError('USAGE', `${at}: a glob may be many images, which cannot all have one name`);
+    if (rename !== undefined) expectNewName(rename, at, false);
     selectors.push({ text: source, rename, where: at });
   }
   return selectors;
