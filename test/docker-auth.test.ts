@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
+import { inspect } from 'node:util';
 import { convert, parsePlace, type RegistryAccess } from '../src/index.js';
 import { parseChallenges } from '../src/formats/docker/challenge.js';
 import { imgconv } from './support/cli.js';
@@ -292,12 +293,18 @@ describe('tokens', () => {
     ['too much', Buffer.alloc(2 * 1024 * 1024, 'x')],
     ['no JSON', Buffer.from('<html>')],
     ['no token', Buffer.from('{}')],
+    ['a token that is cut off', Buffer.from(`{"token":"${PASSWORD}`)],
+    ['a token without quotes', Buffer.from(`{"token":${PASSWORD}}`)],
+    ['a token twice', Buffer.from(`{"${PASSWORD}":1,"${PASSWORD}":2}`)],
+    ['a list of tokens', Buffer.from(`{"token":["${PASSWORD}"]}`)],
     ['a token that would break a header', Buffer.from('{"token":"a\\r\\nx: y"}')],
   ] as const) {
     test(`that come as ${title} are refused`, async () => {
       await using registry = await registryWith();
       tokens.body = body;
-      await assert.rejects(pull(registry, { creds: `${USER}:${PASSWORD}` }), refusal('REGISTRY'));
+      const error = await pull(registry, { creds: `${USER}:${PASSWORD}` }).catch((thrown: unknown) => thrown);
+      assert.ok(refusal('REGISTRY')(error));
+      assert.doesNotMatch(inspect(error, { depth: 9, showHidden: true }), new RegExp(PASSWORD));
     });
   }
 

@@ -107,7 +107,7 @@ describe('the search path', () => {
 /** Each call that starts a program, and why no word of a file, folder or image can be an option of it. */
 const CALLS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   'src/formats/docker/credentials.ts': {
-    "const child = spawn(found, ['get'], { stdio: ['pipe', 'pipe', 'ignore'], timeout: HELPER_MS });":
+    "const child = spawn(program, ['get'], { stdio: ['pipe', 'pipe', 'ignore'], timeout: HELPER_MS });":
       'one constant word; the host goes to stdin; the name is a plain word, looked up in the search path',
   },
   'src/io/transaction.ts': {

@@ -79,26 +79,26 @@ describe('sync file', () => {
   });
 
   for (const [title, text, ...words] of [
-    [
-      'an unknown key',
-      'a.io:\n  images: {b: []}\n  image-by-semver: {}\n',
-      'f.yml:3: a.io.image-by-semver: is not known',
-    ],
+    ['an unknown key', 'a.io:\n  images: {b: []}\n  image-by-semver: {}\n', 'f.yml:3: a key is not known'],
     [
       'an unknown key of credentials',
       'a.io:\n  credentials:\n    user: x\n',
-      'f.yml:3: a.io.credentials.user: is not known',
+      'f.yml:3: credentials: a key is not known',
     ],
     ['credentials without a user', 'a.io:\n  credentials: {password: secret}\n', 'f.yml:2: ', 'no username'],
     [
       'a tag that is none',
       'a.io:\n  images:\n    b:\n    - ok\n    - "no tag"\n',
-      'f.yml:5: a.io.images.b.1: ',
+      'f.yml:5: images: entry 2 is neither',
     ],
     ['a repository with a tag', 'a.io:\n  images:\n    b:1: []\n', 'f.yml:3: ', 'not a repository'],
     ['a repository that is none', 'a.io:\n  images:\n    B: []\n', 'f.yml:3: ', 'lower case'],
     ['a pattern that is none', 'a.io:\n  images-by-tag-regex:\n    b: "("\n', 'f.yml:3: '],
-    ['a look-ahead', 'a.io:\n  images-by-tag-regex:\n    b: "a(?=b)"\n', 'f.yml:3: ', '(?='],
+    [
+      'a look-ahead',
+      'a.io:\n  images-by-tag-regex:\n    b: "a(?=b)"\n',
+      'f.yml:3: images-by-tag-regex: not a regular expression',
+    ],
     [
       'a constraint that is none',
       'a.io:\n  images-by-semver:\n    b: ">= latest"\n',
@@ -107,7 +107,7 @@ describe('sync file', () => {
     ],
     ['tls-verify that is neither', 'a.io:\n  tls-verify: maybe\n', 'f.yml:2: ', 'neither true nor false'],
     ['a list of registries', '- a.io\n', 'f.yml:1: ', 'a map is expected'],
-    ['images as a list', 'a.io:\n  images: [b]\n', 'f.yml:2: a.io.images: a map'],
+    ['images as a list', 'a.io:\n  images: [b]\n', 'f.yml:2: images: a map'],
     ['two documents', 'a.io: {}\n---\nb.io: {}\n', 'f.yml:', 'one document'],
     ['nothing', '# nothing\n', 'f.yml: there is nothing'],
     ['broken YAML', 'a.io:\n\timages: {}\n', 'f.yml:2: '],

@@ -122,13 +122,20 @@ function parseMirrors(texts: readonly string[]): Record<string, string> {
   return Object.fromEntries(
     texts.map((text) => {
       const [, host, url] = /^([^=/]+)=(https?:\/\/.+)$/.exec(text) ?? [];
-      if (host === undefined || url === undefined)
-        throw new ImgconvError('USAGE', `--registry-mirror ${text}: not HOST=URL`, {
-          hint: 'for example --registry-mirror docker.io=https://mirror.example.com',
+      if (host === undefined || url === undefined || !isPlainUrl(url))
+        // Not with the text: URLs can have a password in them.
+        throw new ImgconvError('USAGE', '--registry-mirror: not HOST=URL, without user and password', {
+          hint: 'for example --registry-mirror docker.io=https://mirror.example.com; docker login or --authfile give credentials',
         });
       return [host, url];
     }),
   );
+}
+
+function isPlainUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { username, password } = new URL(text);
+  return username === '' && password === '';
 }
 
 const UNITS: Readonly<Record<string, number>> = { ms: 1, '': 1000, s: 1000, m: 60_000 };

@@ -1,6 +1,7 @@
 import type { Options } from 'yargs';
 import { ImgconvError } from '../model/errors.js';
 import { nearest } from '../model/nearest.js';
+import { hasCredentials } from '../model/reference.js';
 
 /** Options by name, as yargs describes them. */
 export type OptionTable = Readonly<Record<string, Options>>;
@@ -106,8 +107,9 @@ function unknownOption(said: string, command: Words | undefined, options: Option
 export function expectSaidOnce(argv: unknown, { options }: Words): void {
   for (const [name, { coerce }] of Object.entries(options)) {
     const value = (argv as Readonly<Record<string, unknown>>)[name];
+    // The values may be secrets.
     if (coerce === undefined && Array.isArray(value))
-      throw usage(`--${name}: given ${value.length} times, with ${value.join(' and ')}`, 'give it once');
+      throw usage(`--${name}: given ${value.length} times`, 'give it once');
   }
 }
 
@@ -115,6 +117,11 @@ export function expectSaidOnce(argv: unknown, { options }: Words): void {
 export function expectOperands(argv: unknown, { name, operands }: Words): void {
   for (const [, operand = ''] of operands.matchAll(/([A-Z_0-9]+)/g)) {
     const value = (argv as Readonly<Record<string, unknown>>)[operand];
+    if ([value].flat().some((one) => typeof one === 'string' && hasCredentials(one)))
+      throw usage(
+        `${name} ${operands}: ${operand} has a user and a password in it`,
+        'docker login, --authfile, --src-creds or --dest-creds give credentials',
+      );
     if (![value].flat().includes('')) continue;
     throw usage(
       `${name} ${operands}: ${operand} is empty`,

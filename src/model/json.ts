@@ -51,8 +51,102 @@ function parseText(bytes: Uint8Array, where: string, code: ErrorCode, lenient: b
   return value;
 }
 
+/**
+ * As `parseJson` and `parseWith`, for a document with secrets: what is wrong is said by line and field, without a word of
+ * the document; V8's own message has an excerpt. `fields`: names that may be said; others are counted.
+ * @throws ImgconvError with `code`
+ */
+export function parseSecret<T>(
+  schema: z.ZodType<T>,
+  fields: readonly string[],
+  bytes: Uint8Array,
+  where: string,
+  code: ErrorCode,
+): T {
+  let text: string;
+  try {
+    text = decoder.decode(bytes);
+  } catch {
+    throw new ImgconvError(code, `${where}: not UTF-8 text`);
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text) as unknown;
+  } catch {
+    throw new ImgconvError(code, `${where}: not JSON: line ${lineAt(text, brokenAt(text))} is malformed`);
+  }
+  const twice = flawOf(text, false, () => 'a key');
+  if (twice !== undefined) throw new ImgconvError(code, `${where}: ${twice}`);
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  throw new ImgconvError(
+    code,
+    `${where}: ${placeIn(value, issue?.path ?? [], fields)}${issue?.message ?? 'invalid'}`,
+  );
+}
+
+/** `auths: entry 2: auth: ` */
+function placeIn(value: unknown, path: readonly PropertyKey[], fields: readonly string[]): string {
+  let at = value;
+  let place = '';
+  for (const key of path) {
+    const name = String(key);
+    const order = isObject(at) ? Object.keys(at).indexOf(name) : Number(key);
+    place += `${fields.includes(name) ? name : `entry ${order + 1}`}: `;
+    at = isObject(at) ? at[name] : undefined;
+  }
+  return place;
+}
+
+function lineAt(text: string, position: number): number {
+  return text.slice(0, position).split('\n').length;
+}
+
+const BLANKS = /[ \t\r\n]*/y;
+const TOKEN =
+  /(?:([{}[\],:])|("[^"\\\u0000-\u001f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\u0000-\u001f]*)*")|((?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null)(?![\w.+-])))/y;
+
+/** Where text that is not JSON stops being so. */
+function brokenAt(text: string): number {
+  const open: string[] = [];
+  let expected = 'value';
+  TOKEN.lastIndex = 0;
+  for (;;) {
+    BLANKS.lastIndex = TOKEN.lastIndex;
+    const start = TOKEN.lastIndex + (BLANKS.exec(text)?.[0].length ?? 0);
+    TOKEN.lastIndex = start;
+    const [whole, mark, quoted, plain] = TOKEN.exec(text) ?? [];
+    if (whole === undefined) return start;
+    const isEnd = mark === '}' || mark === ']';
+    const kind = plain !== undefined ? 'plain' : quoted !== undefined ? 'quoted' : (mark ?? '');
+    const after = open.length === 0 ? 'nothing' : 'comma';
+    if (expected === 'value' || expected === 'first') {
+      if (kind === '{' || kind === '[') open.push(kind);
+      else if (isEnd && expected === 'first' && open.at(-1) === '[' && mark === ']') open.pop();
+      else if (kind !== 'plain' && kind !== 'quoted') return start;
+      expected = kind === '{' ? 'firstKey' : kind === '[' ? 'first' : open.length === 0 ? 'nothing' : after;
+    } else if (expected === 'key' || expected === 'firstKey') {
+      if (mark === '}' && expected === 'firstKey') {
+        open.pop();
+        expected = open.length === 0 ? 'nothing' : 'comma';
+      } else if (kind !== 'quoted') return start;
+      else expected = ':';
+    } else if (expected === ':') {
+      if (mark !== ':') return start;
+      expected = 'value';
+    } else if (expected === 'comma') {
+      if (mark === ',') expected = open.at(-1) === '{' ? 'key' : 'value';
+      else if (isEnd && (open.at(-1) === '{') === (mark === '}')) {
+        open.pop();
+        expected = open.length === 0 ? 'nothing' : 'comma';
+      } else return start;
+    } else return start;
+  }
+}
+
 /** What is wrong with valid JSON. */
-function flawOf(text: string, lenient: boolean): string | undefined {
+function flawOf(text: string, lenient: boolean, shown = shownKey): string | undefined {
   const keys: (Set<string> | undefined)[] = [];
   for (let i = 0; i < text.length; i++) {
     const char = text[i];
@@ -64,7 +158,7 @@ function flawOf(text: string, lenient: boolean): string | undefined {
         const raw = text.slice(i, end);
         const key = raw.includes('\\') ? String(JSON.parse(raw)) : raw.slice(1, -1);
         const seen = (keys[keys.length - 1] ??= new Set());
-        if (seen.has(key)) return `${shownKey(key)} is there twice`;
+        if (seen.has(key)) return `${shown(key)} is there twice`;
         seen.add(key);
       }
       i = end - 1;

@@ -81,11 +81,18 @@ export function parseHostless(text: string): Reference {
   return parse(text, (name) => ({ host: undefined, repository: name }));
 }
 
+/** True for `user:password@host/name`, also as a URL, which must get into no message. */
+export function hasCredentials(text: string): boolean {
+  return /^(?:[a-z-]+:\/\/)?[^\s/@]*:[^\s/@]*@(?!sha\d+:)/.test(text);
+}
+
 function parse(text: string, hostOf: typeof splitHost): Reference {
   const fail = (what: string): never => {
     const shown = text.length > 200 ? `${text.slice(0, 200)}…` : text;
     throw new ImgconvError('NAME_INVALID', `${JSON.stringify(shown)} is not an image reference: ${what}`);
   };
+  if (hasCredentials(text))
+    throw new ImgconvError('NAME_INVALID', 'a name with a user and a password is not an image reference');
   const { name, tag, digest } = splitReference(text);
   if (digest !== undefined && !isDigest(digest)) return fail('what follows @ is not a digest');
   if (tag !== undefined && !isTag(tag)) return fail(`${JSON.stringify(tag)} is not a tag`);

@@ -28,6 +28,8 @@ export interface SyncRegistry {
 
 const KEYS = ['images', 'images-by-tag-regex', 'images-by-semver', 'credentials', 'tls-verify', 'cert-dir'];
 
+const FIELDS = [...KEYS, 'username', 'password'];
+
 /**
  * skopeo's YAML (https://github.com/containers/skopeo/blob/main/docs/skopeo-sync.1.md, "YAML file content"), as a table
  * of registries. skopeo passes over what it does not know; here it is an error, as it is a slip of the pen.
@@ -49,8 +51,10 @@ export function parseSyncFile(text: string, file: string): SyncRegistry[] {
   return Object.keys(registries.map([])).map((host) => registries.registry(host));
 }
 
+/** With the line and known fields alone: what stands elsewhere in the file may be a password at the wrong place. */
 function invalid(file: string, document: YamlDocument, path: Path, what: string): ImgconvError {
-  const field = path.length === 0 ? '' : `${path.join('.')}: `;
+  const known = path.filter((key) => typeof key === 'string' && FIELDS.includes(key));
+  const field = known.length === 0 ? '' : `${known.join('.')}: `;
   return new ImgconvError('DOCUMENT_INVALID', `${file}:${document.lineOf(path)}: ${field}${what}`);
 }
 
@@ -67,7 +71,7 @@ class SyncFile {
     this.#expectKeys([host], KEYS);
     const verify = this.#text([host, 'tls-verify']);
     if (verify !== undefined && !/^(?:true|false)$/i.test(verify))
-      throw this.#invalid([host, 'tls-verify'], `${verify} is neither true nor false`);
+      throw this.#invalid([host, 'tls-verify'], 'neither true nor false');
     return {
       host,
       repositories: [
@@ -112,7 +116,7 @@ class SyncFile {
       throw this.#invalid(path, 'names an image, not a repository: tags go into its list');
     } catch (error) {
       if (error instanceof ImgconvError && error.code === 'NAME_INVALID')
-        throw this.#invalid(path, error.message);
+        throw this.#invalid(path, 'not a repository: it is written in lower case, without a tag');
       throw error;
     }
   }
@@ -123,7 +127,7 @@ class SyncFile {
     if (!Array.isArray(value)) throw this.#invalid(path, 'a list of tags and digests is expected');
     const wanted = value.map((one: unknown, i) => {
       if (typeof one === 'string' && (isDigest(one) || isTag(one))) return one;
-      throw this.#invalid([...path, i], `${JSON.stringify(one)} is neither a tag nor a digest`);
+      throw this.#invalid([...path, i], `entry ${i + 1} is neither a tag nor a digest`);
     });
     return wanted.length === 0 ? () => true : [...new Set(wanted)];
   }
@@ -133,15 +137,16 @@ class SyncFile {
     try {
       const pattern = parseTagPattern(text);
       return (tag) => pattern.test(tag);
-    } catch (error) {
-      throw this.#invalid(path, error instanceof Error ? error.message : String(error));
+    } catch {
+      // The error has the pattern in it.
+      throw this.#invalid(path, 'not a regular expression of Go');
     }
   }
 
   #constraint(path: Path): SyncRepository['wanted'] {
     const text = this.#text(path) ?? '';
     const fits = parseConstraint(text);
-    if (fits === undefined) throw this.#invalid(path, `${JSON.stringify(text)} is not a version constraint`);
+    if (fits === undefined) throw this.#invalid(path, 'not a version constraint');
     return (tag) => {
       const version = versionOfTag(tag);
       return version !== undefined && fits(version);
@@ -159,7 +164,7 @@ class SyncFile {
   #expectKeys(path: Path, known: readonly string[]): void {
     const stranger = Object.keys(this.map(path)).find((key) => !known.includes(key));
     if (stranger !== undefined)
-      throw this.#invalid([...path, stranger], `is not known; there are ${known.join(', ')}`);
+      throw this.#invalid([...path, stranger], `a key is not known; there are ${known.join(', ')}`);
   }
 
   #text(path: Path): string | undefined {

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { ImgconvError } from '../../model/errors.js';
-import { parseJson, parseWith } from '../../model/json.js';
+import { parseSecret } from '../../model/json.js';
 import { parseChallenges, type Challenge } from './challenge.js';
 import type { Credentials, CredentialStore } from './credentials.js';
 import { isLoopback } from './tls.js';
@@ -150,7 +150,7 @@ export class Authenticator {
       );
     }
     const body = await answer.read(MAX_TOKEN);
-    const content = parseWith(tokenSchema, parseJson(body, where, 'REGISTRY'), where, 'REGISTRY');
+    const content = parseSecret(tokenSchema, Object.keys(tokenSchema.shape), body, where, 'REGISTRY');
     const value = content.token || content.access_token;
     if (!value || !/^[\x21-\x7e]+$/.test(value))
       throw new ImgconvError('REGISTRY', `${where}: an answer without a token`);

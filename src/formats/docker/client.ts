@@ -89,7 +89,7 @@ export class Client {
     for (const [host, text] of Object.entries(mirrors)) {
       const url = URL.canParse(text) ? new URL(text) : undefined;
       if (url === undefined || !/^https?:$/.test(url.protocol))
-        throw new ImgconvError('USAGE', `--registry-mirror ${host}=${text}: not a http or https URL`);
+        throw new ImgconvError('USAGE', `--registry-mirror ${host}: not a http or https URL`);
       const mirror = new Endpoint(url.host, this.#transport, this.#credentials, access, this.retry, url);
       this.#mirrors.set(canonicalHost(host), mirror);
     }

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import * as z from 'zod';
 import { findProgram } from '../../io/program.js';
 import { ImgconvError } from '../../model/errors.js';
-import { parseJson, parseWith } from '../../model/json.js';
+import { parseJson, parseSecret } from '../../model/json.js';
 import type { RegistryAccess } from '../access.js';
 
 /** What a registry is shown; none of it must get into a message. */
@@ -31,6 +31,8 @@ const fileSchema = z.object({
   credHelpers: z.record(z.string(), z.string()).nullish(),
   credsStore: text,
 });
+/** Fields whose names messages may have; hosts and values may be secrets in the wrong place. */
+const FIELDS = ['auths', 'credHelpers', 'credsStore', ...Object.keys(authSchema.shape)];
 type AuthFile = z.infer<typeof fileSchema>;
 const answerSchema = z.object({ Username: z.string(), Secret: z.string() });
 
@@ -95,7 +97,7 @@ function authFiles({ authfile }: RegistryAccess): string[] {
 }
 
 function readAuthFile(path: string): AuthFile {
-  return parseWith(fileSchema, parseJson(readFileSync(path), path, 'UNAUTHORIZED'), path, 'UNAUTHORIZED');
+  return parseSecret(fileSchema, FIELDS, readFileSync(path), path, 'UNAUTHORIZED');
 }
 
 async function findIn(
@@ -107,7 +109,13 @@ async function findIn(
   const names = HUB.includes(host) ? HUB : [host];
   for (const name of names) {
     const helper = credHelpers?.[name];
-    const found = helper && (await askHelper(helper, name === 'docker.io' ? HUB_SERVER : name, path));
+    const found =
+      helper &&
+      (await askHelper(
+        helper,
+        name === 'docker.io' ? HUB_SERVER : name,
+        `${path}: credHelpers, for ${name}`,
+      ));
     if (found) return found;
   }
   const entries = new Map(Object.entries(auths ?? {}).map(([name, auth]) => [normalised(name), auth]));
@@ -117,7 +125,7 @@ async function findIn(
     if (found) return found;
   }
   if (!credsStore) return undefined;
-  return askHelper(credsStore, HUB.includes(host) ? HUB_SERVER : host, path);
+  return askHelper(credsStore, HUB.includes(host) ? HUB_SERVER : host, `${path}: credsStore`);
 }
 
 /** From the most specific to the host alone. */
@@ -156,16 +164,21 @@ function credentialsOf(
 
 /**
  * `docker-credential-<name> get`, the host on stdin (docker/docker-credential-helpers); undefined when it has none.
- * What it says of a failure is not passed on: it may hold what it keeps.
+ * What it says of a failure is not passed on: it may hold what it keeps. Nor is a name of which there is no program, which
+ * may be a secret at the wrong place. `where`: the file and the field.
  */
-async function askHelper(name: string, server: string, path: string): Promise<Credentials | undefined> {
+async function askHelper(name: string, server: string, where: string): Promise<Credentials | undefined> {
   if (!/^\w[\w.-]*$/.test(name))
+    throw new ImgconvError('UNAUTHORIZED', `${where}: it is no name of a credential helper`);
+  const program = `docker-credential-${name}`;
+  const path = findProgram(program);
+  if (path === undefined)
     throw new ImgconvError(
       'UNAUTHORIZED',
-      `${path}: ${JSON.stringify(name)} is no name of a credential helper`,
+      `${where}: the credential helper that it names is not in the search path`,
+      { hint: 'install docker-credential-NAME, or take the field out of the file' },
     );
-  const program = `docker-credential-${name}`;
-  const { status, stdout } = await runHelper(program, server, path);
+  const { status, stdout } = await runHelper(path, server);
   const output = Buffer.concat(stdout);
   if (status !== 0) {
     if (/credentials not found/i.test(output.toString('latin1'))) return undefined;
@@ -192,17 +205,10 @@ function tryJson(bytes: Uint8Array): unknown {
   }
 }
 
-async function runHelper(
-  program: string,
-  server: string,
-  path: string,
-): Promise<{ status: number | null; stdout: Buffer[] }> {
-  const found = findProgram(program);
-  if (found === undefined)
-    throw new ImgconvError('UNAUTHORIZED', `${program}, which ${path} names, is not in the search path`);
+function runHelper(program: string, server: string): Promise<{ status: number | null; stdout: Buffer[] }> {
   return new Promise((resolve, reject) => {
     // With the whole environment: helpers of clouds take their own credentials from it.
-    const child = spawn(found, ['get'], { stdio: ['pipe', 'pipe', 'ignore'], timeout: HELPER_MS });
+    const child = spawn(program, ['get'], { stdio: ['pipe', 'pipe', 'ignore'], timeout: HELPER_MS });
     const stdout: Buffer[] = [];
     let size = 0;
     child.stdout.on('data', (chunk: Buffer) => {
@@ -210,7 +216,7 @@ async function runHelper(
       else stdout.push(chunk);
     });
     child.on('error', (cause) => {
-      reject(new ImgconvError('UNAUTHORIZED', `${program}, which ${path} names, cannot be run`, { cause }));
+      reject(new ImgconvError('UNAUTHORIZED', `${program}: cannot be run`, { cause }));
     });
     child.on('close', (status) => {
       resolve({ status, stdout });
