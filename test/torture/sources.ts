@@ -127,7 +127,9 @@ export async function soundSources(): Promise<Source[]> {
     ]),
     'helm/chart:1': artifactOf('chart'),
   };
-  const withLong = { ...images, 'demo/long:1': await imageOf('long', { algorithm: 'sha512' }) };
+  // A member: the digest of a root stays sha256 where its folder is named by a tag.
+  const long = indexOf([await imageOf('long', { algorithm: 'sha512' })]);
+  const withLong = { ...images, 'demo/long:1': long };
   const tree = layTree(tempFolder(), withLong);
   put(join(tree, 'demo/app:1/signature-1'), Buffer.from('a signature'));
   const store = layStore(tempFolder(), withLong);
