@@ -5,6 +5,8 @@ import { describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { imgconv } from './support/cli.js';
 import { fixture, syncTree, unpacked } from './support/fixtures.js';
+import { descriptorOf, imageOf, OCI, part } from './support/images.js';
+import { layFiles, layoutFiles, REF } from './support/layouts.js';
 import { refusals } from './support/refusals.js';
 import { readTarFile, tarOf } from './support/tars.js';
 import { tempFolder } from './support/temp.js';
@@ -230,6 +232,29 @@ describe('messages about archives', () => {
       );
       assert.doesNotMatch(stderr, /stream|half done/);
     }
+  });
+
+  test('an index that lacks only attestations: prune is proposed first', async () => {
+    const image = await imageOf('x', { family: OCI });
+    const absent = ['one', 'two', 'three', 'four'].map((text) => part(OCI.manifest, { text }));
+    const root = part(OCI.index, {
+      schemaVersion: 2,
+      mediaType: OCI.index,
+      manifests: [
+        descriptorOf(image.root, { platform: { os: 'linux', architecture: 'amd64' } }),
+        ...absent.map((one) => descriptorOf(one, { platform: { os: 'unknown', architecture: 'unknown' } })),
+      ],
+    });
+    const sample = { ...image, root, members: [image.root] };
+    const files = layoutFiles([{ image: sample, annotations: { [REF]: 'demo/x:1' } }]);
+    const layout = layFiles(join(tempFolder(), 'layout'), files);
+    const target = join(tempFolder(), 'target');
+    const { stderr } = await imgconv(['oci2reg', layout, target]);
+    assert.match(
+      stderr,
+      /: not there: attestations: 4 manifests\n {2}--missing prune makes a new index of what is there; --missing sparse keeps/,
+    );
+    assert.equal((await imgconv(['oci2reg', layout, target, '--missing', 'prune'])).status, 0);
   });
 
   test('a link in the place of a file of a skopeo folder: what to do', async () => {
