@@ -18,7 +18,8 @@ export function contentsOf(path: string): Record<string, string> {
   return Object.fromEntries(filesIn(path).map((name) => [name, shown(readFileSync(join(path, name)))]));
 }
 
-function shown(bytes: Buffer): string {
+/** Bytes as `contentsOf` has them. */
+export function shown(bytes: Buffer): string {
   const text = bytes.toString('latin1');
   if (text.length < 200 && /^[\x20-\x7e\n]*$/.test(text)) return text;
   return `${text.length} bytes, ${createHash('sha256').update(bytes).digest('hex')}`;

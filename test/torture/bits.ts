@@ -18,41 +18,53 @@ import { contentsOf, stagingIn } from '../support/snapshot.js';
 import { tempFolder } from '../support/temp.js';
 import type { Campaign } from './campaign.js';
 import { damageIn } from './damages.js';
-import { excuseFor } from './excuses.js';
+import { excuseFor, missingFrom, type Difference } from './excuses.js';
+import { soundnessOf } from './soundness.js';
 import { soundSources, type Source } from './sources.js';
 
-/** What is in a place: every file, and every image by name. */
+/** A manifest's config and layers, by digest; artifacts have no image ID. */
+interface Parts {
+  readonly imageId: string | undefined;
+  readonly layers: readonly string[];
+}
+
+/** What is in a place: every file, and every image by name, or by digest where it has none. */
 export interface Contents {
+  readonly path: string;
   readonly files: Readonly<Record<string, string>>;
   readonly digests: ReadonlyMap<string, string>;
-  /** Digests of the configs that engines would run. */
-  readonly imageIds: ReadonlySet<string>;
-  /** Hex digests of manifests and configs. */
-  readonly documents: ReadonlySet<string>;
+  /** By name, of each manifest of an image. */
+  readonly parts: ReadonlyMap<string, readonly Parts[]>;
+  /** Hex digests of manifests, configs and layers. */
+  readonly known: ReadonlySet<string>;
 }
 
 async function contentsIn(at: Place): Promise<Contents> {
   const digests = new Map<string, string>();
-  const imageIds = new Set<string>();
-  const documents = new Set<string>();
-  const files = contentsOf(at.path);
-  if (Object.keys(files).length === 0) return { files, digests, imageIds, documents };
-  for await (const { name, digest, error } of listImages(at)) {
+  const parts = new Map<string, readonly Parts[]>();
+  const known = new Set<string>();
+  const contents = { path: at.path, files: contentsOf(at.path), digests, parts, known };
+  if (Object.keys(contents.files).length === 0) return contents;
+  for await (const { name, digest = '', error } of listImages(at)) {
     assert.equal(error, undefined, `the target cannot be read: ${error?.message ?? ''}`);
-    digests.set(name ?? '', digest ?? '');
+    digests.set(name ?? digest, digest);
   }
-  for await (const { manifests } of inspectImages(at, []))
-    for (const { digest, imageId } of manifests) {
-      documents.add(hex(digest));
-      if (imageId === undefined) continue;
-      imageIds.add(imageId);
-      documents.add(hex(imageId));
-    }
-  return { files, digests, imageIds, documents };
+  for await (const { name, digest, manifests } of inspectImages(at, [])) {
+    known.add(hex(digest));
+    parts.set(
+      name ?? digest,
+      manifests.map(({ imageId, layers }) => ({ imageId, layers: layers.map((layer) => layer.digest) })),
+    );
+    for (const { digest: manifest, imageId, layers } of manifests)
+      for (const one of [manifest, imageId ?? manifest, ...layers.map((layer) => layer.digest)])
+        known.add(hex(one));
+  }
+  return contents;
 }
 
 /** Places of blobs alone have no documents that are written anew. */
 const TARGETS = ['reg', 'dir', 'oci'] as const;
+export type Target = (typeof TARGETS)[number];
 
 function run(from: Place, to: Place): Promise<Report> {
   return convert(from, to, { compression: 'keep', link: 'copy' });
@@ -80,25 +92,80 @@ function namesWhole(message: string, { path, short }: Source, file: string): boo
   return false;
 }
 
-/** All that was written is of the sound source, and is whole. */
-function expectPart(now: Contents, sound: Contents): void {
+/** All that was written is of the sound source, and what is missing was refused. */
+function expectPart({ now, baseline, refused }: Difference): void {
   for (const [name, digest] of now.digests)
-    assert.equal(digest, sound.digests.get(name), `${name} is another image`);
+    assert.equal(digest, baseline.digests.get(name), `${name} is another image`);
   for (const [file, content] of Object.entries(now.files)) {
     if (file.endsWith('index.json')) continue; // The images that it names are compared above.
-    assert.equal(content, sound.files[file], `${file} is other than it would be`);
+    assert.equal(content, baseline.files[file], `${file} is other than it would be`);
   }
+  const missing = missingFrom(baseline, (name) => now.digests.has(name));
+  assert.ok(missing.length <= refused, `${missing.join(', ')}: missing, with ${refused} errors`);
 }
 
 /**
- * Damages one file of one source and converts it: whatever is written has to be what the sound source gives, or, where
- * a format says nothing of what a byte should be, what `excuses.ts` allows.
+ * Whatever was written has to be what the sound source gives, or, where a format says nothing of what a byte should
+ * be, what `excuses.ts` allows; each image that is missing has an error. Says in a word what became of the case.
  */
-async function runCase(
-  sources: readonly Source[],
-  baselines: Map<string, Contents>,
-  random: Random,
-): Promise<string> {
+export function judge(difference: Difference): string {
+  const { target, now, baseline, refused } = difference;
+  assert.deepEqual(soundnessOf(target, now.path).problems, []);
+  const excuse = excuseFor(difference);
+  if (refused > 0) {
+    if (excuse === undefined) expectPart(difference);
+    return 'refused';
+  }
+  if (JSON.stringify(now.files) === JSON.stringify(baseline.files)) return 'identical';
+  if (excuse === undefined) assert.deepEqual(now.files, baseline.files);
+  return excuse ?? 'never';
+}
+
+/** Converts sound sources once, and damaged ones. */
+export class Trials {
+  readonly #baselines = new Map<string, Contents>();
+
+  async #baseline(source: Source, target: Target): Promise<Contents> {
+    const key = `${source.name} ${target}`;
+    const known = this.#baselines.get(key);
+    if (known !== undefined) return known;
+    const there = newPlace(target);
+    assert.deepEqual(failedImages(await run(place(source.short, source.path), there)), []);
+    const baseline = await contentsIn(there);
+    this.#baselines.set(key, baseline);
+    return baseline;
+  }
+
+  /** Converts a source with other bytes in one of its files, and lends what came of it to `use`. */
+  async damaged<T>(
+    source: Source,
+    target: Target,
+    { file, kind, bytes }: { file: string; kind: string; bytes: Buffer },
+    use: (difference: Difference) => T,
+  ): Promise<T> {
+    const baseline = await this.#baseline(source, target);
+    const sound = source.files.get(file) ?? Buffer.alloc(0);
+    const at = join(source.path, file);
+    const parent = tempFolder();
+    const to = place(target, join(parent, 'place'));
+    writeFileSync(at, bytes);
+    try {
+      const outcome = await run(place(source.short, source.path), to).catch((error: unknown) => ({ error }));
+      const failures = 'error' in outcome ? [outcome.error] : failedImages(outcome).map(({ error }) => error);
+      for (const error of failures) expectError(error, source, file);
+      assert.deepEqual(stagingIn(parent), []);
+      const refused = 'error' in outcome ? Infinity : failures.length;
+      const now = await contentsIn(to);
+      return use({ source, target, file, kind, sound, bytes, refused, now, baseline });
+    } finally {
+      writeFileSync(at, sound);
+      rmSync(parent, { recursive: true });
+    }
+  }
+}
+
+/** Damages one file of one source and converts it. */
+async function runCase(sources: readonly Source[], trials: Trials, random: Random): Promise<string> {
   const pick = <T>(all: readonly T[]): T => {
     const one = all[random.below(all.length)];
     assert.ok(one !== undefined);
@@ -111,46 +178,14 @@ async function runCase(
   );
   const kind = pick([...new Set(all.map(({ region }) => region.kind))].sort());
   const { file, region } = pick(all.filter((one) => one.region.kind === kind));
-  const sound = source.files.get(file) ?? Buffer.alloc(0);
-  const { bytes, what } = damageIn(sound, region, random);
-  const at = join(source.path, file);
-  const from = place(source.short, source.path);
-  const key = `${source.name} ${target}`;
-  let baseline = baselines.get(key);
-  if (baseline === undefined) {
-    const there = newPlace(target);
-    assert.deepEqual(failedImages(await run(from, there)), []);
-    baseline = await contentsIn(there);
-    baselines.set(key, baseline);
-  }
-  const parent = tempFolder();
-  const to = place(target, join(parent, 'place'));
-  writeFileSync(at, bytes);
+  const { bytes, what } = damageIn(source.files.get(file) ?? Buffer.alloc(0), region, random);
   try {
-    const outcome = await run(from, to).catch((error: unknown) => error);
-    const failures =
-      outcome instanceof Error ? [outcome] : failedImages(outcome as Report).map(({ error }) => error);
-    for (const error of failures) expectError(error, source, file);
-    assert.deepEqual(stagingIn(parent), []);
-    const now = await contentsIn(to);
-    if (failures.length > 0) {
-      if (excuseFor({ source, kind, bytes, now, baseline }) === undefined) expectPart(now, baseline);
-      return 'refused';
-    }
-    const same = JSON.stringify(now.files) === JSON.stringify(baseline.files);
-    if (same) return 'identical';
-    const excuse = excuseFor({ source, kind, bytes, now, baseline });
-    if (excuse !== undefined) return excuse;
-    assert.deepEqual(now.files, baseline.files);
-    return 'never';
+    return await trials.damaged(source, target, { file, kind, bytes }, judge);
   } catch (error) {
     throw new Error(
       `${source.name} to ${target}: ${file} ${what}: ${error instanceof Error ? error.message : String(error)}`,
       { cause: error },
     );
-  } finally {
-    writeFileSync(at, sound);
-    rmSync(parent, { recursive: true });
   }
 }
 
@@ -161,7 +196,7 @@ export const bits: Campaign = {
   memory: 400 * 1024 ** 2,
   prepare: async () => {
     const sources = await soundSources();
-    const baselines = new Map<string, Contents>();
-    return (random) => runCase(sources, baselines, random);
+    const trials = new Trials();
+    return (random) => runCase(sources, trials, random);
   },
 };

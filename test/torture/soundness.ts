@@ -28,8 +28,14 @@ const layoutSchema = z.object({
 const enginesSchema = z.array(z.object({ Config: z.string(), Layers: z.array(z.string()) }));
 const REF_NAME = 'org.opencontainers.image.ref.name';
 
-function digestText(bytes: Uint8Array): string {
-  return `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+/** By the algorithm that `like`, a digest or the hex of one, was made with. */
+function digestText(bytes: Uint8Array, like = ''): string {
+  const algorithm = /(?:^|:)[0-9a-f]{128}$/.test(like) ? 'sha512' : 'sha256';
+  return `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}`;
+}
+
+function hexOf(digest: string): string {
+  return digest.slice(digest.indexOf(':') + 1);
 }
 
 type Role = 'manifest' | 'blob';
@@ -63,7 +69,7 @@ class Inspection {
     bytes: Buffer | undefined,
   ): Buffer | undefined {
     if (bytes === undefined) this.problems.push(`${where}: ${digest} is missing`);
-    else if (digestText(bytes) !== digest) this.problems.push(`${where}: ${digest} is damaged`);
+    else if (digestText(bytes, digest) !== digest) this.problems.push(`${where}: ${digest} is damaged`);
     else if (size !== undefined && bytes.length !== size)
       this.problems.push(`${where}: ${digest}: wrong size`);
     else return bytes;
@@ -72,7 +78,7 @@ class Inspection {
 
   /** A file that is named by the digest of its bytes. */
   named(path: string, hex: string): void {
-    if (digestText(readFileSync(path)) !== `sha256:${hex}`) this.problems.push(`${path} is damaged`);
+    if (hexOf(digestText(readFileSync(path), hex)) !== hex) this.problems.push(`${path} is damaged`);
   }
 
   problem(text: string): void {
@@ -97,8 +103,8 @@ function readIf(path: string): Buffer | undefined {
 function inspectStore(path: string, inspection: Inspection): void {
   const root = join(path, 'docker/registry/v2');
   const blob = (digest: string) => {
-    const hex = digest.slice('sha256:'.length);
-    return readIf(join(root, 'blobs/sha256', hex.slice(0, 2), hex, 'data'));
+    const [algorithm = '', hex = ''] = digest.split(':');
+    return readIf(join(root, 'blobs', algorithm, hex.slice(0, 2), hex, 'data'));
   };
   for (const file of filesBelow(join(root, 'blobs')))
     inspection.named(join(root, 'blobs', file), basename(dirname(file)));
@@ -109,7 +115,8 @@ function inspectStore(path: string, inspection: Inspection): void {
     const digest = readFileSync(where, 'latin1');
     const folder = join(root, 'repositories', repository);
     const below = (at: string, of: string) => join(folder, at, of.replace(':', '/'), 'link');
-    if (!/^sha256:[0-9a-f]{64}$/.test(digest)) inspection.problem(`${where}: no digest in it`);
+    if (!/^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/.test(digest))
+      inspection.problem(`${where}: no digest in it`);
     else if (kind === '') inspection.problem(`${where}: stray`);
     else if (rest.endsWith('/current')) {
       const tag = rest.slice(0, -'/current'.length);
@@ -159,13 +166,16 @@ function inspectFolder(tree: string, folder: string, name: string, inspection: I
   const known = new Set(['manifest.json', 'version']);
   inspection.images.set(name, digest);
   inspection.closure(at, digest, (wanted, role) => {
-    const hex = wanted.slice('sha256:'.length);
+    // containers/image since 5.37: version 1.2 has names with the algorithm for others than sha256.
+    const hex = wanted.replace(/^sha256:/, '').replace(':', '-');
     const file = role === 'blob' ? hex : wanted === digest ? 'manifest.json' : `${hex}.manifest.json`;
     known.add(file);
     return readIf(join(at, file));
   });
-  for (const file of readdirSync(at)) if (!known.has(file)) inspection.problem(`${at}: ${file} is stray`);
-  if (readIf(join(at, 'version'))?.toString() !== 'Directory Transport Version: 1.1\n')
+  for (const file of readdirSync(at).filter((one) => !/^signature-\d+$/.test(one)))
+    if (!known.has(file)) inspection.problem(`${at}: ${file} is stray`);
+  const version = [...known].some((one) => one.includes('-')) ? '1.2' : '1.1';
+  if (readIf(join(at, 'version'))?.toString() !== `Directory Transport Version: ${version}\n`)
     inspection.problem(`${at}: no version`);
 }
 
