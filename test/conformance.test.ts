@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { before, describe, test } from 'node:test';
+import { z } from 'zod';
 import { convert, inspectImages, type ConvertOptions, type Format, type Place } from '../src/index.js';
 import { FakeRegistry, reply } from './support/fake-registry.js';
 import { digestsOf, expected, fixture, syncTree, unpacked } from './support/fixtures.js';
@@ -18,25 +19,68 @@ import {
   type Sample,
 } from './support/images.js';
 import { nestedOf, referrerOf } from './support/layouts.js';
-import { LOCAL_FORMATS, namesOf, newPlace, place } from './support/places.js';
+import { formatOf, imageIdsOf, LOCAL_FORMATS, namesOf, newPlace, place } from './support/places.js';
 import { contentsOf, stagingIn, stateOf } from './support/snapshot.js';
 import { bodyOf, readTarFile } from './support/tars.js';
 import { tempFolder } from './support/temp.js';
 
 /*
- * What "a format works" means, for every ordered pair of formats: a new one is covered by being in the table.
+ * What "a format works" means, for every sample of another tool and every format: a new format is covered by being in
+ * the table, and a new sample by a line here.
  */
 const KEEP = { compression: 'keep' } as const;
 const NAMES = digestsOf('sync.tar');
-const MEMBERS = expected.children['demo/multi:1'] ?? {};
+const INDEX = 'demo/multi:1';
 
-/** Fixtures that other tools made in this very format; the others are made from skopeo's tree. */
-const FIXTURES: Readonly<Record<string, () => string>> = {
-  dir: syncTree,
-  reg: () => unpacked('registry.tar'),
-};
+interface Foreign {
+  /** Who made it, or how. */
+  readonly by: string;
+  readonly short: string;
+  /** The fixture, by which `expected.json` knows it. */
+  readonly file: string;
+  readonly path: () => string | Promise<string>;
+  /** Digests by name, without hosts, as its maker gives them; undefined where it holds no manifests. */
+  readonly digests: Readonly<Record<string, string>> | undefined;
+  /** The name of an index that it holds. */
+  readonly index?: string | undefined;
+}
 
-const sources = new Map<Format, Place>();
+function sample(by: string, short: string, file: string, path = () => fixture(file)): Foreign {
+  const { [file]: known } = expected.digests;
+  const digests = known === undefined ? undefined : hostless(known);
+  return { by, short, file, path, digests, index: digests?.[INDEX] === undefined ? undefined : INDEX };
+}
+
+/** oras gives a tag alone: the rest of the name is that of the layout or archive. */
+function oras(short: string, file: string, name: string, digest = ''): Foreign {
+  const path = () => (short === 'oci' ? unpacked(file) : fixture(file));
+  const index = digest === NAMES[INDEX] ? name : undefined;
+  return { by: 'oras', short, file, path, digests: { [name]: digest }, index };
+}
+
+/** For the formats whose samples lack some of what skopeo's tree has. */
+function fromTree(short: string): Foreign {
+  const path = async () => (await converted(place('dir', syncTree()), formatOf(short))).path;
+  return { by: "imgconv from skopeo's tree", short, file: 'sync.tar', path, digests: NAMES, index: INDEX };
+}
+
+const SAMPLES: readonly Foreign[] = [
+  sample('skopeo sync', 'dir', 'sync.tar', syncTree),
+  sample('docker-registry', 'reg', 'registry.tar', () => unpacked('registry.tar')),
+  sample('skopeo', 'oci', 'oci.tar', () => unpacked('oci.tar')),
+  oras('oci', 'oras-index.tar', 'oras-index.tar:1', NAMES[INDEX]),
+  sample('skopeo', 'ocitar', 'oci.tar'),
+  sample('podman', 'ocitar', 'podman-oci.tar'),
+  oras('ocitar', 'oras.tar', 'oras:2.0', digestsOf('oras.tar')['2.0']),
+  sample('Docker 20.10', 'tar', 'docker20.tar'),
+  sample('Docker 28', 'tar', 'docker28.tar'),
+  sample('Docker 28 with containerd', 'tar', 'containerd28-platforms.tar'),
+  sample('skopeo', 'tar', 'skopeo-archive.tar'),
+  sample('crane', 'tar', 'crane.tar'),
+  sample('podman', 'tar', 'podman.tar'),
+  ...['tar', 'oci', 'ocitar'].map(fromTree),
+];
+
 const trees = new Map<string, Record<string, string>>();
 const sourceless = newPlace('dir');
 
@@ -48,21 +92,15 @@ async function converted(from: Place, to: Format, options: ConvertOptions = KEEP
   return target;
 }
 
-function sourceOf(format: Format): Place {
-  const source = sources.get(format);
-  assert.ok(source !== undefined);
-  return source;
+/** Names as the formats have them that keep no host. */
+function hostless<T>(byName: Readonly<Record<string, T>>): Record<string, T> {
+  return Object.fromEntries(
+    Object.entries(byName).map(([name, one]) => [
+      name.replace(/^(?:localhost(?::\d+)?|docker\.io)\//, ''),
+      one,
+    ]),
+  );
 }
-
-before(async () => {
-  for (const format of LOCAL_FORMATS) {
-    const path = FIXTURES[format.short]?.();
-    sources.set(
-      format,
-      path === undefined ? await converted(place('dir', syncTree()), format) : { format, path },
-    );
-  }
-});
 
 /** Without what is there by its digest alone: artifacts that speak of an image, which some formats list beside it. */
 function tagged(names: Record<string, string>): Record<string, string> {
@@ -78,55 +116,98 @@ async function treeOf(from: Place): Promise<Record<string, string>> {
   return tree;
 }
 
-const PAIRS = LOCAL_FORMATS.flatMap((from) => LOCAL_FORMATS.map((to) => ({ from, to })));
+/** The members of the index that a place's fixture holds, by platform. */
+function membersOf(file: string): Record<string, string> {
+  if (file !== 'oci.tar') return expected.children[INDEX] ?? {};
+  const digest = digestsOf(file)[INDEX] ?? '';
+  const bytes = readFileSync(join(unpacked(file), 'blobs', digest.replace(':', '/')), 'utf8');
+  return Object.fromEntries(
+    indexSchema
+      .parse(JSON.parse(bytes))
+      .manifests.map(({ digest: member, platform: { os, architecture, variant } }) => [
+        [os, architecture, variant].filter((part) => part !== undefined).join('/'),
+        member,
+      ]),
+  );
+}
+const indexSchema = z.object({
+  manifests: z.array(
+    z.object({
+      digest: z.string(),
+      platform: z.object({ os: z.string(), architecture: z.string(), variant: z.string().optional() }),
+    }),
+  ),
+});
 
-for (const { from, to } of PAIRS) {
-  describe(`${from.short} to ${to.short}`, () => {
-    let there = sourceless;
+for (const { by, short, file, path, digests, index } of SAMPLES) {
+  describe(`${short} by ${by} (${file})`, () => {
+    let source = sourceless;
+    const { [file]: imageIds } = expected.imageIds;
     before(async () => {
-      there = await converted(sourceOf(from), to, { ...KEEP, jobs: 1 });
+      source = place(short, await path());
     });
 
-    test('keeps names and digests', async () => {
-      assert.deepEqual(tagged(await namesOf(there)), NAMES);
+    test('is read with the names and digests that its maker gives', async () => {
+      assert.ok(digests !== undefined || imageIds !== undefined);
+      if (digests !== undefined) assert.deepEqual(hostless(tagged(await namesOf(source))), digests);
+      if (imageIds !== undefined) assert.deepEqual(hostless(await imageIdsOf(source)), hostless(imageIds));
     });
 
-    test('and back gives the same names, digests and bytes', async () => {
-      const back = await converted(there, from);
-      assert.deepEqual(await namesOf(back), await namesOf(sourceOf(from)));
-      assert.deepEqual(await treeOf(back), await treeOf(sourceOf(from)));
-    });
+    for (const to of LOCAL_FORMATS) {
+      describe(`to ${to.short}`, () => {
+        let there = sourceless;
+        const named = <T>(names: Record<string, T>) => (to.traits.dropsHost ? hostless(names) : names);
+        before(async () => {
+          there = await converted(source, to, { ...KEEP, jobs: 1 });
+        });
 
-    test('carries an index with all its members, configs and layers', async () => {
-      const selectors = [{ text: 'demo/multi:1', rename: undefined, where: 'test' }];
-      let seen = 0;
-      for await (const { digest, manifests } of inspectImages(there, selectors)) {
-        seen++;
-        assert.equal(digest, NAMES['demo/multi:1']);
-        const members = manifests.filter(({ imageId }) => imageId !== undefined);
-        assert.deepEqual(Object.fromEntries(members.map((one) => [one.platform, one.digest])), MEMBERS);
-        assert.ok(
-          members.every(
-            ({ config, layers }) => config !== undefined && layers.every(({ present }) => present),
-          ),
-        );
-      }
-      assert.equal(seen, 1);
-    });
+        test('keeps names, digests and image IDs', async () => {
+          assert.deepEqual(tagged(await namesOf(there)), named(tagged(await namesOf(source))));
+          assert.deepEqual(tagged(await imageIdsOf(there)), named(tagged(await imageIdsOf(source))));
+        });
 
-    test('gives the same bytes twice, with any number of threads', async () => {
-      const other = await converted(sourceOf(from), to, { ...KEEP, jobs: 4 });
-      assert.deepEqual(contentsOf(other.path), contentsOf(there.path));
-    });
+        test('and back gives the same names, digests and bytes', async () => {
+          const back = await converted(there, source.format);
+          assert.deepEqual(named(await namesOf(back)), named(await namesOf(source)));
+          assert.deepEqual(await treeOf(back), await treeOf(source));
+        });
 
-    test('changes nothing the second time', async () => {
-      await expectUnchanged(sourceOf(from), there, KEEP);
-    });
+        if (index !== undefined)
+          test('carries an index with all its members, configs and layers', async () => {
+            const selectors = [{ text: index, rename: undefined, where: 'test' }];
+            let seen = 0;
+            for await (const { digest, manifests } of inspectImages(there, selectors)) {
+              seen++;
+              assert.equal(digest, digests?.[index]);
+              const members = manifests.filter(({ imageId }) => imageId !== undefined);
+              assert.deepEqual(
+                Object.fromEntries(members.map((one) => [one.platform, one.digest])),
+                membersOf(file),
+              );
+              assert.ok(
+                members.every(
+                  ({ config, layers }) => config !== undefined && layers.every(({ present }) => present),
+                ),
+              );
+            }
+            assert.equal(seen, 1);
+          });
 
-    test('leaves no unfinished work behind', () => {
-      assert.ok(existsSync(there.path));
-      assert.deepEqual(stagingIn(dirname(there.path)), []);
-    });
+        test('gives the same bytes twice, with any number of threads', async () => {
+          const other = await converted(source, to, { ...KEEP, jobs: 4 });
+          assert.deepEqual(contentsOf(other.path), contentsOf(there.path));
+        });
+
+        test('changes nothing the second time', async () => {
+          await expectUnchanged(source, there, KEEP);
+        });
+
+        test('leaves no unfinished work behind', () => {
+          assert.ok(existsSync(there.path));
+          assert.deepEqual(stagingIn(dirname(there.path)), []);
+        });
+      });
+    }
   });
 }
 
