@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
-import { rmSync } from 'node:fs';
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
+import { tarOf } from './support/tars.js';
+import { tempFolder } from './support/temp.js';
+import { Bench } from './torture/bench.js';
 import { judge, Trials, type Target } from './torture/bits.js';
 import { excuseFor, type Difference } from './torture/excuses.js';
+import { damageOf, leftoversOf } from './torture/judge.js';
 import { soundSources, type Source } from './torture/sources.js';
 
 /*
@@ -183,5 +187,71 @@ describe('the judge of damaged sources', () => {
       rmSync(join(difference.now.path, 'demo/app:1', layer));
       assert.throws(() => judge(difference), /is missing/);
     });
+  });
+});
+
+describe('the judge of disturbed runs', () => {
+  const conversion = { from: 'dir', to: 'dir', before: 'older images' } as const;
+  let bench: Bench;
+  before(async () => {
+    bench = await Bench.in(tempFolder(), 3000, true);
+  });
+
+  /** A destination with unfinished work in it: a file, an image that was moved aside, an empty folder. */
+  function leave(): { staging: string; place: string } {
+    bench.prepare(conversion);
+    const target = bench.target('dir');
+    const staging = join(target, '.imgconv-1');
+    const place = join(target, 'demo/app:1');
+    mkdirSync(join(staging, 'empty'), { recursive: true });
+    renameSync(place, join(staging, '1'));
+    writeFileSync(join(staging, '1.displaced'), 'demo/app:1');
+    return { staging, place };
+  }
+
+  test('allows staging whose own clearing failed, and no other', () => {
+    const { staging, place } = leave();
+    const judged = (fired?: string, lasting = false) => leftoversOf(bench, conversion, fired, lasting);
+    const left = ['left unfinished: .imgconv-1', 'an empty folder: .imgconv-1/empty'];
+    for (const fired of [
+      undefined,
+      `remove rmSync ${bench.target('dir')}/.imgconv-2/file`,
+      `write writeSync ${staging}/2`,
+      `rename renameSync ${bench.target('dir')}/demo/multi:1`,
+    ])
+      assert.deepEqual(judged(fired), left, fired);
+    for (const fired of [
+      `remove rmSync ${staging}`,
+      `list readdirSync ${staging}`,
+      `look lstatSync ${staging}/1.displaced`,
+      `open readFileSync ${staging}/1.displaced`,
+      `rename renameSync ${place}`,
+      `make mkdirSync ${bench.target('dir')}/demo`,
+    ])
+      assert.deepEqual(judged(fired), [], fired);
+    assert.deepEqual(judged(undefined, true), []);
+  });
+
+  test('does not allow what was moved aside to stay when its place is taken, unless it cannot be seen', () => {
+    const { staging, place } = leave();
+    mkdirSync(place);
+    writeFileSync(join(place, 'version'), '');
+    assert.ok(leftoversOf(bench, conversion, `rename renameSync ${place}`, false).length > 0);
+    assert.deepEqual(leftoversOf(bench, conversion, `look lstatSync ${place}`, false), []);
+    rmSync(staging, { recursive: true });
+    mkdirSync(join(bench.folder, 'case/.imgconv-3'));
+    assert.deepEqual(leftoversOf(bench, conversion, `remove rmSync ${staging}`, false), [
+      `left behind: ${bench.folder}/case/.imgconv-3`,
+    ]);
+  });
+
+  test('does not take an archive without images for a new one', async () => {
+    const into = { from: 'dir', to: 'tar', before: 'older images' } as const;
+    bench.prepare(into);
+    const wanted = { picture: new Map(), digests: new Set<string>(), images: 0, milliseconds: 0, changes: 0 };
+    assert.deepEqual(damageOf(bench, into, wanted), []);
+    const files = { 'oci-layout': '{"imageLayoutVersion":"1.0.0"}', 'index.json': '{"manifests":[]}' };
+    writeFileSync(bench.target('tar'), await tarOf(files));
+    assert.match(damageOf(bench, into, wanted).join('\n'), /demo\/app:1 is lost/);
   });
 });

@@ -29,6 +29,7 @@ export interface Undisturbed {
   readonly picture: Picture;
   /** Of the roots of all images that are there then. */
   readonly digests: ReadonlySet<string>;
+  readonly images: number;
   /** How long it took, and how many operations changed something. */
   readonly milliseconds: number;
   readonly changes: number;
@@ -131,6 +132,7 @@ export class Bench {
     const made = {
       picture: this.picture(conversion),
       digests: new Set(images.values()),
+      images: images.size,
       milliseconds,
       changes: count,
     };
@@ -147,17 +149,20 @@ export class Bench {
     if (status !== 0) return [`the next run ends with ${status}: ${stderr}`];
     const plain = (picture: Picture) =>
       inodes ? picture : new Map([...picture].map(([name, what]) => [name, what.replace(/, is .*$/, '')]));
-    const problems = [...differences(plain(this.picture(conversion)), plain(wanted)), ...this.leftBehind()];
+    const problems = [
+      ...differences(plain(this.picture(conversion)), plain(wanted)),
+      ...this.leftBehind().map((path) => `left behind: ${path}`),
+    ];
     if (problems.length === 0) this.#finished.add(key);
     return problems;
   }
 
-  /** Unfinished work beside the destination, and where conversions into a pipe keep theirs. */
+  /** Paths of unfinished work beside the destination, and where conversions into a pipe keep theirs. */
   leftBehind(): string[] {
     return ['case', 'tmp'].flatMap((folder) =>
       readdirSync(join(this.folder, folder))
         .filter((name) => name.startsWith('.imgconv-') || folder === 'tmp')
-        .map((name) => `left behind: ${folder}/${name}`),
+        .map((name) => join(this.folder, folder, name)),
     );
   }
 }

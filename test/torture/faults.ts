@@ -2,7 +2,8 @@ import { join } from 'node:path';
 import { isLinked, titleOf, type Bench, type Conversion } from './bench.js';
 import { faultsOf, NOT_RIGHT } from './judge.js';
 import type { Found } from './outcome.js';
-import type { Action } from './plan.js';
+import { KINDS_OF, type Action, type OperationKind } from './plan.js';
+import { soundnessOf } from './soundness.js';
 import { retireOwners } from './retire.js';
 import { here } from './run-here.js';
 
@@ -29,8 +30,12 @@ export interface Result {
 /** What others do to a source shows in its links: such sources are copied. */
 const UNNAMED = /\/(?:manifest\.json|version|index\.json|link)$/;
 
-/** A disk that stays full lets files be removed. */
-const FULL: readonly Action[] = ['ENOSPC', 'EDQUOT'];
+/** A disk that stays full lets files be removed; one that cannot be read or written does not. */
+function preventsClearing(action: Action): boolean {
+  const kinds: readonly OperationKind[] = KINDS_OF[action];
+  return !SIGNALS.includes(action) && (kinds.includes('remove') || kinds.includes('list'));
+}
+const SIGNALS: readonly Action[] = ['SIGINT', 'SIGTERM'];
 const MEDDLING: readonly Action[] = ['shrink', 'grow', 'flip', 'swap'];
 
 /**
@@ -52,10 +57,12 @@ export async function failEach(
     bench.prepare(conversion, meddles);
     const root = meddles ? bench.source(conversion.from) : bench.folder;
     const outcome = await bench.run(here, conversion, args, { plan: { action, at, sticky, root } });
-    const all = faultsOf(bench, conversion, outcome, wanted, sticky && !FULL.includes(action));
-    // What no digest names may become another image, as good as the one before: it has to be whole.
+    const all = faultsOf(bench, conversion, outcome, wanted, sticky && preventsClearing(action));
+    // What no digest names may become another image, as good as the one before: whole, and not missing.
+    const there = () => soundnessOf(conversion.to, bench.target(conversion.to)).images.size;
     const excused = (one: string) =>
-      one === NOT_RIGHT || bench.corpus.names.some((name) => one.includes(`: ${name} is sha256:`));
+      (one === NOT_RIGHT && there() >= wanted.images) ||
+      bench.corpus.names.some((name) => one.includes(`: ${name} is sha256:`));
     const found = meddles && UNNAMED.test(outcome.fired ?? '') ? all.filter((one) => !excused(one)) : all;
     if (outcome.fired === undefined) {
       if (outcome.status !== 0)

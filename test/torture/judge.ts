@@ -1,4 +1,5 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import type { Bench, Conversion, Undisturbed } from './bench.js';
 import type { Outcome } from './outcome.js';
 import { emptyFolders, pictureOf, unfinished, type Picture } from './picture.js';
@@ -11,13 +12,15 @@ export function damageOf(bench: Bench, { to, before }: Conversion, { digests }: 
   const target = bench.target(to);
   const { images, problems } = soundnessOf(to, target);
   if (before === 'nothing') return [...problems];
-  const archive = to === 'tar' || to === 'ocitar';
   const wanted = soundnessOf(to, bench.corpus.older[to]).images;
+  // An archive is replaced as a whole, by one of all images that have no error.
+  const isReplaced =
+    (to === 'tar' || to === 'ocitar') &&
+    images.size > 0 &&
+    [...images.values()].every((one) => digests.has(one));
   const lost = [...wanted].filter(([name, digest]) => {
     const now = images.get(name);
-    if (now === digest) return false;
-    // An archive is replaced as a whole.
-    return !digests.has(now ?? '') && !(archive && [...images.values()].every((one) => digests.has(one)));
+    return now !== digest && !digests.has(now ?? '') && !isReplaced;
   });
   return [...problems, ...lost.map(([name]) => `${target}: ${name} is ${images.get(name) ?? 'lost'}`)];
 }
@@ -25,6 +28,55 @@ export function damageOf(bench: Bench, { to, before }: Conversion, { digests }: 
 /** An error for people: what and where, and nothing of the program's inside. */
 export function isPlainError({ stderr }: Outcome): boolean {
   return /^imgconv: \S/m.test(stderr) && !/^\s+at .*:\d+/m.test(stderr) && !stderr.includes('node:internal');
+}
+
+/** Staging folders whose own clearing was what failed, by whole paths: they may stay, and nothing else. */
+function unclearedBy(fired: string | undefined, target: string, left: readonly string[]): string[] {
+  const { kind = '', path } = firedOf(fired);
+  if (path === undefined) return [];
+  const own = /^.*?\/\.imgconv-[^/]+/.exec(path)?.[0];
+  const needed = path.endsWith('.displaced') ? ['open', 'read', 'close'] : [];
+  if (own !== undefined && ['remove', 'list', 'look', ...needed].includes(kind)) return [own];
+  // What was moved aside is kept while its place cannot be seen, or it cannot be put back there.
+  return left
+    .filter((name) => name.endsWith('.displaced'))
+    .map((record) => ({
+      staging: join(target, dirname(record)),
+      place: join(target, readFileSync(join(target, record), 'utf8')),
+    }))
+    .filter(({ place }) => `${place}/`.startsWith(`${path}/`) && (kind === 'look' || !existsSync(place)))
+    .map(({ staging }) => staging);
+}
+
+function firedOf(fired: string | undefined): { kind?: string; path?: string } {
+  return /^(?<kind>\S+) (?<name>\S+) (?<path>.*)$/.exec(fired ?? '')?.groups ?? {};
+}
+
+/** What a run left that it had to clear away; `lasting`: whatever it tried to remove, it could not. */
+export function leftoversOf(
+  bench: Bench,
+  { to }: Conversion,
+  fired: string | undefined,
+  lasting: boolean,
+): string[] {
+  if (lasting) return [];
+  const target = bench.target(to);
+  const now = pictureOf(target);
+  const left = unfinished(now);
+  const uncleared = unclearedBy(fired, target, left);
+  const mayStay = (path: string) => uncleared.some((one) => `${path}/`.startsWith(`${one}/`));
+  return [
+    ...bench
+      .leftBehind()
+      .filter((path) => !mayStay(path))
+      .map((path) => `left behind: ${path}`),
+    ...left
+      .filter((name) => basename(name).startsWith('.imgconv-') && !mayStay(join(target, name)))
+      .map((name) => `left unfinished: ${name}`),
+    ...emptyFolders(now)
+      .filter((name) => !mayStay(join(target, name)))
+      .map((name) => `an empty folder: ${name || target}`),
+  ];
 }
 
 /** What is wrong with a run that ended by itself, whatever was done to it; `lasting`: nor can it clear up. */
@@ -40,15 +92,8 @@ export function faultsOf(
   const target = bench.target(conversion.to);
   const plain = (picture: Picture) =>
     JSON.stringify([...picture].map(([name, what]) => [name, what.replace(/, is .*/, '')]));
-  const now = pictureOf(target);
-  const { kind = '', path = '' } = /^(?<kind>\S+) (?<name>\S+) (?<path>.*)$/.exec(fired ?? '')?.groups ?? {};
-  const left = unfinished(now);
-  // What fails to be cleared away stays, and what was moved aside is not thrown away while its place cannot be seen.
-  const clearing =
-    lasting ||
-    (path.includes('/.imgconv-') && ['remove', 'list', 'look'].includes(kind)) ||
-    (left.some((name) => name.endsWith('.displaced')) && !['create', 'write', 'flush'].includes(kind));
-  if (status === 0 && plain(now) !== plain(wanted.picture)) problems.push(NOT_RIGHT);
+  const { path = '' } = firedOf(fired);
+  if (status === 0 && plain(pictureOf(target)) !== plain(wanted.picture)) problems.push(NOT_RIGHT);
   if (status !== 0 && !isPlainError(outcome)) problems.push(`it ends with ${status}, and says: ${stderr}`);
   // What feeds a pipe is not known to who reads from it.
   const named =
@@ -61,10 +106,5 @@ export function faultsOf(
     if (status === 0) problems.push(...broken);
     else problems.push(...broken.filter((text) => !text.includes(': cut off at byte')));
   } else problems.push(...damageOf(bench, conversion, wanted));
-  if (clearing) return problems;
-  problems.push(...bench.leftBehind());
-  problems.push(...left.map((name) => `left unfinished: ${name}`));
-  if (existsSync(target))
-    problems.push(...emptyFolders(now).map((name) => `an empty folder: ${name || target}`));
-  return problems;
+  return [...problems, ...leftoversOf(bench, conversion, fired, lasting)];
 }
