@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { convert, failedImages, type ErrorCode } from '../src/index.js';
+import { convert, failedImages, listImages, type ErrorCode } from '../src/index.js';
 import { digestsOf, syncTree, unpacked } from './support/fixtures.js';
 import {
   digestText,
@@ -157,7 +157,16 @@ describe('reading', () => {
     const tree = layTree(tempFolder(), { 'demo/in:1': inside });
     symlinkSync(join(elsewhere, 'demo'), join(tree, 'linked'));
     symlinkSync(tree, join(tree, 'demo/loop'));
-    assert.deepEqual(await namesOf(place('dir', tree)), { 'demo/in:1': inside.root.digest });
+    const listed: unknown[] = [];
+    for await (const { name, digest, error } of listImages(place('dir', tree)))
+      listed.push([name, digest ?? error?.message]);
+    const refused = (name: string) =>
+      `${join(tree, name)}: is a symbolic link; imgconv follows none below ${tree}`;
+    assert.deepEqual(listed, [
+      ['demo/in:1', inside.root.digest],
+      ['demo/loop', refused('demo/loop')],
+      ['linked', refused('linked')],
+    ]);
   });
 });
 

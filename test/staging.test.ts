@@ -3,6 +3,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
   chmodSync,
+  chownSync,
   closeSync,
   existsSync,
   mkdirSync,
@@ -269,6 +270,34 @@ describe('what was moved aside', () => {
     }
     assert.deepEqual(readdirSync(join(outer, 'etc')), []);
   });
+
+  test(
+    "is neither put back nor cleared when it is another user's, in a folder that is not that user's",
+    { skip: process.getuid?.() !== 0 && 'needs root' },
+    () => {
+      const root = tempFolder();
+      const folder = join(root, `${STAGING_PREFIX}0badf00d-1-1-abcdef`);
+      put(join(folder, '0'), 'planted');
+      put(join(folder, '0.displaced'), 'planted');
+      const then = new Date(Date.now() - 48 * 3_600_000);
+      chownSync(folder, 12_345, 12_345);
+      utimesSync(folder, then, then);
+      {
+        using staging = new Staging(root);
+        writeFileSync(staging.path(), 'x');
+      }
+      assert.deepEqual(Object.keys(contentsOf(root)), [
+        `${basename(folder)}/0`,
+        `${basename(folder)}/0.displaced`,
+      ]);
+      chownSync(root, 12_345, 12_345);
+      {
+        using staging = new Staging(root);
+        writeFileSync(staging.path(), 'x');
+      }
+      assert.deepEqual(contentsOf(root), { planted: 'planted' });
+    },
+  );
 
   test('is put back nowhere but below the root', () => {
     const outer = tempFolder();
@@ -538,17 +567,18 @@ describe('writers beside one another', () => {
     assert.equal(existsSync(join(root, 'tag')), false);
   });
 
-  test('go through a symbolic link to a folder, and not over a file', async () => {
+  test('go neither through a symbolic link nor over a file', async () => {
     const [root, other] = [tempFolder(), tempFolder()];
     using staging = new Staging(root);
     const transaction = new Transaction(staging);
     symlinkSync(other, join(root, 'link'));
     transaction.write(join(root, 'link/deep/file'), 'mine');
-    await transaction.commit();
-    assert.equal(readFileSync(join(other, 'deep/file'), 'utf8'), 'mine');
+    await assert.rejects(transaction.commit(), refusal('IO', join(root, 'link'), 'is a symbolic link'));
+    assert.deepEqual(readdirSync(other), []);
+    rmSync(join(root, 'link'));
     put(join(root, 'file'), 'theirs');
     transaction.write(join(root, 'file/below'), 'mine');
-    await assert.rejects(transaction.commit(), { code: 'ENOTDIR' });
+    await assert.rejects(transaction.commit(), refusal('IO', join(root, 'file'), 'not a folder'));
     assert.equal(readFileSync(join(root, 'file'), 'utf8'), 'theirs');
   });
 

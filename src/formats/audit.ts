@@ -26,6 +26,7 @@ export type FaultKind =
   | 'upload' // an unfinished push
   | 'unfinished' // what an imgconv that died left behind
   | 'set-aside' // a damaged file that a repair put aside
+  | 'irregular' // a symbolic link, which is not followed, a FIFO, a device or a socket
   | 'stray'; // a file that is no part of the format
 
 /** A file that is to be as it is said here; `needs` is a file without which it would lead nowhere. */
@@ -97,6 +98,14 @@ export const NOTHING_OF_ITS_OWN: Audit = {
 
 export function stray(where: string): Fault {
   return { severity: 'cosmetic', kind: 'stray', where, what: 'no part of the format' };
+}
+
+/** What is neither a file nor a folder: other tools may follow a link, or wait for what a FIFO says. */
+export function irregular(where: string, isLink: boolean): Fault {
+  if (!isLink)
+    return { severity: 'cosmetic', kind: 'irregular', where, what: 'a FIFO, a device or a socket' };
+  const what = 'a symbolic link; imgconv follows none below the place';
+  return { severity: 'broken', kind: 'irregular', where, what };
 }
 
 export function unreachable(where: string, bytes: number): Fault {

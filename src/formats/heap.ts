@@ -1,7 +1,8 @@
-import { lstatSync } from 'node:fs';
+import type { Stats } from 'node:fs';
 import { join } from 'node:path';
-import { namesIn } from '../io/folder.js';
-import type { LocalBytes } from '../io/region.js';
+import type { Descent } from '../io/below.js';
+import { entriesIn } from '../io/folder.js';
+import { lookAt, type LocalBytes } from '../io/region.js';
 import type { Digest } from '../model/digest.js';
 
 /** A file of a place whose blobs are shared by its images. */
@@ -46,23 +47,51 @@ export interface Heap {
   blobs(): Iterable<StoredBlob>;
   /** Folders of pushes that were not finished. */
   uploads(): Iterable<StoredFile>;
-  /** Takes links back; they are flushed to the disk when this settles. */
-  unlink(repository: Repository, links: readonly Link[]): Promise<void>;
-  deleteBlob(blob: StoredBlob): void;
+  /** Takes links back; they are flushed to the disk when this settles. `descent` is into the root. */
+  unlink(repository: Repository, links: readonly Link[], descent: Descent): Promise<void>;
+  deleteBlob(blob: StoredBlob, descent: Descent): void;
 }
 
-/** Undefined when nothing, or nothing that is a file, is there. */
-export function storedFile(path: string): StoredFile | undefined {
-  const stat = lstatSync(path, { throwIfNoEntry: false });
+/** Of a path below `root`; undefined when nothing, or nothing that is a file, is there. @throws ImgconvError IO for a link on the way */
+export function storedFile(path: string, root: string): StoredFile | undefined {
+  return storedFileOf(path, lookAt(path, root));
+}
+
+function storedFileOf(path: string, stat: Stats | undefined): StoredFile | undefined {
   if (stat?.isFile() !== true) return undefined;
   const changed = Math.floor(Math.max(stat.mtimeMs, stat.ctimeMs));
   return { path, size: stat.size, changed, links: stat.nlink };
 }
 
-/** A file, or all files of a folder and of those in it; symbolic links are not followed. */
-export function* filesBelow(path: string): Generator<StoredFile> {
-  const file = storedFile(path);
-  if (file !== undefined) yield file;
-  else if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true)
-    for (const name of namesIn(path)) yield* filesBelow(join(path, name));
+/** A file, or all files of a folder of `root` and of those in it; symbolic links are not followed. */
+export function* filesBelow(path: string, root: string): Generator<StoredFile> {
+  for (const { file } of allBelow(path, root)) if (file !== undefined) yield file;
+}
+
+/** `file` is undefined for links, FIFOs, devices and sockets. */
+interface Entry {
+  readonly path: string;
+  readonly isLink: boolean;
+  readonly file: StoredFile | undefined;
+}
+
+/** All that is no folder, at a path or below it. */
+export function* allBelow(path: string, root: string): Generator<Entry> {
+  const stat = path === root ? undefined : lookAt(path, root);
+  if (path === root || stat?.isDirectory() === true) yield* allIn(path, root);
+  else if (stat !== undefined) yield { path, isLink: stat.isSymbolicLink(), file: storedFileOf(path, stat) };
+}
+
+function* allIn(folder: string, root: string): Generator<Entry> {
+  // It is a folder and no link, as who listed it saw.
+  for (const entry of entriesIn(folder, folder)) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) yield* allIn(path, root);
+    else
+      yield {
+        path,
+        isLink: entry.isSymbolicLink(),
+        file: entry.isFile() ? storedFile(path, root) : undefined,
+      };
+  }
 }

@@ -20,7 +20,7 @@ export function unrecognised(path: string, formats: readonly Format[]): ImgconvE
 }
 
 function whatIn(folder: string, formats: readonly Format[]): string {
-  const names = namesIn(folder);
+  const names = namesIn(folder, folder);
   if (names.includes('manifest.json'))
     return `an archive of docker save that was unpacked? pack it again: tar -cf ARCHIVE.tar -C ${folder} .`;
   const within = names

@@ -18,6 +18,7 @@ interface ShelfContext {
 
 /** Blobs of a destination, one file each, put there once a run however many images name them. */
 export class BlobShelf {
+  readonly #root: string;
   readonly #folder: string;
   /** Was a blob to be found when it was last looked? In a new place none need be looked for. */
   #hasAny: boolean;
@@ -31,15 +32,17 @@ export class BlobShelf {
   /** Those that no finished image named when the transaction was committed. */
   readonly #staged = new Map<Digest, string>();
 
-  /** `folder`: all blobs lie in it or below. */
+  /** `folder`, below the place's root: all blobs lie in it or below. */
   constructor(
+    root: string,
     folder: string,
     pathOf: (digest: Digest) => string,
     transaction: Transaction,
     context: ShelfContext,
   ) {
+    this.#root = root;
     this.#folder = folder;
-    this.#hasAny = isThere(folder);
+    this.#hasAny = isThere(folder, root);
     this.#pathOf = pathOf;
     this.#transaction = transaction;
     this.#context = context;
@@ -47,7 +50,7 @@ export class BlobShelf {
 
   /** Where a blob lies, as far as its name says. */
   find(digest: Digest): FileBytes | undefined {
-    return this.#hasAny ? wholeFile(this.#pathOf(digest)) : undefined;
+    return this.#hasAny ? wholeFile(this.#pathOf(digest), this.#root) : undefined;
   }
 
   /** Stages the blob unless it is there. */
@@ -82,7 +85,7 @@ export class BlobShelf {
     }
     this.#reserved.clear();
     await this.#transaction.commit();
-    this.#hasAny ||= isThere(this.#folder);
+    this.#hasAny ||= isThere(this.#folder, this.#root);
   }
 
   async #stage(blob: VerifiedBlob): Promise<Put> {
@@ -91,7 +94,7 @@ export class BlobShelf {
       await blob.prove();
       return 'present';
     }
-    if (this.#hasAny && (await isIntact(path, blob, this.#context.pool))) return 'present';
+    if (this.#hasAny && (await isIntact(path, this.#root, blob, this.#context.pool))) return 'present';
     const reserved = this.#transaction.reserve(path);
     try {
       const how = await blob.place(reserved, this.#context.link);
@@ -106,13 +109,14 @@ export class BlobShelf {
   }
 }
 
-/** True when `path` holds the blob already: what is there is hashed, not assumed. */
+/** True when `path`, below the place's root, holds the blob already: what is there is hashed, not assumed. */
 export async function isIntact(
   path: string,
+  root: string,
   blob: { digest: Digest; size: number },
   pool: Pool,
 ): Promise<boolean> {
-  const there = wholeFile(path);
+  const there = wholeFile(path, root);
   if (there?.size !== blob.size) return false;
   return VerifiedBlob.at(there, blob, pool)
     .prove()

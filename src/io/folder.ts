@@ -1,9 +1,11 @@
 import { existsSync, mkdirSync, readdirSync, type Dirent } from 'node:fs';
 import { dirname } from 'node:path';
 import { isErrno, naming } from '../model/errors.js';
+import { expectPlain } from './below.js';
 
-/** What a folder holds, by name; nothing where there is none. */
-export function entriesIn(folder: string): Dirent[] {
+/** What a folder below `root`, or the root itself, holds, by name; nothing where there is none. @throws ImgconvError IO for a link */
+export function entriesIn(folder: string, root: string): Dirent[] {
+  if (folder !== root) expectPlain(root, `${folder}/`);
   try {
     return readdirSync(folder, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1));
   } catch (error) {
@@ -12,8 +14,18 @@ export function entriesIn(folder: string): Dirent[] {
   }
 }
 
-export function namesIn(folder: string): string[] {
-  return entriesIn(folder).map(({ name }) => name);
+export function namesIn(folder: string, root: string): string[] {
+  return entriesIn(folder, root).map(({ name }) => name);
+}
+
+/** The folders in a folder, by name, where only folders belong; files are passed over. @throws ImgconvError IO for a link */
+export function foldersIn(folder: string, root: string): string[] {
+  return entriesIn(folder, root)
+    .filter((entry) => entry.isDirectory() || entry.isSymbolicLink())
+    .map((entry) => {
+      if (entry.isSymbolicLink()) expectPlain(root, `${folder}/${entry.name}/`);
+      return entry.name;
+    });
 }
 
 /** Makes the folder that a file is to lie in, and those on the way; `known` are there. @throws ImgconvError IO, NO_SPACE */

@@ -1,10 +1,10 @@
-import { mkdirSync, renameSync, rmdirSync, rmSync, statSync, type Dirent } from 'node:fs';
-import { dirname, join, normalize } from 'node:path';
+import { lstatSync, mkdirSync, rmdirSync, rmSync, type Dirent } from 'node:fs';
+import { dirname } from 'node:path';
 import { ImgconvError, isErrno, naming } from '../model/errors.js';
+import { Descent, placeBelow, prefixBelow } from './below.js';
 import { entriesIn } from './folder.js';
 import { assemble, type AssembleJob } from './jobs.js';
 import type { Pool } from './pool.js';
-import { isThere } from './region.js';
 import type { Staging } from './staging.js';
 
 /** What comes after all that it needs is on the disk: an index after its members, a tag after what it names. */
@@ -20,6 +20,14 @@ interface Later {
   /** That of the last step of what is in it. */
   readonly rank: number;
   readonly order: number;
+}
+
+/** One step of putting all in its place. */
+interface Merge {
+  readonly descent: Descent;
+  readonly rank: number;
+  /** Folders that changed. */
+  readonly changed: Set<string>;
 }
 
 interface Lot {
@@ -55,7 +63,7 @@ export class Mirror {
   constructor(staging: Staging, pool: Pool | undefined) {
     this.#staging = staging;
     this.#pool = pool;
-    this.#prefix = join(staging.root, '_').slice(0, -1);
+    this.#prefix = prefixBelow(staging.root);
   }
 
   write(path: string, bytes: Uint8Array | string, step: Step): void {
@@ -110,10 +118,7 @@ export class Mirror {
   }
 
   #placeOf(path: string): string {
-    const isPlain = this.#prefix !== '' && path.startsWith(this.#prefix);
-    const plain = isPlain ? path : normalize(path); // `./d/file` is in `d/`, and `./file` in `.`.
-    if (!plain.startsWith(this.#prefix)) throw new TypeError(`${path} is not in ${this.#staging.root}`);
-    return plain.slice(this.#prefix.length);
+    return placeBelow(this.#staging.root, path);
   }
 
   #add(path: string, step: Step): string {
@@ -185,48 +190,51 @@ export class Mirror {
   merge(step: Step): Set<string> {
     const changed = new Set<string>();
     this.#expectWhole();
-    if (this.#folder !== undefined && this.#mergeFolder('', STEPS.indexOf(step), changed)) this.#clear();
+    using descent = new Descent(this.#staging.root);
+    const rank = STEPS.indexOf(step);
+    if (this.#folder !== undefined && this.#mergeFolder('', { descent, rank, changed })) this.#clear();
     return changed;
   }
 
   /** `folder` is empty, or ends with a slash. True when all in it is in its place. */
-  #mergeFolder(folder: string, rank: number, changed: Set<string>): boolean {
+  #mergeFolder(folder: string, merge: Merge): boolean {
     let done = true;
     const order = ({ name }: Dirent) => this.#later.get(`${folder}${name}`)?.order ?? -1;
-    for (const entry of entriesIn(`${this.#root()}/${folder}`).sort((a, b) => order(a) - order(b))) {
+    const from = `${this.#root()}/${folder}`;
+    for (const entry of entriesIn(from, from).sort((a, b) => order(a) - order(b))) {
       const place = `${folder}${entry.name}`;
       const isFolder = entry.isDirectory() && !this.#units.has(place);
-      if (!this.#put(place, isFolder, rank, changed)) done = false;
+      if (!this.#put(place, isFolder, merge)) done = false;
     }
     return done;
   }
 
   /** As `#mergeFolder`, for a folder that is there. */
-  #mergeInto(place: string, rank: number, changed: Set<string>): boolean {
-    if (!this.#mergeFolder(`${place}/`, rank, changed)) return false;
+  #mergeInto(place: string, merge: Merge): boolean {
+    if (!this.#mergeFolder(`${place}/`, merge)) return false;
     // A name of the very file that is there already stays when it is renamed to that (rename(2)).
     rmSync(`${this.#root()}/${place}`, { recursive: true });
     return true;
   }
 
-  #put(place: string, isFolder: boolean, rank: number, changed: Set<string>): boolean {
+  #put(place: string, isFolder: boolean, merge: Merge): boolean {
     const path = this.#prefix + place;
     const last = this.#rankOf(place);
-    if (last > rank) {
+    if (last > merge.rank) {
       if (!isFolder || !isThere(path)) return false;
       this.#open.add(place);
     }
-    if (this.#open.has(place)) return this.#mergeInto(place, rank, changed);
+    if (this.#open.has(place)) return this.#mergeInto(place, merge);
     for (let left = TRIES; ; left--) {
       try {
-        renameSync(`${this.#root()}/${place}`, path);
-        changed.add(dirname(path));
+        merge.descent.rename(`${this.#root()}/${place}`, place);
+        merge.changed.add(dirname(path));
         return true;
       } catch (error) {
-        if (left === 0 || !isThere(path)) throw error;
+        if (left === 0 || error instanceof ImgconvError || !isThere(path)) throw error;
         // The content in it comes first.
         if (isFolder && last > 0) return false;
-        if (isFolder) return this.#mergeInto(place, rank, changed);
+        if (isFolder) return this.#mergeInto(place, merge);
         if (!this.#units.has(place) || !isErrno(error, 'ENOTEMPTY', 'EEXIST', 'ENOTDIR')) throw error;
         this.#displace(path);
       }
@@ -243,12 +251,17 @@ export class Mirror {
 }
 
 function inodeOf(path: string): bigint | undefined {
-  return statSync(path, { bigint: true, throwIfNoEntry: false })?.ino;
+  return lstatSync(path, { bigint: true, throwIfNoEntry: false })?.ino;
+}
+
+/** Of a link, that it is there. */
+function isThere(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
 }
 
 /** A folder and all that is in it. */
 function* allIn(folder: string): Generator<string> {
-  for (const entry of entriesIn(folder)) {
+  for (const entry of entriesIn(folder, folder)) {
     const path = `${folder}/${entry.name}`;
     if (entry.isDirectory()) yield* allIn(path);
     else yield path;

@@ -6,10 +6,12 @@ import {
   openSync,
   readSync,
   statSync,
+  type Stats,
   type BigIntStats,
 } from 'node:fs';
 import type { Digest } from '../model/digest.js';
 import { asImgconvError, ImgconvError, isErrno, naming } from '../model/errors.js';
+import { expectOpened, expectPlain, notPlain } from './below.js';
 
 /** Where bytes lie. `path` also names them in messages. Readers hand these out; only `VerifiedBlob` reads them. */
 export type Bytes = LocalBytes | RemoteBytes | PackedBytes;
@@ -131,9 +133,15 @@ export function sameFile(a: FileId, b: FileId): boolean {
 
 /**
  * True when something is at `path`; `existsSync` also says no when it cannot tell, and what is there would then be
- * passed over or written anew. @throws the system's error when it cannot be told
+ * passed over or written anew. With `root`, of a place that it lies in, no link is followed.
+ * @throws the system's error when it cannot be told; ImgconvError IO for a link below the root
  */
-export function isThere(path: string): boolean {
+export function isThere(path: string, root?: string): boolean {
+  if (root !== undefined) {
+    const stat = lookAt(path, root);
+    if (stat?.isSymbolicLink() === true) throw notPlain(path, stat, root, 'file');
+    return stat !== undefined;
+  }
   try {
     return statSync(path, { throwIfNoEntry: false }) !== undefined;
   } catch (error) {
@@ -142,12 +150,17 @@ export function isThere(path: string): boolean {
   }
 }
 
-/** The whole of a regular file; undefined when there is none. Links, devices and the like are refused, never followed. */
-export function wholeFile(path: string): FileBytes | undefined {
-  const stat = lstatSync(path, { throwIfNoEntry: false });
+/** What is at a path below `root`; a link itself. @throws ImgconvError IO for a link on the way */
+export function lookAt(path: string, root: string): Stats | undefined {
+  expectPlain(root, path);
+  return lstatSync(path, { throwIfNoEntry: false });
+}
+
+/** The whole of a regular file below `root`; undefined when there is none. Links, devices and the like are refused, never followed. */
+export function wholeFile(path: string, root: string): FileBytes | undefined {
+  const stat = lookAt(path, root);
   if (stat === undefined) return undefined;
-  if (stat.isSymbolicLink()) throw isLink(path);
-  if (!stat.isFile()) throw new ImgconvError('IO', `${path}: not a regular file`);
+  if (!stat.isFile()) throw notPlain(path, stat, root, 'file');
   return { kind: 'file', path, offset: 0, size: stat.size, whole: true, device: stat.dev };
 }
 
@@ -171,8 +184,11 @@ function isLink(path: string): ImgconvError {
   });
 }
 
-/** Opens a regular file for reading, never through a symbolic link and never waiting for a FIFO's writer. */
-export function openRegular(path: string): { fd: number; id: FileId } {
+/**
+ * Opens a regular file for reading: itself no link, and never waiting for a FIFO's writer. What it holds is proved, or
+ * whoever found it has just looked at the folders on the way; with `root` no link below that is followed.
+ */
+export function openRegular(path: string, root?: string): { fd: number; id: FileId } {
   let fd: number;
   try {
     fd = openPlainly(path);
@@ -180,10 +196,15 @@ export function openRegular(path: string): { fd: number; id: FileId } {
     if (isErrno(error, 'ELOOP')) throw isLink(path);
     throw asImgconvError(error);
   }
-  const stat = naming(path, () => fstatSync(fd, { bigint: true }));
-  if (stat.isFile()) return { fd, id: fileIdOf(stat) };
-  closeFile(fd, path);
-  throw new ImgconvError('IO', `${path}: not a regular file`);
+  try {
+    const stat = naming(path, () => fstatSync(fd, { bigint: true }));
+    if (!stat.isFile()) throw new ImgconvError('IO', `${path}: not a regular file`);
+    if (root !== undefined) expectOpened(fd, root, path);
+    return { fd, id: fileIdOf(stat) };
+  } catch (error) {
+    closeFile(fd, path);
+    throw error;
+  }
 }
 
 /** Fills `into` from `position` of the open file of this path; returns how many bytes there were before the end of the file. */

@@ -1,9 +1,10 @@
 import { lstatSync } from 'node:fs';
+import { dirname } from 'node:path';
 import type { Pool } from './pool.js';
 import { wholeFile } from './region.js';
 
 function regularFile(path: string) {
-  return lstatSync(path, { throwIfNoEntry: false })?.isFile() ? wholeFile(path) : undefined;
+  return lstatSync(path, { throwIfNoEntry: false })?.isFile() ? wholeFile(path, dirname(path)) : undefined;
 }
 
 /** True when both are regular files of the same bytes; a file that is not there is unlike any other. */

@@ -1,10 +1,11 @@
-import { lstatSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join, relative, resolve, sep } from 'node:path';
+import { lstatSync, readdirSync, renameSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { ImgconvError, isErrno } from '../model/errors.js';
+import { Descent, placeBelow } from './below.js';
 import { makeFolder } from './folder.js';
-import { isErrno } from '../model/errors.js';
 import { released } from './lock.js';
 import { isDeadOwner, isOwnerName, ownerName } from './owner.js';
-import { isThere } from './region.js';
+import { headOf, isThere, wholeFile } from './region.js';
 
 /** Names that begin so are imgconv's own unfinished work; readers pass over them. */
 export const STAGING_PREFIX = '.imgconv-';
@@ -54,6 +55,8 @@ export class Staging {
     if (this.#made) return;
     this.sweep();
     const first = makeFolder(this.folder);
+    if (first === undefined && lstatSync(this.folder).uid !== process.geteuid?.())
+      throw new ImgconvError('IO', `${this.folder}: there already, and not of this run`);
     if (first !== undefined && first !== this.folder)
       this.#folders.push(...foldersBetween(resolve(first), resolve(this.root)));
     this.#made = true;
@@ -88,8 +91,10 @@ export class Staging {
   /** Moves what is at `path` aside, so that a new one can take its place; a record lets the next run put it back. */
   displace(path: string): void {
     const aside = this.path();
-    writeFileSync(`${aside}.displaced`, relative(this.root, path));
-    renameSync(path, aside);
+    const place = placeBelow(this.root, path);
+    writeFileSync(`${aside}.displaced`, place, { flag: 'wx' });
+    using descent = new Descent(this.root);
+    renameSync(descent.path(place), aside);
   }
 
   /** What was made so far has its content. */
@@ -98,7 +103,7 @@ export class Staging {
   }
 
   [Symbol.dispose](): void {
-    if (this.#made) remove(this.root, this.folder);
+    if (this.#made) remove(this.root, this.folder.slice(this.folder.lastIndexOf('/') + 1));
     for (const folder of this.#folders.splice(0).reverse()) removeEmpty(folder);
   }
 }
@@ -120,13 +125,21 @@ function removeEmpty(folder: string): void {
 function clearDead(root: string): void {
   for (const path of deadWork(root)) {
     try {
-      if (lstatSync(path).isDirectory()) remove(root, path);
-      else rmSync(path, { force: true });
+      if (mayClear(root, path)) remove(root, path.slice(path.lastIndexOf('/') + 1));
     } catch (error) {
       // Another process clears the same one, or it is another user's.
       if (!isErrno(error, 'ENOENT', 'EACCES', 'EPERM')) throw error;
     }
   }
+}
+
+/**
+ * In a folder that others may write to, such as /tmp, what looks like the work of a dead process may be planted: it is
+ * left to its owner. Who owns the root can do in it what he likes without that.
+ */
+function mayClear(root: string, path: string): boolean {
+  const { uid } = lstatSync(path);
+  return uid === process.geteuid?.() || uid === statSync(root).uid;
 }
 
 /** Names of this program's own in a root, and whose they are; a lock's own name says nothing of its owner. */
@@ -152,30 +165,56 @@ export function deadWork(root: string): string[] {
 export function claimsOn(root: string): string[] {
   return ownWork(root)
     .filter(({ path }) => lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true)
-    .filter(({ path, owner }) => isThere(join(path, CLAIM)) && !isDeadOwner(owner, path))
+    .filter(({ path, owner }) => isClaimed(path) && !isDeadOwner(owner, path))
     .map(({ path }) => path);
 }
 
-function remove(root: string, folder: string): void {
-  const records = readdirSync(folder).filter((name) => name.endsWith('.displaced'));
-  // What was moved aside last comes first: it had taken the place of what was before.
-  for (const record of records.sort((a, b) => parseInt(b, 10) - parseInt(a, 10))) {
-    const path = join(root, readFileSync(join(folder, record), 'utf8'));
-    if (!isPlainlyBelow(root, path)) continue;
-    const aside = join(folder, record.slice(0, -'.displaced'.length));
-    if (!isThere(aside) || isThere(path)) continue;
-    makeFolder(dirname(path));
-    renameSync(aside, path);
+/** Whatever is called so: it is not looked into. */
+function isClaimed(folder: string): boolean {
+  try {
+    return lstatSync(join(folder, CLAIM), { throwIfNoEntry: false }) !== undefined;
+  } catch (error) {
+    if (isErrno(error, 'ENOTDIR')) return false;
+    throw error;
   }
-  rmSync(folder, { recursive: true, force: true });
 }
 
+/** Deletes a folder of the root, or what else has this name, after what was moved aside into it was put back. */
+function remove(root: string, name: string): void {
+  using staging = new Descent(root);
+  using places = new Descent(root);
+  const stat = lstatSync(staging.path(name), { throwIfNoEntry: false });
+  if (stat?.isDirectory() === true) {
+    const records = readdirSync(staging.folder(name)).filter((one) => one.endsWith('.displaced'));
+    // What was moved aside last comes first: it had taken the place of what was before.
+    for (const record of records.sort((a, b) => parseInt(b, 10) - parseInt(a, 10)))
+      putBack(staging.folder(name), record, places);
+  }
+  staging.remove(name);
+}
+
+/** A path has no more characters (PATH_MAX). */
+const MAX_RECORD = 4096;
+
 /** A record may be planted where others can write: it leads neither out of the root nor through a symbolic link. */
-function isPlainlyBelow(root: string, path: string): boolean {
-  const parts = relative(root, path).split(sep);
-  if (parts[0] === '' || parts[0] === '..') return false;
-  return parts.every((_, i) => {
-    const stat = lstatSync(join(root, ...parts.slice(0, i + 1)), { throwIfNoEntry: false });
-    return stat?.isSymbolicLink() !== true;
-  });
+function putBack(folder: string, record: string, places: Descent): void {
+  const aside = `${folder}/${record.slice(0, -'.displaced'.length)}`;
+  if (lstatSync(`${folder}/${record}`, { throwIfNoEntry: false })?.isFile() !== true) return;
+  const file = wholeFile(`${folder}/${record}`, folder);
+  if (file === undefined || file.size > MAX_RECORD) return;
+  const place = Buffer.from(headOf(file, file.size)).toString();
+  if (place.split('/').some((part) => ['', '.', '..'].includes(part))) return;
+  if (lstatSync(aside, { throwIfNoEntry: false }) === undefined) return;
+  const path = pathFor(place, places);
+  if (path !== undefined && lstatSync(path, { throwIfNoEntry: false }) === undefined) renameSync(aside, path);
+}
+
+/** Undefined where a link or a file is in the way. */
+function pathFor(place: string, places: Descent): string | undefined {
+  try {
+    return places.path(place, true);
+  } catch (error) {
+    if (error instanceof ImgconvError) return undefined;
+    throw error;
+  }
 }

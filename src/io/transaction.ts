@@ -1,4 +1,4 @@
-import { closeSync, fsync, openSync } from 'node:fs';
+import { closeSync, constants, fsync, openSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { asImgconvError } from '../model/errors.js';
@@ -92,7 +92,7 @@ export class Transaction {
 }
 
 async function flush(path: string): Promise<void> {
-  const fd = openSync(path, 'r');
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
     await promisify(fsync)(fd);
   } finally {

@@ -395,9 +395,7 @@ export class VerifiedBlob {
     let done = 0;
     let failed = false;
     try {
-      for (const chunk of at.kind === 'memory'
-        ? [new Uint8Array(at.bytes)]
-        : fileChunks(at.path, at.offset, at.size)) {
+      for (const chunk of at.kind === 'memory' ? [new Uint8Array(at.bytes)] : fileChunks(at)) {
         this.#pool.expectRunning();
         hasher.update(chunk);
         done += chunk.length;
@@ -485,7 +483,7 @@ export async function diffIdAt(at: LocalBytes, pool: Pool): Promise<Digest> {
   return VerifiedBlob.at(at, { digest, size: at.size }, pool).diffId();
 }
 
-function* fileChunks(path: string, offset: number, size: number): Generator<Uint8Array<ArrayBuffer>> {
+function* fileChunks({ path, offset, size }: FileBytes): Generator<Uint8Array<ArrayBuffer>> {
   const { fd } = openRegular(path);
   try {
     for (let done = 0; done < size;) {

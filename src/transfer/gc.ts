@@ -1,8 +1,8 @@
 import type { Heap, Link, StoredBlob, StoredFile } from '../formats/heap.js';
 import type { Place } from '../formats/table.js';
 import { storedFile } from '../formats/heap.js';
-import { rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Descent, placeBelow } from '../io/below.js';
 import { withLock } from '../io/lock.js';
 import { claimsOn, deadWork, gatePath, Staging } from '../io/staging.js';
 import { ImgconvError } from '../model/errors.js';
@@ -123,17 +123,18 @@ async function expectNoWriter(root: string, patience: number): Promise<void> {
 
 /** Deletes, and gives what was deleted. */
 async function remove(heap: Heap, garbage: Garbage, since: number): Promise<Garbage> {
+  using descent = new Descent(heap.root);
   for (const { repository, links } of garbage.unreached)
-    if (links.length > 0) await heap.unlink(repository, links);
+    if (links.length > 0) await heap.unlink(repository, links, descent);
   const blobs: StoredBlob[] = [];
   for (const blob of garbage.blobs) {
     // A registry or another tool may have come upon it in between.
-    const now = storedFile(blob.path);
+    const now = storedFile(blob.path, heap.root);
     if (now === undefined || now.changed > since) continue;
-    heap.deleteBlob(blob);
+    heap.deleteBlob(blob, descent);
     blobs.push({ ...blob, ...now });
   }
-  for (const { path } of garbage.uploads) rmSync(path, { recursive: true, force: true });
+  for (const { path } of garbage.uploads) descent.remove(placeBelow(heap.root, path));
   return { ...garbage, blobs };
 }
 

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { Audit, Fault, WantedBlob } from '../formats/audit.js';
-import { SET_ASIDE } from '../formats/audit.js';
+import { SET_ASIDE, unreachable } from '../formats/audit.js';
 import type { ImageReader, Located, SourceImage, UnreadableImage } from '../formats/format.js';
 import { filesBelow } from '../formats/heap.js';
 import type { Pool } from '../io/pool.js';
@@ -158,9 +158,12 @@ export class Look {
     const { digest, where } = image;
     this.seesAll = false;
     const fetch = this.#want(image, { digest }, 'manifest');
-    const at = await image.locate({ digest }, 'manifest');
+    const at = await locate(image, { digest }, 'manifest');
     this.#reached.add(digest);
-    if (at !== undefined) {
+    if (at instanceof ImgconvError) {
+      const what = withoutPlace(at, where);
+      found({ severity: 'broken', kind: 'image-unreadable', where, what, fetch });
+    } else if (at !== undefined) {
       const kind = error.code === 'DIGEST_MISMATCH' ? 'manifest-damaged' : 'image-unreadable';
       found({ severity: 'broken', kind, where: at.path, what: withoutPlace(error, at.path), fetch });
     } else {
@@ -210,7 +213,7 @@ export class Look {
       [...blobs.values()].map(async ({ descriptor, what }) => {
         const { digest, size, mediaType } = descriptor;
         this.#reached.add(digest);
-        const at = await locate(image, descriptor);
+        const at = await locate(image, descriptor, 'blob');
         if (at instanceof ImgconvError || at === undefined) {
           if (at === undefined && isForeignLayer(mediaType)) return;
           const fetch = this.#want(image, descriptor, 'blob');
@@ -285,6 +288,13 @@ export class Look {
     }
   }
 
+  #unreachable(begun: number): void {
+    for (const { digest, path, size, changed } of this.#audit.blobs()) {
+      // What was written since may be of an image that was tagged since.
+      if (!this.#reached.has(digest) && changed <= begun) this.#findings.add(unreachable(path, size));
+    }
+  }
+
   /** All that belongs to no image. `whole`: all images were looked at, so that what they need is known. */
   ofPlace(path: string, begun: number, whole: boolean): void {
     try {
@@ -294,27 +304,15 @@ export class Look {
           continue;
         this.#findings.add(fault);
       }
+      if (whole && this.seesAll) this.#unreachable(begun);
     } catch (error) {
       const what = withoutPlace(asImgconvError(error, path), path);
       this.#findings.add({ severity: 'broken', kind: 'image-unreadable', where: path, what });
     }
-    if (whole && this.seesAll) {
-      for (const { digest, path: where, size, changed } of this.#audit.blobs()) {
-        // What was written since may be of an image that was tagged since.
-        if (this.#reached.has(digest) || changed > begun) continue;
-        this.#findings.add({
-          severity: 'space',
-          kind: 'unreachable',
-          where,
-          what: 'no image needs it',
-          bytes: size,
-        });
-      }
-    }
     const root = this.#audit.mending?.root;
     if (root === undefined) return;
     for (const where of deadWork(root)) {
-      const bytes = sizeBelow(where);
+      const bytes = sizeBelow(where, root);
       this.#findings.add({
         severity: 'space',
         kind: 'unfinished',
@@ -323,7 +321,7 @@ export class Look {
         bytes,
       });
     }
-    for (const { path: where, size: bytes } of filesBelow(join(root, SET_ASIDE)))
+    for (const { path: where, size: bytes } of filesBelow(join(root, SET_ASIDE), root))
       this.#findings.add({
         severity: 'space',
         kind: 'set-aside',
@@ -334,8 +332,8 @@ export class Look {
   }
 }
 
-function sizeBelow(path: string): number {
-  return [...filesBelow(path)].reduce((sum, { size }) => sum + size, 0);
+function sizeBelow(path: string, root: string): number {
+  return [...filesBelow(path, root)].reduce((sum, { size }) => sum + size, 0);
 }
 
 function nameOf({ name, where }: SourceImage | UnreadableImage): string {
@@ -364,9 +362,9 @@ function* doubleDiffIds(layers: readonly Descriptor[], diffIds: readonly Digest[
 }
 
 /** Where a blob lies; or why that cannot be told: a link in its place, or a member of an archive that leads nowhere. */
-async function locate(image: SourceImage, wanted: Located) {
+async function locate(image: SourceImage, wanted: Located, as: WantedBlob['as']) {
   try {
-    return await image.locate(wanted, 'blob');
+    return await image.locate(wanted, as);
   } catch (error) {
     return asImgconvError(error, image.where);
   }

@@ -6,6 +6,7 @@ import type { LinkMode } from '../io/verified-blob.js';
 import type { Digest } from '../model/digest.js';
 import { ImgconvError } from '../model/errors.js';
 import { manifestsOf } from '../model/manifest.js';
+import type { Reference } from '../model/reference.js';
 import type { Job } from './prepare.js';
 import { changedLayers } from './recompress.js';
 import { Counter, type Plan } from './report.js';
@@ -44,7 +45,7 @@ export async function planOf(
       open.map(
         async ([digest, blob]) =>
           !compressed.has(digest) &&
-          (await writer.holds(name, blob, manifests.has(digest) ? 'manifest' : 'blob')),
+          (await isHeld(writer, name, blob, manifests.has(digest) ? 'manifest' : 'blob')),
       ),
     );
     for (const [i, [digest, blob]] of open.entries()) {
@@ -73,6 +74,21 @@ export async function planOf(
       Math.ceil(counter.of('compress').bytes * GZIP_RATIO),
     bytesFree: space.bavail * space.bsize,
   };
+}
+
+/** False for what cannot be looked at, such as a link in its place: writing that image says why, and fails it alone. */
+async function isHeld(
+  writer: ImageWriter,
+  name: Reference,
+  blob: { digest: Digest; size: number },
+  as: 'manifest' | 'blob',
+): Promise<boolean> {
+  try {
+    return await writer.holds(name, blob, as);
+  } catch (error) {
+    if (error instanceof ImgconvError && error.code === 'IO') return false;
+    throw error;
+  }
 }
 
 /** @throws ImgconvError NO_SPACE */

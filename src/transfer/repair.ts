@@ -1,14 +1,15 @@
-import { existsSync, lstatSync, renameSync } from 'node:fs';
+import { lstatSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
-import { makeFolder } from '../io/folder.js';
 import { SET_ASIDE, type Mending, type WantedBlob } from '../formats/audit.js';
 import type { RegistryAccess } from '../formats/access.js';
 import type { SourceImage } from '../formats/format.js';
 import type { Place } from '../formats/table.js';
+import { Descent, expectPlain, placeBelow } from '../io/below.js';
 import { isIntact } from '../io/blob-shelf.js';
 import type { Pool } from '../io/pool.js';
 import { StagedDownloads } from '../io/downloads.js';
 import { StagingSpool } from '../io/spool.js';
+import { isThere } from '../io/region.js';
 import { Staging } from '../io/staging.js';
 import { Transaction } from '../io/transaction.js';
 import { VerifiedBlob } from '../io/verified-blob.js';
@@ -41,7 +42,8 @@ export async function repair(
   const repaired = await fetchAll(mending, findings.fetches(), sources, transaction, pool, access);
   await transaction.commit();
   for (const { path, content, needs } of findings.writes()) {
-    if (needs !== undefined && !existsSync(needs)) continue;
+    if (!isReached(mending.root, path)) continue;
+    if (needs !== undefined && !(isReached(mending.root, needs) && isThere(needs, mending.root))) continue;
     transaction.write(path, content);
     repaired.push({ path, from: undefined, setAside: undefined });
   }
@@ -67,8 +69,9 @@ async function fetchAll(
   const repaired: Repaired[] = [];
   const wanted = new Map<string, WantedBlob>();
   for (const one of fetches) {
+    if (!isReached(mending.root, one.path)) continue;
     const size = one.size ?? lstatSync(one.path, { throwIfNoEntry: false })?.size ?? -1;
-    if (!(await isIntact(one.path, { digest: one.digest, size }, pool).catch(() => false)))
+    if (!(await isIntact(one.path, mending.root, { digest: one.digest, size }, pool).catch(() => false)))
       wanted.set(one.path, one);
   }
   for (const { format, path, reference } of sources) {
@@ -118,14 +121,27 @@ async function fetchFrom(
   }
 }
 
+/** False for what would be put behind a symbolic link: that stays a finding. */
+function isReached(root: string, path: string): boolean {
+  try {
+    expectPlain(root, path);
+    return true;
+  } catch (error) {
+    if (error instanceof ImgconvError) return false;
+    throw error;
+  }
+}
+
 /** Moves what is damaged out of the way, now that there is something to put in its place. */
 function setAside(root: string, { path, digest }: WantedBlob): string | undefined {
+  using places = new Descent(root);
+  using shelter = new Descent(root);
   if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return undefined;
-  const folder = join(root, SET_ASIDE);
-  makeFolder(folder);
-  const name = join(folder, digest.replace(':', '-'));
+  const damaged = places.path(placeBelow(root, path));
+  const name = `${SET_ASIDE}/${digest.replace(':', '-')}`;
   let aside = name;
-  for (let number = 1; existsSync(aside); number++) aside = `${name}.${number}`;
-  renameSync(path, aside);
-  return aside;
+  const isTaken = () => lstatSync(shelter.path(aside, true), { throwIfNoEntry: false }) !== undefined;
+  for (let number = 1; isTaken(); number++) aside = `${name}.${number}`;
+  renameSync(damaged, shelter.path(aside));
+  return join(root, aside);
 }

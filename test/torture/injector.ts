@@ -180,6 +180,13 @@ function isWriting(flags: unknown): boolean {
   return typeof flags === 'string' && flags !== 'r';
 }
 
+/** A file may be named by the open folder that it lies in (src/io/below.ts). */
+function realPath(path: string): string {
+  const [, fd, rest = ''] = /^\/proc\/self\/fd\/(\d+)(\/.*)?$/.exec(path) ?? [];
+  const folder = fd === undefined ? undefined : paths.get(Number(fd));
+  return folder === undefined ? path : folder + rest;
+}
+
 function operationOf(
   name: string,
   kind: OperationKind,
@@ -187,7 +194,7 @@ function operationOf(
   args: readonly unknown[],
 ): Operation {
   const named = kind === 'rename' || kind === 'link' ? args[1] : args[0];
-  const path = byPath ? String(named) : (paths.get(args[0]) ?? '');
+  const path = byPath ? realPath(String(named)) : (paths.get(args[0]) ?? '');
   return { name, kind: /open(?:Sync)?$/.test(name) && isWriting(args[1]) ? 'create' : kind, path };
 }
 

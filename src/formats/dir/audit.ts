@@ -1,11 +1,11 @@
-import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { entriesIn } from '../../io/folder.js';
+import { lookAt } from '../../io/region.js';
 import { STAGING_PREFIX } from '../../io/staging.js';
 import { isDigest, isHexOf } from '../../model/digest.js';
 import { blobDigestsOf, manifestsOf, type ManifestNode } from '../../model/manifest.js';
 import { splitReference } from '../../model/reference.js';
-import { SET_ASIDE, stray, unreachable, type Audit, type Fault } from '../audit.js';
+import { irregular, SET_ASIDE, stray, unreachable, type Audit, type Fault } from '../audit.js';
 import type { SourceImage } from '../format.js';
 import { storedFile } from '../heap.js';
 import { blobPath, MANIFEST, memberPath, VERSION, versionText } from './paths.js';
@@ -45,15 +45,19 @@ function* filesOf(tree: string, { where, name, digest }: SourceImage, root: Mani
     digests.push(...own, ...members.map((member) => member.digest));
   }
   const version = join(where, VERSION);
-  if (!existsSync(version)) {
+  if (lookAt(version, tree) === undefined) {
     const write = { path: version, content: versionText(digests) };
     yield { severity: 'cosmetic', kind: 'file-missing', where: version, what: 'not there', images, write };
   }
-  for (const entry of entriesIn(where)) {
+  for (const entry of entriesIn(where, where === tree ? where : tree)) {
     const path = join(where, entry.name);
+    if (!entry.isFile() && !entry.isDirectory()) {
+      yield { ...irregular(path, entry.isSymbolicLink()), images };
+      continue;
+    }
     if (needed.has(entry.name) || /^(?:[\w-]+\.)?signature-[1-9][0-9]*$/.test(entry.name)) continue;
     if (where === tree && (entry.name === SET_ASIDE || entry.name.startsWith(STAGING_PREFIX))) continue;
-    const file = storedFile(path);
+    const file = storedFile(path, tree);
     if (file !== undefined && isBlobName(entry.name)) yield { ...unreachable(path, file.size), images };
     else yield { ...stray(path), images };
   }
@@ -62,8 +66,8 @@ function* filesOf(tree: string, { where, name, digest }: SourceImage, root: Mani
 /** What lies outside of images' folders; and folders that were an image's. */
 function* withoutManifest(tree: string, below: string): Generator<Fault> {
   const folder = join(tree, below);
-  if (existsSync(join(folder, MANIFEST))) return;
-  const entries = entriesIn(folder);
+  if (lookAt(join(folder, MANIFEST), tree) !== undefined) return;
+  const entries = entriesIn(folder, below === '' ? folder : tree);
   const files = entries.filter((entry) => !entry.isDirectory());
   const { tag, digest } = splitReference(below === '' ? basename(folder) : below);
   const isImage = files.some(({ name }) => name === VERSION || isBlobName(name));
@@ -80,7 +84,12 @@ function* withoutManifest(tree: string, below: string): Generator<Fault> {
     };
     return;
   }
-  for (const { name } of files) yield stray(join(folder, name));
+  for (const entry of files) {
+    const path = join(folder, entry.name);
+    // A link was told as an image that cannot be read.
+    if (entry.isFile()) yield stray(path);
+    else if (!entry.isSymbolicLink()) yield irregular(path, false);
+  }
   for (const entry of entries) {
     if (!entry.isDirectory() || entry.name.startsWith(STAGING_PREFIX)) continue;
     if (below === '' && entry.name === SET_ASIDE) continue;

@@ -14,12 +14,12 @@ import { walk } from './walk.js';
 
 export function openDir(tree: string): Promise<ImageReader> {
   async function* images(): AsyncGenerator<SourceImage | UnreadableImage> {
-    for (const place of walk(tree, '', 0)) {
+    for (const { place } of walk(tree, '', 0)) {
       await Promise.resolve();
       const folder = join(tree, place);
       const name = place === '' ? ownName(folder) : place;
       try {
-        yield readImage(folder, name);
+        yield readImage(tree, folder, name);
       } catch (error) {
         yield { name, where: folder, error: asImgconvError(error, folder) };
       }
@@ -35,8 +35,8 @@ function ownName(folder: string): string | undefined {
   return tag === undefined && digest === undefined ? undefined : name;
 }
 
-function readSmall(path: string): Uint8Array | undefined {
-  const file = wholeFile(path);
+function readSmall(path: string, tree: string): Uint8Array | undefined {
+  const file = wholeFile(path, tree);
   if (file === undefined) return undefined;
   if (file.size > MAX_MANIFEST)
     throw new ImgconvError(
@@ -46,12 +46,12 @@ function readSmall(path: string): Uint8Array | undefined {
   return headOf(file, file.size);
 }
 
-function readImage(folder: string, name: string | undefined): SourceImage {
+function readImage(tree: string, folder: string, name: string | undefined): SourceImage {
   const versionPath = below(folder, VERSION);
-  const version = readSmall(versionPath);
+  const version = readSmall(versionPath, tree);
   if (version !== undefined) checkVersion(Buffer.from(version).toString('latin1'), versionPath);
   const path = below(folder, MANIFEST);
-  const bytes = readSmall(path);
+  const bytes = readSmall(path, tree);
   if (bytes === undefined) throw new ImgconvError('NOT_FOUND', `${path}: not there`);
   const payload = manifestPayload(bytes, path);
   const named = name === undefined ? undefined : splitReference(name).digest;
@@ -67,21 +67,26 @@ function readImage(folder: string, name: string | undefined): SourceImage {
     where: folder,
     digest,
     locate: ({ digest: wanted }, as) => {
-      if (wanted === digest && as === 'manifest') return wholeFile(path);
-      return wholeFile(as === 'manifest' ? memberPath(folder, wanted) : blobPath(folder, wanted));
+      if (wanted === digest && as === 'manifest') return wholeFile(path, tree);
+      return wholeFile(as === 'manifest' ? memberPath(folder, wanted) : blobPath(folder, wanted), tree);
     },
     provesDiffIds: false,
-    signatures: readSignatures(folder, digest, bytes, path),
+    signatures: readSignatures({ tree, folder }, digest, bytes, path),
     warnings: [],
   };
 }
 
-function readSignatures(folder: string, digest: Digest, bytes: Uint8Array, where: string): Signature[] {
+function readSignatures(
+  { tree, folder }: { readonly tree: string; readonly folder: string },
+  digest: Digest,
+  bytes: Uint8Array,
+  where: string,
+): Signature[] {
   const signatures: Signature[] = [];
   let bytesOfAll = 0;
   const collect = (of: Digest, member: Digest | undefined) => {
     for (let number = 1; ; number++) {
-      const signature = readSmall(signaturePath(folder, member, number));
+      const signature = readSmall(signaturePath(folder, member, number), tree);
       if (signature === undefined) return;
       if ((bytesOfAll += signature.length) > MAX_MANIFEST)
         throw new ImgconvError('MANIFEST_INVALID', `${where}: signatures of more than ${MAX_MANIFEST} bytes`);

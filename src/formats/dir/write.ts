@@ -1,14 +1,15 @@
-import { existsSync, linkSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { linkSync, mkdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { isIntact } from '../../io/blob-shelf.js';
 import { writeNew } from '../../io/jobs.js';
 import { OncePerDigest } from '../../io/once.js';
-import { wholeFile } from '../../io/region.js';
+import { namesIn } from '../../io/folder.js';
+import { isThere, readWhole, wholeFile, type FileBytes } from '../../io/region.js';
 import { Staging } from '../../io/staging.js';
 import { Transaction } from '../../io/transaction.js';
 import type { VerifiedBlob } from '../../io/verified-blob.js';
 import { algorithmOf, type Digest } from '../../model/digest.js';
-import { ImgconvError, isErrno, naming } from '../../model/errors.js';
+import { ImgconvError, isErrno } from '../../model/errors.js';
 import { blobDigestsOf, manifestsOf } from '../../model/manifest.js';
 import type { Reference } from '../../model/reference.js';
 import type { ImageToWrite, ImageWriter, WriteContext, Written } from '../format.js';
@@ -53,7 +54,7 @@ class DirWriter implements ImageWriter {
   holds(name: Reference, { digest, size }: { digest: Digest; size: number }): boolean {
     const folder = imagePath(this.#tree, name);
     return [blobPath(folder, digest), memberPath(folder, digest), join(folder, MANIFEST)].some(
-      (path) => wholeFile(path)?.size === size,
+      (path) => wholeFile(path, this.#tree)?.size === size,
     );
   }
 
@@ -90,11 +91,11 @@ class DirWriter implements ImageWriter {
       });
     };
     if (this.#above.has(place)) fail('other images are to lie in this folder');
-    if (existsSync(place) && !existsSync(join(place, MANIFEST)) && readdirSync(place).length > 0)
+    const has = (path: string) => isThere(path, this.#tree);
+    if (has(place) && !has(join(place, MANIFEST)) && namesIn(place, this.#tree).length > 0)
       fail('there, and not the folder of an image');
     for (let above = dirname(place); above.length > this.#tree.length; above = dirname(above)) {
-      if (this.#places.has(above) || existsSync(join(above, MANIFEST)))
-        fail(`${above} is the folder of an image`);
+      if (this.#places.has(above) || has(join(above, MANIFEST))) fail(`${above} is the folder of an image`);
       this.#above.add(above);
     }
     this.#places.add(place);
@@ -102,11 +103,11 @@ class DirWriter implements ImageWriter {
 
   async #isThere(place: string, { blobs, bytes }: Contents): Promise<boolean> {
     for (const [name, wanted] of bytes) {
-      const path = join(place, name);
-      if (wholeFile(path)?.size !== wanted.length || readIfThere(path)?.equals(wanted) !== true) return false;
+      const file = wholeFile(join(place, name), this.#tree);
+      if (file?.size !== wanted.length || readIfThere(file)?.equals(wanted) !== true) return false;
     }
     for (const [name, blob] of blobs)
-      if (!(await isIntact(join(place, name), blob, this.#context.pool))) return false;
+      if (!(await isIntact(join(place, name), this.#tree, blob, this.#context.pool))) return false;
     return true;
   }
 
@@ -161,9 +162,9 @@ function expectDigestInName({ name, root }: ImageToWrite, place: string): void {
 }
 
 /** Undefined also when another writer is just putting a new folder in the place of the one that was there. */
-function readIfThere(path: string): Buffer | undefined {
+function readIfThere(file: FileBytes): Buffer | undefined {
   try {
-    return naming(path, () => readFileSync(path));
+    return Buffer.from(readWhole(file).bytes);
   } catch (error) {
     if (error instanceof ImgconvError && error.code === 'NOT_FOUND') return undefined;
     throw error;

@@ -1,9 +1,9 @@
-import { readFileSync, unlinkSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import * as z from 'zod';
-import { namesIn } from '../../io/folder.js';
+import { placeBelow } from '../../io/below.js';
+import { foldersIn, namesIn } from '../../io/folder.js';
 import { withLock } from '../../io/lock.js';
-import { wholeFile } from '../../io/region.js';
+import { readWhole, wholeFile } from '../../io/region.js';
 import { Staging } from '../../io/staging.js';
 import { Transaction } from '../../io/transaction.js';
 import { listOf, type Descriptor } from '../../model/descriptor.js';
@@ -22,19 +22,19 @@ export function layoutHeap(layout: string): Heap {
     *repositories() {
       yield entriesOf(layout);
     },
-    locate: (digest) => wholeFile(blobPath(layout, digest)),
+    locate: (digest) => wholeFile(blobPath(layout, digest), layout),
     blobs: () => storedBlobs(layout),
     uploads: () => [],
     unlink: (_, links) => dropEntries(layout, links),
-    deleteBlob: ({ path }) => {
-      unlinkSync(path);
+    deleteBlob: ({ path }, descent) => {
+      descent.unlink(placeBelow(layout, path));
     },
   };
 }
 
 function entriesOf(layout: string): Repository {
   const path = indexFile(layout);
-  const changed = storedFile(path)?.changed ?? 0;
+  const changed = storedFile(path, layout)?.changed ?? 0;
   const entries = readLayout(filesOf(layout)).map(({ digest, annotations }) => ({
     digest,
     tag: tagOf(annotations, basename(resolve(layout))),
@@ -60,11 +60,11 @@ function tagOf(annotations: Descriptor['annotations'], ownName: string): string 
 }
 
 export function* storedBlobs(layout: string): Generator<StoredBlob> {
-  for (const algorithm of namesIn(blobsPath(layout))) {
-    for (const hex of namesIn(join(blobsPath(layout), algorithm))) {
+  for (const algorithm of foldersIn(blobsPath(layout), layout)) {
+    for (const hex of namesIn(join(blobsPath(layout), algorithm), layout)) {
       const digest = `${algorithm}:${hex}`;
       if (!isDigest(digest)) continue;
-      const file = storedFile(blobPath(layout, digest));
+      const file = storedFile(blobPath(layout, digest), layout);
       if (file !== undefined) yield { ...file, digest };
     }
   }
@@ -80,7 +80,9 @@ async function dropEntries(layout: string, links: readonly Link[]): Promise<void
   const transaction = new Transaction(staging);
   await withLock(lockPath(layout), async () => {
     const path = indexFile(layout);
-    const index = parseWith(indexSchema, parseJson(readFileSync(path), path), path);
+    const file = wholeFile(path, layout);
+    if (file === undefined) return;
+    const index = parseWith(indexSchema, parseJson(readWhole(file).bytes, path), path);
     const named = entriesOf(layout);
     const tagged = new Set<string>([...named.tags()].map(({ digest }) => digest));
     const manifests = index.manifests.filter(({ digest }) => tagged.has(digest) || !dropped.has(digest));

@@ -36,9 +36,9 @@ export function lockPath(layout: string): string {
 
 /** Names are those of `Files`: fixed ones and `blobName`s, never an image's own. */
 export function filesOf(layout: string): Files {
-  return { path: layout, get: (name) => wholeFile(join(layout, name)) };
+  return { path: layout, get: (name) => wholeFile(join(layout, name), layout) };
 }
 
 export function recognisesLayout(path: string): boolean {
-  return statSync(path).isDirectory() && (isThere(layoutFile(path)) || isThere(indexFile(path)));
+  return statSync(path).isDirectory() && (isThere(layoutFile(path), path) || isThere(indexFile(path), path));
 }

@@ -1,14 +1,12 @@
-import { readFileSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
 import * as z from 'zod';
 import { BlobShelf } from '../../io/blob-shelf.js';
 import { withLock } from '../../io/lock.js';
-import { isThere } from '../../io/region.js';
+import { isThere, readWhole, wholeFile } from '../../io/region.js';
 import { Staging } from '../../io/staging.js';
 import { Transaction } from '../../io/transaction.js';
 import type { Digest } from '../../model/digest.js';
 import { annotationsSchema, listOf } from '../../model/descriptor.js';
-import { naming } from '../../model/errors.js';
 import { parseJson, parseWith } from '../../model/json.js';
 import {
   CONTAINERD_NAME,
@@ -49,7 +47,7 @@ class LayoutWriter implements ImageWriter {
     this.staging = new Staging(layout);
     this.#transaction = new Transaction(this.staging, context.pool);
     const pathOf = (digest: Digest) => blobPath(layout, digest);
-    this.#shelf = new BlobShelf(blobsPath(layout), pathOf, this.#transaction, context);
+    this.#shelf = new BlobShelf(layout, blobsPath(layout), pathOf, this.#transaction, context);
   }
 
   readonly find = (digest: Digest) => this.#shelf.find(digest);
@@ -80,15 +78,9 @@ class LayoutWriter implements ImageWriter {
 
   #readIndex(): z.infer<typeof indexSchema> {
     const path = indexFile(this.#layout);
-    if (!isThere(path)) return { ...INDEX_TEMPLATE, manifests: [] };
-    return parseWith(
-      indexSchema,
-      parseJson(
-        naming(path, () => readFileSync(path)),
-        path,
-      ),
-      path,
-    );
+    const file = wholeFile(path, this.#layout);
+    if (file === undefined) return { ...INDEX_TEMPLATE, manifests: [] };
+    return parseWith(indexSchema, parseJson(readWhole(file).bytes, path), path);
   }
 
   /** Blobs first; then index.json is read, changed and replaced under a lock, so that two writers lose nothing. */
@@ -101,11 +93,11 @@ class LayoutWriter implements ImageWriter {
       const fresh = entries
         .filter((entry) => !index.manifests.some((one) => this.#isSame(one, entry)))
         .sort((a, b) => (a.annotations[CONTAINERD_NAME] < b.annotations[CONTAINERD_NAME] ? -1 : 1));
-      if (isThere(layoutFile(this.#layout)) && fresh.length === 0) return;
+      if (isThere(layoutFile(this.#layout), this.#layout) && fresh.length === 0) return;
       const kept = index.manifests.filter(
         (one) => !fresh.some((entry) => sameName(this.#nameOf(one), this.#nameOf(entry))),
       );
-      if (!isThere(layoutFile(this.#layout)))
+      if (!isThere(layoutFile(this.#layout), this.#layout))
         this.#transaction.write(layoutFile(this.#layout), LAYOUT_CONTENT);
       this.#transaction.write(
         indexFile(this.#layout),

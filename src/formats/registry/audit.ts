@@ -1,12 +1,13 @@
-import { existsSync } from 'node:fs';
 import { join, relative } from 'node:path';
+import { isThere } from '../../io/region.js';
 import { STAGING_PREFIX } from '../../io/staging.js';
 import { isDigest, type Digest } from '../../model/digest.js';
+import { ImgconvError } from '../../model/errors.js';
 import { blobDigestsOf, manifestsOf, type ManifestNode } from '../../model/manifest.js';
 import { isRepository, splitReference } from '../../model/reference.js';
-import { SET_ASIDE, stray, type Audit, type Fault, type SmallFile } from '../audit.js';
+import { irregular, SET_ASIDE, stray, type Audit, type Fault, type SmallFile } from '../audit.js';
 import type { SourceImage } from '../format.js';
-import { filesBelow } from '../heap.js';
+import { allBelow } from '../heap.js';
 import { registryHeap } from './heap.js';
 import { blobPath, layerLink, repositoriesPath, revisionLink, tagIndexLink, tagLink } from './paths.js';
 import { isAbsent, readLink } from './walk.js';
@@ -24,13 +25,22 @@ export function registryAudit(root: string): Audit {
     },
     *ofPlace() {
       yield* strayIn(root);
-      for (const { path, size, changed } of registryHeap(root).uploads()) {
-        const what = `a push that was not finished, last written to ${agoText(Date.now() - changed)} ago`;
-        yield { severity: 'space', kind: 'upload', where: path, what, bytes: size };
-      }
+      yield* uploadsIn(root);
     },
     blobs: () => registryHeap(root).blobs(),
   };
+}
+
+function* uploadsIn(root: string): Generator<Fault> {
+  try {
+    for (const { path, size, changed } of registryHeap(root).uploads()) {
+      const what = `a push that was not finished, last written to ${agoText(Date.now() - changed)} ago`;
+      yield { severity: 'space', kind: 'upload', where: path, what, bytes: size };
+    }
+  } catch (error) {
+    // A link was told among all files.
+    if (!(error instanceof ImgconvError)) throw error;
+  }
 }
 
 function agoText(ms: number): string {
@@ -52,7 +62,7 @@ function* linksOf(
   for (const { descriptor, manifest } of manifestsOf(node)) {
     needed.set(revisionLink(root, repository, descriptor.digest), descriptor.digest);
     for (const digest of blobDigestsOf(manifest))
-      if (existsSync(blobPath(root, digest))) needed.set(layerLink(root, repository, digest), digest);
+      if (lies(blobPath(root, digest), root)) needed.set(layerLink(root, repository, digest), digest);
   }
   for (const [path, digest] of needed) {
     if (sound.has(path)) continue;
@@ -72,13 +82,23 @@ function* linksOf(
 function faultOf(path: string, digest: Digest, root: string): Fault | undefined {
   const write: SmallFile = { path, content: digest, needs: blobPath(root, digest) };
   try {
-    const found = readLink(path);
+    const found = readLink(path, root);
     if (found === digest) return undefined;
     return { severity: 'cosmetic', kind: 'link-wrong', where: path, what: `holds ${found}`, write };
   } catch (error) {
     const kind = isAbsent(error) ? 'link-missing' : 'link-wrong';
-    const what = kind === 'link-missing' ? 'not there' : 'holds no digest';
+    const isIo = kind === 'link-wrong' && error instanceof ImgconvError && error.code === 'IO';
+    const what = kind === 'link-missing' ? 'not there' : isIo ? 'cannot be read' : 'holds no digest';
     return { severity: 'cosmetic', kind, where: path, what, write };
+  }
+}
+
+/** False also where it cannot be looked at. */
+function lies(path: string, root: string): boolean {
+  try {
+    return isThere(path, root);
+  } catch {
+    return false;
   }
 }
 
@@ -98,7 +118,11 @@ const KINDS = {
 /** Every file of the storage: links that no image needs, names that nobody can ask for, and what has no place there. */
 function* strayIn(root: string): Generator<Fault> {
   let known = '';
-  for (const { path } of filesBelow(root)) {
+  for (const { path, file, isLink } of allBelow(root, root)) {
+    if (file === undefined) {
+      yield irregular(path, isLink);
+      continue;
+    }
     const name = relative(root, path);
     const link = KINDS.layer.exec(name) ?? KINDS.revision.exec(name);
     const [, repository = '', algorithm, hex] = link ?? [];
@@ -146,7 +170,7 @@ function* ofLink(
 ): Generator<Fault> {
   const fault = faultOf(path, digest, root);
   if (fault !== undefined) yield images === undefined ? fault : { ...fault, severity: 'broken', images };
-  else if (!existsSync(blobPath(root, digest)))
+  else if (!lies(blobPath(root, digest), root))
     yield {
       severity: 'cosmetic',
       kind: 'link-dangling',
@@ -159,9 +183,9 @@ function* ofLink(
 function* ofTag(root: string, path: string, repository: string, tag: string): Generator<Fault> {
   const images = [`${repository}:${tag}`];
   try {
-    const digest = readLink(path);
+    const digest = readLink(path, root);
     const revision = revisionLink(root, repository, digest);
-    if (tagLink(root, repository, tag) !== path || existsSync(revision)) return;
+    if (tagLink(root, repository, tag) !== path || lies(revision, root)) return;
     yield {
       severity: 'broken',
       kind: 'link-missing',

@@ -1,7 +1,7 @@
-import { rmdirSync, statSync, unlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { namesIn } from '../../io/folder.js';
-import { wholeFile } from '../../io/region.js';
+import { placeBelow, type Descent } from '../../io/below.js';
+import { foldersIn, namesIn } from '../../io/folder.js';
+import { lookAt, wholeFile } from '../../io/region.js';
 import { syncFileSystem } from '../../io/transaction.js';
 import { isErrno } from '../../model/errors.js';
 import { isDigest, type Digest } from '../../model/digest.js';
@@ -37,17 +37,17 @@ export function registryHeap(path: string): Heap {
     *repositories() {
       for (const name of repositories(root)) yield repositoryAt(root, name);
     },
-    locate: (digest) => wholeFile(blobPath(root, digest)),
+    locate: (digest) => wholeFile(blobPath(root, digest), root),
     blobs: () => storedBlobs(root),
     *uploads() {
-      for (const repository of repositories(root)) yield* unfinished(uploadsPath(root, repository));
+      for (const repository of repositories(root)) yield* unfinished(uploadsPath(root, repository), root);
     },
-    unlink: async (_, links) => {
-      for (const { path: link } of links) removeWithFolder(link);
+    unlink: async (_, links, descent) => {
+      for (const { path: link } of links) removeWithFolder(placeBelow(root, link), descent);
       await syncFileSystem(root);
     },
-    deleteBlob: (blob) => {
-      removeWithFolder(blob.path);
+    deleteBlob: (blob, descent) => {
+      removeWithFolder(placeBelow(root, blob.path), descent);
     },
   };
 }
@@ -60,29 +60,31 @@ function repositoryAt(root: string, name: string): Repository {
   ): Generator<Link> {
     for (const digest of digests) {
       const path = pathOf(digest);
-      const file = storedFile(path);
+      const file = storedFile(path, root);
       if (file !== undefined) yield { kind, digest, path, changed: file.changed };
     }
   }
   return {
     name,
     *tags() {
-      for (const tag of namesIn(tagsPath(root, name))) {
+      for (const tag of namesIn(tagsPath(root, name), root)) {
         const path = tagLink(root, name, tag);
         try {
-          yield { tag, digest: readLink(path), path };
+          yield { tag, digest: readLink(path, root), path };
         } catch (error) {
           if (!isAbsent(error)) throw error;
         }
       }
     },
     *links() {
-      yield* linksOf('revision', digestsIn(revisionsPath(root, name)), (digest) =>
+      yield* linksOf('revision', digestsIn(revisionsPath(root, name), root), (digest) =>
         revisionLink(root, name, digest),
       );
-      yield* linksOf('layer', digestsIn(layersPath(root, name)), (digest) => layerLink(root, name, digest));
-      for (const tag of namesIn(tagsPath(root, name))) {
-        yield* linksOf('tag index', digestsIn(tagIndexPath(root, name, tag)), (digest) =>
+      yield* linksOf('layer', digestsIn(layersPath(root, name), root), (digest) =>
+        layerLink(root, name, digest),
+      );
+      for (const tag of namesIn(tagsPath(root, name), root)) {
+        yield* linksOf('tag index', digestsIn(tagIndexPath(root, name, tag), root), (digest) =>
           tagIndexLink(root, name, tag, digest),
         );
       }
@@ -91,11 +93,11 @@ function repositoryAt(root: string, name: string): Repository {
 }
 
 function* storedBlobs(root: string): Generator<StoredBlob> {
-  for (const algorithm of namesIn(blobsPath(root))) {
-    for (const pair of namesIn(join(blobsPath(root), algorithm))) {
-      for (const hex of namesIn(join(blobsPath(root), algorithm, pair))) {
+  for (const algorithm of foldersIn(blobsPath(root), root)) {
+    for (const pair of foldersIn(join(blobsPath(root), algorithm), root)) {
+      for (const hex of foldersIn(join(blobsPath(root), algorithm, pair), root)) {
         const digest = `${algorithm}:${hex}`;
-        const file = isDigest(digest) ? storedFile(blobPath(root, digest)) : undefined;
+        const file = isDigest(digest) ? storedFile(blobPath(root, digest), root) : undefined;
         if (file !== undefined && isDigest(digest)) yield { ...file, digest };
       }
     }
@@ -103,21 +105,24 @@ function* storedBlobs(root: string): Generator<StoredBlob> {
 }
 
 /** A folder of an upload, with all that it holds. */
-function* unfinished(folder: string): Generator<StoredFile> {
-  for (const name of namesIn(folder)) {
+function* unfinished(folder: string, root: string): Generator<StoredFile> {
+  for (const name of namesIn(folder, root)) {
     const path = join(folder, name);
-    const files = [...filesBelow(path)];
+    const files = [...filesBelow(path, root)];
     const size = files.reduce((sum, file) => sum + file.size, 0);
-    const changed = Math.max(Math.floor(statSync(path).mtimeMs), ...files.map((file) => file.changed));
+    const changed = files.reduce(
+      (last, file) => Math.max(last, file.changed),
+      Math.floor(lookAt(path, root)?.mtimeMs ?? 0),
+    );
     yield { path, size, changed, links: 1 };
   }
 }
 
 /** Deletes a file and the folder that was made for it, unless others have put something there. */
-function removeWithFolder(path: string): void {
+function removeWithFolder(place: string, descent: Descent): void {
   try {
-    unlinkSync(path);
-    rmdirSync(dirname(path));
+    descent.unlink(place);
+    descent.rmdir(dirname(place));
   } catch (error) {
     if (!isErrno(error, 'ENOENT', 'ENOTEMPTY', 'EEXIST')) throw error;
   }

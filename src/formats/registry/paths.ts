@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import { isThere } from '../../io/region.js';
+import { notPlain } from '../../io/below.js';
+import { lookAt } from '../../io/region.js';
 import { algorithmOf, hexOf, type Digest } from '../../model/digest.js';
 
 /*
@@ -18,18 +19,24 @@ import { algorithmOf, hexOf, type Digest } from '../../model/digest.js';
  * A link holds a digest, without a newline.
  */
 
-/** The storage root below, at or within `path`; where there is none yet, the place it is to have. */
+/** The storage root below, at or within `path`; where there is none yet, the place it is to have. @throws ImgconvError IO for a link */
 export function rootOf(path: string): string {
   for (const below of ['docker/registry/v2', 'registry/v2', 'v2', '.']) {
     const root = join(path, below);
-    if (isThere(join(root, 'repositories')) || isThere(join(root, 'blobs'))) return root;
+    if (isFolder(join(root, 'repositories'), path) || isFolder(join(root, 'blobs'), path)) return root;
   }
   return join(path, 'docker/registry/v2');
 }
 
+/** Old archives of engines have a file of that name. @throws ImgconvError IO for a link */
+function isFolder(path: string, place: string): boolean {
+  const stat = lookAt(path, place);
+  if (stat?.isSymbolicLink() === true) throw notPlain(path, stat, place, 'folder');
+  return stat?.isDirectory() === true;
+}
+
 export function isRoot(root: string): boolean {
-  // The slash asks for a folder: old archives of engines have a file of that name.
-  return isThere(`${repositoriesPath(root)}/`);
+  return isFolder(repositoriesPath(root), root);
 }
 
 export function recognisesRegistry(path: string): boolean {

@@ -5,7 +5,16 @@ import { choiceOf, isGlob, repositoryKey } from '../../model/reference.js';
 import type { ImageReader, ListOptions, SourceImage, UnreadableImage } from '../format.js';
 import { ListingReader } from '../listing.js';
 import { registryAudit } from './audit.js';
-import { blobPath, isRoot, revisionLink, revisionsPath, rootOf, tagLink, tagsPath } from './paths.js';
+import {
+  blobPath,
+  isRoot,
+  repositoryPath,
+  revisionLink,
+  revisionsPath,
+  rootOf,
+  tagLink,
+  tagsPath,
+} from './paths.js';
 import { digestsIn, isAbsent, readLink, repositories } from './walk.js';
 
 export function openRegistry(path: string): Promise<ImageReader> {
@@ -37,18 +46,23 @@ async function* images(
   const isWanted = repositoryFilter(wanted);
   for (const repository of repositories(root)) {
     if (!isWanted(repository)) continue;
-    for (const tag of namesIn(tagsPath(root, repository))) {
-      await Promise.resolve();
-      const image = imageAt(root, repository, `:${tag}`, tagLink(root, repository, tag));
-      if (image === undefined) continue;
-      yield image;
+    try {
+      for (const tag of namesIn(tagsPath(root, repository), root)) {
+        await Promise.resolve();
+        const image = imageAt(root, repository, `:${tag}`, tagLink(root, repository, tag));
+        if (image === undefined) continue;
+        yield image;
+      }
+      if (untagged) yield* revisions(root, repository);
+    } catch (error) {
+      const where = repositoryPath(root, repository);
+      yield { name: repository, where, error: asImgconvError(error, where) };
     }
-    if (untagged) yield* revisions(root, repository);
   }
 }
 
 function* revisions(root: string, repository: string): Generator<SourceImage | UnreadableImage> {
-  for (const digest of digestsIn(revisionsPath(root, repository))) {
+  for (const digest of digestsIn(revisionsPath(root, repository), root)) {
     const image = imageAt(root, repository, `@${digest}`, revisionLink(root, repository, digest));
     if (image === undefined) continue;
     if ('error' in image || image.digest === digest) yield { ...image, untagged: true };
@@ -69,7 +83,7 @@ function imageAt(
 ): SourceImage | UnreadableImage | undefined {
   const name = `${repository}${suffix}`;
   try {
-    const digest = readLink(path);
+    const digest = readLink(path, root);
     return {
       name,
       where: path,
@@ -77,8 +91,8 @@ function imageAt(
       locate: ({ digest: wanted }, as) => {
         // A registry deletes a manifest by its revision link, and then no longer serves what tags still name.
         const deleted =
-          as === 'manifest' && wanted === digest && !isThere(revisionLink(root, repository, digest));
-        return deleted ? undefined : wholeFile(blobPath(root, wanted));
+          as === 'manifest' && wanted === digest && !isThere(revisionLink(root, repository, digest), root);
+        return deleted ? undefined : wholeFile(blobPath(root, wanted), root);
       },
       provesDiffIds: false,
       signatures: [],

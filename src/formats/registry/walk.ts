@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { entriesIn, namesIn } from '../../io/folder.js';
+import { entriesIn, foldersIn, namesIn } from '../../io/folder.js';
 import { closeFile, openRegular, readFully } from '../../io/region.js';
 import { isDigest, parseDigest, type Digest } from '../../model/digest.js';
 import { isErrno } from '../../model/errors.js';
@@ -8,19 +8,30 @@ import { repositoriesPath } from './paths.js';
 /** A repository path has 255 characters at most, so half as many components. */
 const MAX_DEPTH = 130;
 
-/** Repositories may be nested in one another: `a` and `a/b`. Names with an underscore first are the registry's own. */
+/**
+ * Repositories may be nested in one another: `a` and `a/b`. Names with an underscore first are the registry's own. A link
+ * is taken for one, so that looking into it says why it is not followed.
+ */
 export function* repositories(root: string, below = '', depth = 0): Generator<string> {
   if (depth > MAX_DEPTH) return;
-  const folders = entriesIn(join(repositoriesPath(root), below)).filter((entry) => entry.isDirectory());
+  const folder = join(repositoriesPath(root), below);
+  // What lies deeper was seen to be a folder as its own was listed.
+  const entries = entriesIn(folder, below === '' ? root : folder);
+  const folders = entries.filter((entry) => entry.isDirectory() || entry.isSymbolicLink());
   if (below !== '' && folders.some(({ name }) => name.startsWith('_'))) yield below;
-  for (const { name } of folders)
-    if (!name.startsWith('_')) yield* repositories(root, below === '' ? name : `${below}/${name}`, depth + 1);
+  for (const entry of folders) {
+    if (entry.name.startsWith('_')) continue;
+    const name = below === '' ? entry.name : `${below}/${entry.name}`;
+    if (entry.isSymbolicLink()) yield name;
+    else yield* repositories(root, name, depth + 1);
+  }
 }
 
 /** The digests that `<folder>/<alg>/<hex>` stand for; what is called otherwise is passed over. */
-export function* digestsIn(folder: string): Generator<Digest> {
-  for (const algorithm of namesIn(folder)) {
-    for (const hex of namesIn(join(folder, algorithm))) {
+export function* digestsIn(folder: string, root: string): Generator<Digest> {
+  for (const algorithm of foldersIn(folder, root)) {
+    const digests = join(folder, algorithm);
+    for (const hex of namesIn(digests, digests)) {
       const digest = `${algorithm}:${hex}`;
       if (isDigest(digest)) yield digest;
     }
@@ -30,8 +41,8 @@ export function* digestsIn(folder: string): Generator<Digest> {
 const link = Buffer.alloc(256);
 
 /** @throws ImgconvError when the link is missing or holds no digest */
-export function readLink(path: string): Digest {
-  const { fd } = openRegular(path);
+export function readLink(path: string, root: string): Digest {
+  const { fd } = openRegular(path, root);
   try {
     return parseDigest(link.toString('latin1', 0, readFully(fd, link, 0, path)).trimEnd(), path);
   } finally {

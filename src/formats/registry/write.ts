@@ -1,12 +1,12 @@
-import { readFileSync } from 'node:fs';
+import { lstatSync } from 'node:fs';
 import { BlobShelf } from '../../io/blob-shelf.js';
-import { isThere, wholeFile } from '../../io/region.js';
+import { isThere } from '../../io/region.js';
 import { Staging } from '../../io/staging.js';
 import type { Step } from '../../io/mirror.js';
 import { Transaction } from '../../io/transaction.js';
 import { VerifiedBlob } from '../../io/verified-blob.js';
 import type { Digest } from '../../model/digest.js';
-import { naming } from '../../model/errors.js';
+import { ImgconvError } from '../../model/errors.js';
 import { blobDigestsOf, manifestPayload, manifestsOf } from '../../model/manifest.js';
 import type { Reference } from '../../model/reference.js';
 import {
@@ -27,6 +27,7 @@ import {
   tagIndexLink,
   tagLink,
 } from './paths.js';
+import { readLink } from './walk.js';
 
 export function createRegistry(path: string, context: WriteContext): Promise<ImageWriter> {
   expectFolder(path);
@@ -50,7 +51,7 @@ class RegistryWriter implements ImageWriter {
     this.staging = new Staging(root);
     this.#transaction = new Transaction(this.staging, context.pool);
     const pathOf = (digest: Digest) => blobPath(root, digest);
-    this.#shelf = new BlobShelf(blobsPath(root), pathOf, this.#transaction, context);
+    this.#shelf = new BlobShelf(root, blobsPath(root), pathOf, this.#transaction, context);
   }
 
   readonly find = (digest: Digest) => this.#shelf.find(digest);
@@ -99,7 +100,8 @@ class RegistryWriter implements ImageWriter {
   }
 
   #isThere(repository: string): boolean {
-    const known = this.#wasThere.get(repository) ?? isThere(repositoryPath(this.#root, repository));
+    const known =
+      this.#wasThere.get(repository) ?? isThere(repositoryPath(this.#root, repository), this.#root);
     this.#wasThere.set(repository, known);
     return known;
   }
@@ -109,14 +111,19 @@ class RegistryWriter implements ImageWriter {
     const key = `${path} ${digest}`;
     if (this.#linked.has(key)) return false;
     this.#linked.add(key);
-    if (
-      !isNew &&
-      wholeFile(path)?.size === digest.length &&
-      naming(path, () => readFileSync(path, 'latin1')) === digest
-    )
-      return false;
+    if (!isNew && this.#says(path, digest)) return false;
     this.#transaction.write(path, digest, step);
     return true;
+  }
+
+  #says(path: string, digest: Digest): boolean {
+    if (lstatSync(path, { throwIfNoEntry: false })?.size !== digest.length) return false;
+    try {
+      return readLink(path, this.#root) === digest;
+    } catch (error) {
+      if (error instanceof ImgconvError && error.code === 'DIGEST_INVALID') return false;
+      throw error;
+    }
   }
 
   publish(): Promise<void> {

@@ -1,0 +1,220 @@
+import assert from 'node:assert/strict';
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { before, describe, test } from 'node:test';
+import { convert, listImages, type Place } from '../src/index.js';
+import { Descent } from '../src/io/below.js';
+import { collectGarbage } from '../src/transfer/gc.js';
+import { verify } from '../src/transfer/verify.js';
+import { refusal } from './support/errors.js';
+import { hex, imageOf, layStore, layTree, put, storedBlob, type Sample } from './support/images.js';
+import { entriesOf, layFiles, layoutFiles } from './support/layouts.js';
+import { newPlace, place } from './support/places.js';
+import { contentsOf, stateOf } from './support/snapshot.js';
+import { tempFolder } from './support/temp.js';
+
+/*
+ * Places that others may write to, and what they can plant there. Nothing below the root that the user named is reached
+ * through a symbolic link: not for reading, writing or deleting.
+ */
+const V2 = 'docker/registry/v2';
+const REPOSITORY = `${V2}/repositories/demo/app`;
+const ALL = { olderThan: 0, untagged: true } as const;
+
+let image: Sample;
+let other: Sample;
+/** Of a blob of the image in a store: `blobs/sha256/8e`. */
+let pair: string;
+
+before(async () => {
+  image = await imageOf('surrounded');
+  other = await imageOf('other');
+  pair = `${V2}/blobs/sha256/${hex(image.root.digest).slice(0, 2)}`;
+});
+
+/** A folder outside that has what a link in the place of `at` would lead to. */
+function moveOut(root: string, at: string): string {
+  const victim = join(tempFolder(), 'victim');
+  mkdirSync(join(root, at), { recursive: true });
+  renameSync(join(root, at), victim);
+  put(join(victim, 'precious/file'), 'precious');
+  put(join(victim, 'precious.txt'), 'precious');
+  symlinkSync(victim, join(root, at));
+  return victim;
+}
+
+function store(): string {
+  return layStore(tempFolder(), { 'demo/app:1': image });
+}
+
+function layout(): string {
+  return layFiles(join(tempFolder(), 'layout'), layoutFiles(entriesOf({ 'demo/app:1': image })));
+}
+
+async function unreadable(from: Place): Promise<string[]> {
+  const errors: string[] = [];
+  for await (const { error } of listImages(from)) if (error !== undefined) errors.push(error.message);
+  return errors;
+}
+
+const FORMATS = { reg: store, oci: layout } as const;
+
+describe('a symbolic link below the root of a place', () => {
+  for (const [short, named] of [
+    ['reg', `${REPOSITORY}/_uploads`],
+    ['reg', `${REPOSITORY}/_manifests`],
+    ['reg', `${REPOSITORY}/_layers`],
+    ['reg', REPOSITORY],
+    ['reg', `${V2}/repositories/demo`],
+    ['reg', `${V2}/repositories`],
+    ['reg', V2],
+    ['reg', 'docker'],
+    ['reg', 'PAIR'],
+    ['reg', `${V2}/blobs/sha256`],
+    ['reg', `${V2}/blobs`],
+    ['oci', 'blobs/sha256'],
+    ['oci', 'blobs/sha512'],
+    ['oci', 'blobs'],
+  ] as const)
+    test(`${named} of ${short}: is followed by no command`, async () => {
+      const at = named === 'PAIR' ? pair : named;
+      const root = FORMATS[short]();
+      const victim = moveOut(root, at);
+      const before = stateOf(victim);
+      const link = join(root, at);
+      const there = place(short, root);
+      const isLink = refusal('IO', `${link}: is a symbolic link`);
+
+      await assert.rejects(collectGarbage(there, ALL), isLink);
+      const { findings } = await verify(there);
+      assert.ok(
+        findings.some(({ where, what }) => where === link || what.startsWith(`${link}: is a symbolic link`)),
+        JSON.stringify(findings),
+      );
+      await verify(there, { repair: [place(short, FORMATS[short]())] }).catch(isLink);
+      const from = place('dir', layTree(tempFolder(), { 'demo/app:1': image, 'demo/app:2': other }));
+      await convert(from, there).then(
+        () => undefined,
+        (error: unknown) => {
+          assert.ok(isLink(error));
+        },
+      );
+      assert.deepEqual(stateOf(victim), before);
+    });
+
+  test('is told by ls and convert, and the other images go on', async () => {
+    const root = layStore(tempFolder(), { 'demo/app:1': image, 'demo/other:1': other });
+    moveOut(root, REPOSITORY);
+    const link = join(root, REPOSITORY);
+    const [error = ''] = await unreadable(place('reg', root));
+    assert.equal(error, `${link}: is a symbolic link; imgconv follows none below ${join(root, V2)}`);
+    const { images } = await convert(place('reg', root), newPlace('oci'));
+    assert.deepEqual(images.map(({ status }) => status).sort(), ['failed', 'written']);
+  });
+
+  test('keeps a repair inside: what is damaged is not moved out', async () => {
+    const root = store();
+    const damaged = storedBlob(root, image.blobs[0]?.digest ?? '');
+    writeFileSync(damaged, 'damaged');
+    const aside = join(root, V2, '.damaged');
+    const victim = tempFolder();
+    symlinkSync(victim, aside);
+    await assert.rejects(
+      verify(place('reg', root), { repair: [place('reg', store())] }),
+      refusal('IO', aside, 'is a symbolic link'),
+    );
+    assert.deepEqual(readdirSync(victim), []);
+    assert.equal(readFileSync(damaged, 'utf8'), 'damaged');
+  });
+
+  test('is not followed by a tree that is written to', async () => {
+    const tree = layTree(tempFolder(), { 'demo/app:1': image });
+    const victim = moveOut(tree, 'demo');
+    const before = stateOf(victim);
+    const from = place('dir', layTree(tempFolder(), { 'demo/app:1': other, 'demo/new:1': other }));
+    const { images } = await convert(from, place('dir', tree));
+    assert.deepEqual(
+      images.map(({ error }) => error?.message.includes(`${join(tree, 'demo')}: is a symbolic link`)),
+      [true, true],
+    );
+    assert.deepEqual(stateOf(victim), before);
+  });
+
+  test('is followed where it is the root, or above: the user named it', async () => {
+    const root = store();
+    const link = join(tempFolder(), 'link');
+    symlinkSync(root, link);
+    const target = join(tempFolder(), 'target');
+    mkdirSync(target);
+    const there = join(tempFolder(), 'there');
+    symlinkSync(target, there);
+    for (const short of ['reg', 'oci', 'dir']) {
+      const to = place(short, join(there, short));
+      for (const _ of ['new', 'again']) {
+        const { images } = await convert(place('reg', link), to);
+        assert.equal(images[0]?.error, undefined);
+      }
+      assert.deepEqual((await verify(to)).findings, []);
+    }
+    assert.equal((await collectGarbage(place('reg', link), ALL)).blobs.blobs, 0);
+  });
+});
+
+describe('a folder that is replaced by a link while it is worked on', () => {
+  /** A root with a folder that is opened, then moved away, with a link to a victim in its place. */
+  function swapped(): { descent: Descent; root: string; victim: string } {
+    const [root, victim] = [tempFolder(), tempFolder()];
+    for (const folder of [join(root, 'a/b'), join(victim, 'b')]) {
+      put(join(folder, 'file'), 'content');
+      put(join(folder, 'deep/er/file'), 'content');
+    }
+    const descent = new Descent(root);
+    descent.folder('a/b');
+    renameSync(join(root, 'a'), join(root, 'was-a'));
+    symlinkSync(victim, join(root, 'a'));
+    return { descent, root, victim };
+  }
+  for (const [what, work] of Object.entries<(descent: Descent) => void>({
+    'deleting a file': (descent) => {
+      descent.unlink('a/b/file');
+    },
+    'deleting a folder': (descent) => {
+      descent.remove('a/b/deep');
+    },
+    renaming: (descent) => {
+      const staged = join(tempFolder(), 'staged');
+      writeFileSync(staged, 'new');
+      descent.rename(staged, 'a/b/file');
+    },
+  }))
+    test(`${what} goes to the one that was opened`, () => {
+      const { descent, root, victim } = swapped();
+      const [before, opened] = [stateOf(victim), contentsOf(join(root, 'was-a'))];
+      work(descent);
+      descent[Symbol.dispose]();
+      assert.deepEqual(stateOf(victim), before);
+      assert.notDeepEqual(contentsOf(join(root, 'was-a')), opened);
+      using anew = new Descent(root);
+      assert.throws(() => anew.folder('a/b'), refusal('IO', `${join(root, 'a')}: is a symbolic link`));
+    });
+
+  test('a folder is deleted with the links in it, and not what they lead to', () => {
+    const [root, victim] = [tempFolder(), tempFolder()];
+    put(join(victim, 'file'), 'precious');
+    mkdirSync(join(root, 'a/b'), { recursive: true });
+    symlinkSync(victim, join(root, 'a/b/link'));
+    using descent = new Descent(root);
+    descent.remove('a');
+    assert.deepEqual(readdirSync(root), []);
+    assert.deepEqual(contentsOf(victim), { file: 'precious' });
+    rmSync(victim, { recursive: true });
+  });
+});
