@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import {
   mkdirSync,
   readdirSync,
@@ -6,6 +7,7 @@ import {
   renameSync,
   rmSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -18,7 +20,8 @@ import { refusal } from './support/errors.js';
 import { hex, imageOf, layStore, layTree, put, storedBlob, type Sample } from './support/images.js';
 import { entriesOf, layFiles, layoutFiles } from './support/layouts.js';
 import { newPlace, place } from './support/places.js';
-import { contentsOf, stateOf } from './support/snapshot.js';
+import { start, within } from './support/processes.js';
+import { contentsOf, stagingIn, stateOf } from './support/snapshot.js';
 import { tempFolder } from './support/temp.js';
 
 /*
@@ -217,4 +220,55 @@ describe('a folder that is replaced by a link while it is worked on', () => {
     assert.deepEqual(contentsOf(victim), { file: 'precious' });
     rmSync(victim, { recursive: true });
   });
+});
+
+describe('what is no file among the work of dead processes', () => {
+  /** Of a process of another boot, two days ago. */
+  const DEAD = '0badf00d-1-1-abcdef';
+
+  async function ran(...args: readonly string[]) {
+    const { child, ended } = start(args);
+    try {
+      return await within(20, args.join(' '), ended);
+    } finally {
+      child.kill('SIGKILL');
+    }
+  }
+  function fifo(path: string): void {
+    put(path, '');
+    rmSync(path);
+    execFileSync('mkfifo', [path]);
+    const then = new Date(Date.now() - 48 * 3_600_000);
+    utimesSync(path, then, then);
+    utimesSync(join(path, '..'), then, then);
+  }
+  for (const name of [
+    `.imgconv-${DEAD}/0.displaced`,
+    `.imgconv-${DEAD}/0`,
+    `.imgconv-${DEAD}/claim`,
+    `.imgconv-${DEAD}`,
+    `.imgconv-lock-${DEAD}`,
+  ])
+    test(`${name} as a FIFO is cleared away, and not waited for`, async () => {
+      const root = layout();
+      fifo(join(root, name));
+      const tree = layTree(tempFolder(), { 'demo/other:1': other });
+      const { status, stderr } = await ran('dir2oci', tree, root);
+      assert.equal(status, 0, stderr);
+      assert.deepEqual(stagingIn(root), []);
+    });
+
+  for (const name of ['.imgconv-lock', '.imgconv-gc'])
+    test(`${name} as a FIFO or a link is named, and not waited for`, async () => {
+      const root = layout();
+      fifo(join(root, name));
+      const tree = layTree(tempFolder(), { 'demo/other:1': other });
+      for (const what of ['not a regular file', 'a symbolic link']) {
+        const { status, stderr } = await ran('dir2oci', tree, root);
+        assert.equal(status, 1);
+        assert.ok(stderr.includes(`${join(root, name)}: ${what}`), stderr);
+        rmSync(join(root, name));
+        symlinkSync('/dev/zero', join(root, name));
+      }
+    });
 });

@@ -1,9 +1,10 @@
-import { linkSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { linkSync, lstatSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeFolder } from './folder.js';
 import { ImgconvError, isErrno } from '../model/errors.js';
 import { isDeadOwner, ownerName } from './owner.js';
+import { closeFile, openRegular, readFully } from './region.js';
 
 /** A lock is held for as long as it takes to rewrite one small file. */
 const PATIENCE_MS = 60_000;
@@ -16,7 +17,7 @@ export async function withLock<T>(path: string, work: () => Promise<T>): Promise
   makeFolder(dirname(path));
   const own = `${path}-${ownerName()}`;
   try {
-    writeFileSync(own, ownerName());
+    writeFileSync(own, ownerName(), { flag: 'wx' });
     const since = Date.now();
     while (!take(own, path)) {
       if (Date.now() - since > PATIENCE_MS) {
@@ -65,7 +66,7 @@ export async function released(path: string, withdraw: () => void, signal?: Abor
  */
 export function tryLock(path: string): (() => void) | undefined {
   const own = `${path}-${ownerName()}`;
-  writeFileSync(own, ownerName());
+  writeFileSync(own, ownerName(), { flag: 'wx' });
   try {
     // One that a dead process left is out of the way at the second try.
     if (!take(own, path) && !take(own, path)) return undefined;
@@ -112,12 +113,26 @@ function clearDead(own: string, path: string): void {
   rmSync(aside, { force: true });
 }
 
+/** An owner's name is shorter. */
+const MAX_OWNER = 256;
+
+/** @throws ImgconvError IO for what is no file: a planted FIFO is not waited for, and no link is followed */
 function read(path: string): string | undefined {
-  if (statSync(path, { throwIfNoEntry: false }) === undefined) return undefined;
+  if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return undefined;
   try {
-    return readFileSync(path, 'utf8');
+    const { fd } = openRegular(path);
+    try {
+      const text = Buffer.alloc(MAX_OWNER);
+      return text.toString('utf8', 0, readFully(fd, text, 0, path));
+    } finally {
+      closeFile(fd, path);
+    }
   } catch (error) {
-    if (isErrno(error, 'ENOENT')) return undefined;
-    throw error;
+    if (!(error instanceof ImgconvError)) throw error;
+    if (error.code === 'NOT_FOUND') return undefined;
+    throw new ImgconvError('IO', error.message, {
+      cause: error,
+      hint: 'it is to be a lock of imgconv: if no imgconv is at work there, delete it',
+    });
   }
 }

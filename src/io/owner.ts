@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { readFileSync, readlinkSync, statSync } from 'node:fs';
+import { lstatSync, readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { isErrno } from '../model/errors.js';
 
@@ -46,7 +46,7 @@ export function isOwnerName(text: string): boolean {
 export function isDeadOwner(name: string, path: string): boolean {
   const [space, pid, start] = name.split('-');
   if (space !== processSpace()) {
-    const stat = statSync(path, { throwIfNoEntry: false });
+    const stat = lstatSync(path, { throwIfNoEntry: false });
     return stat !== undefined && Date.now() - stat.mtimeMs > FOREIGN_AGE_MS;
   }
   const alive = startTime(Number(pid));
