@@ -1,13 +1,21 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import {
   appendFileSync,
+  chmodSync,
+  chownSync,
+  copyFileSync,
   existsSync,
+  linkSync,
   mkdirSync,
   readdirSync,
+  readFileSync,
+  rmSync,
   statSync,
+  symlinkSync,
   truncateSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -33,7 +41,7 @@ import {
 import { nestedOf, recordOf } from './support/layouts.js';
 import { LOCAL_FORMATS, namesOf, newPlace, place } from './support/places.js';
 import { until } from './support/processes.js';
-import { contentsOf, filesIn, stagingIn } from './support/snapshot.js';
+import { contentsOf, filesIn, stagingIn, stateOf } from './support/snapshot.js';
 import { tempFolder } from './support/temp.js';
 
 const NAMES = digestsOf('sync.tar');
@@ -268,6 +276,77 @@ describe('a download that breaks off', () => {
       assert.deepEqual(stagingIn(tree.path), []);
     });
   }
+
+  for (const [title, plant] of Object.entries<(path: string, victim: string) => void>({
+    'a hard link to another file': (path, victim) => {
+      linkSync(victim, path);
+    },
+    'a symbolic link': (path, victim) => {
+      symlinkSync(victim, path);
+    },
+    'a file that others may write to': (path, victim) => {
+      copyFileSync(victim, path);
+      chmodSync(path, 0o666);
+    },
+    'a file with set-user-ID': (path, victim) => {
+      copyFileSync(victim, path);
+      chmodSync(path, 0o4755);
+    },
+    "another user's file": (path, victim) => {
+      copyFileSync(victim, path);
+      if (process.getuid?.() === 0) chownSync(path, 12_345, 12_345);
+    },
+    'a FIFO': (path) => {
+      execFileSync('mkfifo', [path]);
+    },
+    'a folder': (path, victim) => {
+      mkdirSync(path);
+      copyFileSync(victim, join(path, 'file'));
+    },
+  }))
+    test(`and is ${title} when the next run comes, is made anew`, async () => {
+      const { image, digest } = await largeImage();
+      await using registry = (await FakeRegistry.start()).add({ 'app:1': image });
+      const tree = newPlace('dir');
+      const partial = await broken(registry, digest, tree, 2_000_000);
+      const victim = join(tempFolder(), 'victim');
+      writeFileSync(victim, readFileSync(partial));
+      const before = stateOf(victim);
+      rmSync(partial);
+      plant(partial, victim);
+      await converted(remote(registry), tree);
+      assert.deepEqual(stateOf(victim), before);
+      const { uid, mode, nlink } = statSync(join(tree.path, 'app:1', hex(digest)));
+      assert.deepEqual([uid, mode & 0o7777, nlink], [process.getuid?.(), 0o644 & statSync(victim).mode, 1]);
+      assert.deepEqual(stagingIn(tree.path), []);
+    });
+
+  test('goes to no folder that a planted link leads to, and nothing there is deleted', async () => {
+    const { image, digest } = await largeImage();
+    await using registry = (await FakeRegistry.start()).add({ 'app:1': image });
+    const [tree, victim] = [newPlace('dir'), tempFolder()];
+    const old = join(victim, digest.replace(':', '-'));
+    writeFileSync(old, 'precious');
+    utimesSync(old, 0, 0);
+    mkdirSync(tree.path);
+    symlinkSync(victim, join(tree.path, '.imgconv-partial'));
+    const error = await failure(remote(registry), tree);
+    assert.ok(refusal('IO', join(tree.path, '.imgconv-partial'), 'is a symbolic link')(error));
+    assert.deepEqual(contentsOf(victim), { [digest.replace(':', '-')]: 'precious' });
+  });
+
+  test('uses no folder that others may write to', async () => {
+    const { image, digest } = await largeImage();
+    await using registry = (await FakeRegistry.start()).add({ 'app:1': image });
+    const tree = newPlace('dir');
+    const folder = join(tree.path, '.imgconv-partial');
+    mkdirSync(folder, { recursive: true });
+    chmodSync(folder, 0o777);
+    const planted = join(folder, digest.replace(':', '-'));
+    writeFileSync(planted, 'planted');
+    await converted(remote(registry), tree);
+    assert.deepEqual(contentsOf(folder), { [digest.replace(':', '-')]: 'planted' });
+  });
 
   test('and is whole when the next run comes is not asked for again', async () => {
     const { image, digest } = await largeImage();

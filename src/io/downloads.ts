@@ -3,16 +3,19 @@ import {
   constants,
   fstatSync,
   ftruncateSync,
+  lstatSync,
+  mkdirSync,
   openSync,
   readdirSync,
   rmdirSync,
   rmSync,
-  statSync,
+  type Stats,
 } from 'node:fs';
 import { basename, join } from 'node:path';
 import { makeFolder } from './folder.js';
 import { algorithmOf, hexOf, isDigest, type Digest } from '../model/digest.js';
-import { ImgconvError, isErrno } from '../model/errors.js';
+import { asImgconvError, ImgconvError, isErrno } from '../model/errors.js';
+import { expectPlain } from './below.js';
 import { MAX_CONFIG } from '../model/json.js';
 import { BUFFER_SIZE } from './buffers.js';
 import { createHasher, expectDigest, type Expected, type Hasher } from './hash.js';
@@ -95,14 +98,18 @@ export class StagedDownloads implements Downloads {
   #pathFor(digest: Digest): string {
     const kept = this.#kept.get(digest);
     if (kept !== undefined) return kept.path;
-    if (this.#folder === undefined) return this.#staging.path();
+    const folder = this.#folder;
+    if (folder === undefined) return this.#staging.path();
     if (!this.#made) {
-      makeFolder(this.#folder);
-      sweep(this.#folder);
+      makeFolder(this.#staging.root);
+      makeOwn(folder);
+      expectPlain(this.#staging.root, `${folder}/`);
+      if (isOwn(folder)) sweep(folder);
       this.#made = true;
     }
-    const path = pathOf(this.#folder, digest);
-    const unlock = lockIn(this.#folder, path);
+    if (!isOwn(folder)) return this.#staging.path();
+    const path = pathOf(folder, digest);
+    const unlock = lockIn(folder, path);
     if (unlock === undefined) return this.#staging.path();
     this.#kept.set(digest, { path, unlock });
     return path;
@@ -120,7 +127,7 @@ export class StagedDownloads implements Downloads {
   }
 
   #ofEarlier(digest: Digest): Kept | undefined {
-    if (this.#folder === undefined) return undefined;
+    if (this.#folder === undefined || !isOwn(this.#folder)) return undefined;
     this.#earlier ??= new Set(namesIn(this.#folder).map((name) => name.replace(/\.lock$/, '')));
     const path = pathOf(this.#folder, digest);
     const unlock = this.#earlier.has(basename(path)) ? tryLock(lockOf(path)) : undefined;
@@ -134,7 +141,7 @@ export class StagedDownloads implements Downloads {
 
   [Symbol.dispose](): void {
     for (const { unlock } of this.#kept.values()) unlock();
-    if (this.#folder === undefined) return;
+    if (this.#folder === undefined || !isOwn(this.#folder)) return;
     try {
       // Also what a killed run left.
       sweep(this.#folder);
@@ -144,6 +151,33 @@ export class StagedDownloads implements Downloads {
         throw error;
     }
   }
+}
+
+/** The rights of group and others to write. */
+const WRITABLE = 0o022;
+/** Set-user-ID and the like; a folder inherits set-group-ID. */
+const SPECIAL = 0o7000;
+
+function isOurs({ uid, mode }: Stats): boolean {
+  return uid === process.geteuid?.() && (mode & WRITABLE) === 0;
+}
+
+/** Unless something is there. */
+function makeOwn(folder: string): void {
+  try {
+    mkdirSync(folder, { mode: 0o755 });
+  } catch (error) {
+    if (!isErrno(error, 'EEXIST')) throw error;
+  }
+}
+
+/**
+ * True for a folder that nobody else can put files into. Of another user's nothing is taken and nothing is deleted: then
+ * downloads are made in the run's own folder.
+ */
+function isOwn(folder: string): boolean {
+  const stat = lstatSync(folder, { throwIfNoEntry: false });
+  return stat?.isDirectory() === true && isOurs(stat);
 }
 
 function pathOf(folder: string, digest: Digest): string {
@@ -182,11 +216,33 @@ function sweep(folder: string): void {
     const [, owner] = /\.lock-(.+)$/.exec(name) ?? [];
     if (owner !== undefined && isOwnerName(owner) && isDeadOwner(owner, path)) rmSync(path, { force: true });
     const ofDownload = name.endsWith('.lock') ? path.slice(0, -'.lock'.length) : path;
-    const stat = statSync(ofDownload, { throwIfNoEntry: false });
+    const stat = lstatSync(ofDownload, { throwIfNoEntry: false });
     if (stat !== undefined && Date.now() - stat.mtimeMs < PARTIAL_AGE_MS) continue;
     if (!isDigest(name.replace(/\.lock$/, '').replace('-', ':')) || isLocked(lockOf(ofDownload))) continue;
     rmSync(path, { force: true });
   }
+}
+
+const ANEW = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
+const AGAIN = constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
+/**
+ * What an earlier run left under this name, if it was one of this user: a regular file of no other name that nobody else
+ * may write to. What is anything else is deleted, and what it may be a link to stays as it is. Undefined: nothing is there.
+ */
+function openEarlier(path: string): number | undefined {
+  if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return undefined;
+  let fd: number | undefined;
+  try {
+    fd = openSync(path, AGAIN);
+    const stat = fstatSync(fd);
+    if (stat.isFile() && stat.nlink === 1 && isOurs(stat) && (stat.mode & SPECIAL) === 0) return fd;
+  } catch (error) {
+    if (!isErrno(error, 'ELOOP', 'ENXIO', 'EISDIR', 'EACCES', 'EPERM')) throw asImgconvError(error, path);
+  }
+  if (fd !== undefined) closeSync(fd);
+  rmSync(path, { recursive: true, force: true });
+  return undefined;
 }
 
 /** One file that grows to a blob; what is in it already is hashed, not trusted. */
@@ -205,7 +261,7 @@ class Download {
     this.#pool = pool;
     this.#onBytes = onBytes;
     this.#hasher = createHasher(algorithmOf(blob.digest));
-    this.#fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o644);
+    this.#fd = openEarlier(path) ?? openSync(path, ANEW, 0o644);
   }
 
   /** Fetches what is lacking. Bytes that turn out wrong are thrown away, and all is fetched anew once. */
