@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
+  chmodSync,
+  chownSync,
   constants,
   copyFileSync,
   existsSync,
@@ -453,6 +455,43 @@ describe('place', () => {
     assert.equal(await placed(source, target, 'auto'), 'linked');
     assert.equal(inodeOf(target), inodeOf(source));
   });
+
+  for (const [title, change] of Object.entries<(path: string) => void>({
+    'set-user-ID': (path) => {
+      chmodSync(path, 0o4777);
+    },
+    'set-group-ID': (path) => {
+      chmodSync(path, 0o2755);
+    },
+    'a sticky bit': (path) => {
+      chmodSync(path, 0o1644);
+    },
+    'rights for all to write': (path) => {
+      chmodSync(path, 0o666);
+    },
+    ...(process.getuid?.() === 0 && {
+      'another owner': (path) => {
+        chownSync(path, 12_345, 0);
+      },
+      'rights for another group to write': (path) => {
+        chownSync(path, 0, 12_345);
+        chmodSync(path, 0o664);
+      },
+    }),
+  }))
+    for (const mode of ['hard', 'auto'] as const)
+      test(`by ${mode} copies a file with ${title}`, async () => {
+        const [source, target] = [fileOf(right), join(tempFolder(), 'out')];
+        const ordinary = statSync(source).mode;
+        change(source);
+        assert.match(
+          await placed(source, target, mode),
+          mode === 'hard' ? /^copied$/ : /^(?:copied|reflinked)$/,
+        );
+        const { uid, mode: made } = statSync(target);
+        assert.deepEqual([uid, made & 0o7777], [process.getuid?.(), ordinary & 0o644]);
+        assert.ok(readFileSync(target).equals(right));
+      });
 
   test('by copy makes another inode', async () => {
     const [source, target] = [fileOf(right), join(tempFolder(), 'out')];

@@ -1,4 +1,4 @@
-import { linkSync, lstatSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { linkSync, lstatSync, renameSync, rmSync, writeFileSync, type BigIntStats } from 'node:fs';
 import zlib from 'node:zlib';
 import type { Algorithm, Digest } from '../model/digest.js';
 import { asImgconvError, ImgconvError, naming } from '../model/errors.js';
@@ -153,6 +153,20 @@ export async function scan(
   }
 }
 
+/** In place of the system's answer, for a file whose owner or mode must not get into a place. */
+export const NOT_ORDINARY = 'NOT_ORDINARY';
+
+/**
+ * A link has the owner and mode of its file. They are ordinary when nobody but this user and root may change the file:
+ * it is owned by one of them, others may not write to it, nor a group but this user's own, and it has no set-user-ID,
+ * set-group-ID or sticky bit.
+ */
+function isOrdinary({ uid, gid, mode }: BigIntStats): boolean {
+  const [own, group] = [BigInt(process.geteuid?.() ?? 0), BigInt(process.getegid?.() ?? 0)];
+  const groupMay = (mode & 0o020n) === 0n || gid === group || gid === 0n;
+  return (uid === own || uid === 0n) && (mode & 0o7002n) === 0n && groupMay;
+}
+
 /** Links the file that was hashed, and no other. @throws ImgconvError SOURCE_CHANGED */
 export function linkProven({ path, proven, to }: LinkJob): Unlinked | undefined {
   makeFolderOf(to);
@@ -162,8 +176,11 @@ export function linkProven({ path, proven, to }: LinkJob): Unlinked | undefined 
     if (!(error instanceof Error) || !('code' in error)) throw error;
     return { code: String(error.code), message: error.message };
   }
-  if (sameFile(proven, fileIdOf(lstatSync(to, { bigint: true })))) return undefined;
+  const stat = lstatSync(to, { bigint: true });
+  const isSame = sameFile(proven, fileIdOf(stat));
+  if (isSame && isOrdinary(stat)) return undefined;
   rmSync(to);
+  if (isSame) return { code: NOT_ORDINARY, message: `${path}: its owner or mode is not to be linked` };
   throw new ImgconvError('SOURCE_CHANGED', `${path}: replaced or written to after it was verified`);
 }
 

@@ -1,4 +1,13 @@
-import { copyFileSync, constants, lstatSync, rmSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  copyFileSync,
+  fstatSync,
+  lstatSync,
+  openSync,
+  rmSync,
+} from 'node:fs';
 import { algorithmOf, type Digest } from '../model/digest.js';
 import { ImgconvError, isErrno } from '../model/errors.js';
 import type { Compression } from '../model/media-type.js';
@@ -7,7 +16,7 @@ import { BUFFER_SIZE, takeBuffer } from './buffers.js';
 import { decompress, gzipSize, MAGIC_LENGTH, sniffCompression } from './decompress.js';
 import { Output } from './output.js';
 import { makeFolderOf } from './folder.js';
-import type { ScanJob, Unlinked, UnpackResult } from './jobs.js';
+import { NOT_ORDINARY, type ScanJob, type Unlinked, type UnpackResult } from './jobs.js';
 import type { Pool } from './pool.js';
 import {
   closeFile,
@@ -318,6 +327,7 @@ export class VerifiedBlob {
   async #link(at: FileBytes, path: string, mode: LinkMode): Promise<boolean> {
     const unlinked = await this.#proveAndLink(at, path);
     if (unlinked === undefined) return true;
+    if (unlinked.code === NOT_ORDINARY) return false;
     if (mode === 'auto' && CANNOT_LINK.includes(unlinked.code)) return false;
     throw cannotLink('hard', at.path, Object.assign(new Error(unlinked.message), { code: unlinked.code }));
   }
@@ -351,14 +361,17 @@ export class VerifiedBlob {
     return (await scanned).unlinked;
   }
 
-  async #reflink(at: FileBytes, path: string, mode: LinkMode): Promise<boolean> {
+  async #reflink(at: FileBytes, path: string, link: LinkMode): Promise<boolean> {
     this.#pool.expectRunning();
     makeFolderOf(path);
+    const mode = makeFile(path);
     try {
-      copyFileSync(at.path, path, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE_FORCE);
+      copyFileSync(at.path, path, constants.COPYFILE_FICLONE_FORCE);
+      // That of the source came with it.
+      chmodSync(path, mode);
     } catch (error) {
       rmSync(path, { force: true });
-      if (mode === 'auto' && isErrno(error, ...CANNOT_LINK, 'ENOTTY')) return false;
+      if (link === 'auto' && isErrno(error, ...CANNOT_LINK, 'ENOTTY')) return false;
       throw cannotLink('reflink', at.path, error);
     }
     const { digest, size } = this;
@@ -481,6 +494,16 @@ export async function diffIdAt(at: LocalBytes, pool: Pool): Promise<Digest> {
   const digest = await digestAt(at, pool);
   if (sniffCompression(headOf(at, MAGIC_LENGTH)) === 'none') return digest;
   return VerifiedBlob.at(at, { digest, size: at.size }, pool).diffId();
+}
+
+/** An empty new file; gives the mode that it has. */
+function makeFile(path: string): number {
+  const fd = openSync(path, 'wx', 0o644);
+  try {
+    return fstatSync(fd).mode & 0o777;
+  } finally {
+    closeSync(fd);
+  }
 }
 
 function* fileChunks({ path, offset, size }: FileBytes): Generator<Uint8Array<ArrayBuffer>> {
