@@ -23,6 +23,8 @@ import { newPlace, place } from './support/places.js';
 import { start, within } from './support/processes.js';
 import { contentsOf, stagingIn, stateOf } from './support/snapshot.js';
 import { tempFolder } from './support/temp.js';
+import { runCampaign } from './torture/campaign.js';
+import { surroundings } from './torture/surroundings.js';
 
 /*
  * Places that others may write to, and what they can plant there. Nothing below the root that the user named is reached
@@ -171,6 +173,27 @@ describe('a symbolic link below the root of a place', () => {
   });
 });
 
+describe('gc takes no image for deleted', () => {
+  const current = `${REPOSITORY}/_manifests/tags/1/current`;
+  for (const [what, at, plant] of [
+    ['a link that leads nowhere', `${current}/link`, 'link'],
+    ['a link that leads nowhere', current, 'link'],
+    ['a link that leads nowhere', `${REPOSITORY}/_manifests/tags`, 'link'],
+    ['a FIFO', `${REPOSITORY}/_manifests/tags`, 'fifo'],
+    ['a FIFO', REPOSITORY, 'fifo'],
+    ['a FIFO', `${V2}/repositories/demo`, 'fifo'],
+  ] as const)
+    test(`because ${what} is in the place of ${at}`, async () => {
+      const root = store();
+      rmSync(join(root, at), { recursive: true });
+      if (plant === 'link') symlinkSync('/nowhere/at/all', join(root, at));
+      else execFileSync('mkfifo', [join(root, at)]);
+      const blobs = stateOf(join(root, V2, 'blobs'));
+      await assert.rejects(collectGarbage(place('reg', root), ALL), refusal('IO', join(root, at)));
+      assert.deepEqual(stateOf(join(root, V2, 'blobs')), blobs);
+    });
+});
+
 describe('a folder that is replaced by a link while it is worked on', () => {
   /** A root with a folder that is opened, then moved away, with a link to a victim in its place. */
   function swapped(): { descent: Descent; root: string; victim: string } {
@@ -272,3 +295,20 @@ describe('what is no file among the work of dead processes', () => {
       }
     });
 });
+
+test(
+  'parts of places that were replaced: nothing outside is touched, nothing hangs',
+  { timeout: 120_000 },
+  async () => {
+    const failed: string[] = [];
+    const { tally } = await runCampaign(surroundings, 'short', {
+      from: 0,
+      to: 300,
+      onFailed: ({ number, why }) => {
+        failed.push(`npm run test:hostile -- surroundings --seed short --only ${number}: ${why}`);
+      },
+    });
+    assert.deepEqual(failed, []);
+    assert.ok(tally.size > 10, [...tally.keys()].join());
+  },
+);

@@ -193,6 +193,8 @@ export function openRegular(path: string, root?: string): { fd: number; id: File
   try {
     fd = openPlainly(path);
   } catch (error) {
+    // Behind a link that leads nowhere it is not known to be absent.
+    if (root !== undefined) expectPlain(root, path);
     if (isErrno(error, 'ELOOP')) throw isLink(path);
     throw asImgconvError(error);
   }

@@ -14,7 +14,7 @@ export interface Campaign {
   /** No process that runs cases ever has more memory, in bytes. */
   readonly memory: number;
   /** Once a process. What it gives throws for what must not be, and says in a word what became of the case. */
-  prepare(): Promise<(random: Random) => Promise<string>>;
+  prepare(): Promise<(random: Random, number: number) => Promise<string>>;
 }
 
 export interface Failed {
@@ -56,7 +56,7 @@ export async function runHere(
     const since = Date.now();
     tell({ number });
     try {
-      const outcome = await run(randomOf(seed, number));
+      const outcome = await run(randomOf(seed, number), number);
       tell({ number, outcome, ms: Date.now() - since });
     } catch (error) {
       const why = error instanceof Error ? (error.stack ?? error.message) : String(error);

@@ -10,20 +10,20 @@ const MAX_DEPTH = 130;
 
 /**
  * Repositories may be nested in one another: `a` and `a/b`. Names with an underscore first are the registry's own. A link
- * is taken for one, so that looking into it says why it is not followed.
+ * or a device is taken for one, so that looking into it says what it is: what it stands for is not taken for deleted.
  */
 export function* repositories(root: string, below = '', depth = 0): Generator<string> {
   if (depth > MAX_DEPTH) return;
   const folder = join(repositoriesPath(root), below);
   // What lies deeper was seen to be a folder as its own was listed.
   const entries = entriesIn(folder, below === '' ? root : folder);
-  const folders = entries.filter((entry) => entry.isDirectory() || entry.isSymbolicLink());
+  const folders = entries.filter((entry) => !entry.isFile());
   if (below !== '' && folders.some(({ name }) => name.startsWith('_'))) yield below;
   for (const entry of folders) {
     if (entry.name.startsWith('_')) continue;
     const name = below === '' ? entry.name : `${below}/${entry.name}`;
-    if (entry.isSymbolicLink()) yield name;
-    else yield* repositories(root, name, depth + 1);
+    if (entry.isDirectory()) yield* repositories(root, name, depth + 1);
+    else yield name;
   }
 }
 
