@@ -332,6 +332,23 @@ describe('a mirror', () => {
   });
 });
 
+test('a proxy that closes the connection is an error, and is not asked without end', async () => {
+  await using proxy = await FakeRegistry.start();
+  const earlier = process.env['HTTPS_PROXY'];
+  process.env['HTTPS_PROXY'] = proxy.url;
+  try {
+    const from = parsePlace('docker://registry.invalid/app');
+    const sourceAccess = { retryTimes: 1, retryDelay: 1 };
+    await assert.rejects(
+      convert(from, newPlace('dir'), { sourceAccess }),
+      refusal('NETWORK', 'the proxy does not connect'),
+    );
+  } finally {
+    if (earlier === undefined) delete process.env['HTTPS_PROXY'];
+    else process.env['HTTPS_PROXY'] = earlier;
+  }
+});
+
 test('proxies and their exceptions are those that the environment names', () => {
   const env = {
     HTTPS_PROXY: 'http://proxy:3128',

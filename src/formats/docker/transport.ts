@@ -113,6 +113,7 @@ export class Transport {
       uri: proxy,
       requestTls: tls,
       proxyTunnel: url.protocol === 'https:',
+      clientFactory: (origin, opts) => lastingFailures(new undici.Pool(origin, opts)),
     });
   }
 
@@ -122,6 +123,20 @@ export class Transport {
       dispatchers.map((one) => (one.status === 'fulfilled' ? one.value.destroy() : Promise.resolve())),
     );
   }
+}
+
+/** undici connects anew without end when a proxy closes the connection on CONNECT: to it that is a passing UND_ERR_SOCKET. */
+function lastingFailures(proxy: Dispatcher): Dispatcher {
+  const connect = proxy.connect.bind(proxy) as (options: Dispatcher.ConnectOptions) => Promise<never>;
+  return Object.assign(proxy, {
+    connect: (options: Dispatcher.ConnectOptions) =>
+      connect(options).catch((cause: unknown) => {
+        const why = cause instanceof Error ? cause.message : String(cause);
+        throw Object.assign(new Error(`the proxy does not connect: ${why}`, { cause }), {
+          code: 'ECONNRESET',
+        });
+      }),
+  });
 }
 
 function answerOf(url: URL, { statusCode, headers, body }: Dispatcher.ResponseData, idleMs: number): Answer {
