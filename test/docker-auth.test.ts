@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
 import { inspect } from 'node:util';
+import type { HostAccess } from '../src/formats/access.js';
 import { convert, parsePlace, type RegistryAccess } from '../src/index.js';
 import { parseChallenges } from '../src/formats/docker/challenge.js';
 import { imgconv } from './support/cli.js';
@@ -84,7 +85,13 @@ class TokenServer {
   }
 }
 
-async function pull(registry: FakeRegistry, sourceAccess: RegistryAccess, name = 'team/app:1') {
+/** `creds` and `registryToken` are this registry's. */
+async function pull(
+  registry: FakeRegistry,
+  { creds, registryToken, ...access }: HostAccess & RegistryAccess,
+  name = 'team/app:1',
+) {
+  const sourceAccess = { hosts: { [registry.host]: { creds, registryToken } }, ...access };
   const from = parsePlace(`docker://${registry.host}/${name}`);
   const selectors = [{ text: from.reference ?? '', rename: undefined, where: 'test' }];
   const { images } = await convert(from, newPlace('dir'), {
@@ -128,7 +135,7 @@ describe('basic credentials', () => {
       'of a namespace, not of one that begins alike',
       (host) => ({ authfile: authfile({ auths: { [`${host}/tea`]: wrong, [`${host}/team`]: auth } }) }),
     ],
-  ] as const satisfies readonly (readonly [string, (host: string) => RegistryAccess])[]) {
+  ] as const satisfies readonly (readonly [string, (host: string) => HostAccess & RegistryAccess])[]) {
     test(title, () => pull(registry, access(registry.host)));
   }
 
@@ -261,7 +268,7 @@ describe('tokens', () => {
     await using registry = await registryWith();
     const tree = layTree(tempFolder(), { 'one/app:1': await imageOf('m'), 'two/app:1': await imageOf('m') });
     const { images } = await convert(place('dir', tree), parsePlace(`docker://${registry.host}`), {
-      targetAccess: { creds: `${USER}:${PASSWORD}` },
+      targetAccess: { hosts: { [registry.host]: { creds: `${USER}:${PASSWORD}` } } },
     });
     assert.deepEqual(
       images.map(({ status, error }) => error?.message ?? status),
@@ -346,6 +353,162 @@ describe('secrets', () => {
     );
     await assert.rejects(pull(registry, { creds: `${USER}:${PASSWORD}` }), refusal('UNAUTHORIZED'));
     assert.ok(elsewhere.seen.every(({ authorization }) => authorization === undefined));
+  });
+});
+
+describe('a credential belongs to one registry', () => {
+  let registry: FakeRegistry;
+  let other: FakeRegistry;
+  const secrets = new RegExp(`${PASSWORD}|${PAIR}`);
+  before(async () => {
+    registry = (await FakeRegistry.start({ guard: basic })).add({ 'team/app:1': image });
+    other = (await FakeRegistry.start({ guard: basic })).add({ 'team/other:1': image });
+  });
+  after(async () => {
+    await registry[Symbol.asyncDispose]();
+    await other[Symbol.asyncDispose]();
+  });
+
+  /** Runs a command; gives its outcome and what each of the two registries was shown. */
+  async function shown(args: readonly string[], input = '') {
+    registry.forget();
+    other.forget();
+    const outcome = await imgconv([...args, '--authfile', authfile({}), '--retry-times', '0'], {
+      stdin: input,
+    });
+    assert.doesNotMatch(outcome.stdout + outcome.stderr, secrets);
+    const of = ({ seen }: FakeRegistry) =>
+      [...new Set(seen.map(({ authorization }) => authorization ?? 'nothing'))].sort();
+    return { ...outcome, shown: [of(registry), of(other)] };
+  }
+
+  const refs = () => [`${registry.host}/team/app:1`, `${other.host}/team/other:1`];
+  const pair = `${USER}:${PASSWORD}`;
+  const store = () => join(tempFolder(), 'store');
+  const yaml = () =>
+    `${registry.host}:\n  images: {team/app: [1]}\n${other.host}:\n  images: {team/other: [1]}\n`;
+
+  for (const [title, args, input] of [
+    ['arguments', () => ['save', ...refs(), store()], ''],
+    ['a list', () => ['save', '--images-file', '-', store()], refs],
+    ['a list of sync', () => ['sync', '-s', 'list', '-d', 'reg', '-', store()], refs],
+    ['a sync file', () => ['sync', '-s', 'yaml', '-d', 'reg', '-', store()], yaml],
+    ['references of copy', () => ['copy', 'docker://', `reg:${store()}`, ...refs()], ''],
+    ['references of ls', () => ['ls', 'docker://', ...refs()], ''],
+  ] as const) {
+    const text = () => (typeof input === 'string' ? input : [input()].flat().join('\n'));
+    test(`so ${title} with several are refused before anything is asked`, async () => {
+      for (const option of [
+        ['--src-creds', pair],
+        ['--src-registry-token', PASSWORD],
+      ]) {
+        const { status, stderr, ...rest } = await shown([...args(), ...option], text());
+        assert.equal(status, 2, stderr);
+        assert.match(
+          stderr,
+          new RegExp(`^imgconv: ${option[0] ?? ''}: this command uses several registries`),
+        );
+        assert.match(stderr, new RegExp(`${registry.host}.*${other.host}|${other.host}.*${registry.host}`));
+        assert.match(stderr, /HOST=/);
+        assert.deepEqual(rest.shown, [[], []]);
+      }
+    });
+
+    test(`and ${title} with several give it to the one that it names`, async () => {
+      const { status, ...rest } = await shown([...args(), '--src-creds', `${registry.host}=${pair}`], text());
+      assert.equal(status, 1);
+      assert.deepEqual(rest.shown, [[`Basic ${PAIR}`, 'nothing'], ['nothing']]);
+    });
+  }
+
+  test('and each may have its own', async () => {
+    const own = [registry, other].flatMap(({ host }) => ['--src-creds', `${host}=${pair}`]);
+    const { status, stderr } = await shown(['save', ...refs(), store(), ...own]);
+    assert.equal(status, 0, stderr);
+  });
+
+  for (const [title, value, words] of [
+    ['a host that is not asked', `quay.io=${pair}`, 'does not use that host'],
+    ['what may be a host or a user', `quay.io:443=x:${PASSWORD}`, 'does not use that host'],
+  ] as const)
+    test(`${title} is refused`, async () => {
+      const { status, stderr, ...rest } = await shown([
+        'ls',
+        `docker://${refs()[0] ?? ''}`,
+        '--src-creds',
+        value,
+      ]);
+      assert.equal(status, 2);
+      assert.ok(stderr.includes(words), stderr);
+      assert.deepEqual(rest.shown, [[], []]);
+    });
+
+  test('and is not given to a mirror, which may have its own', async () => {
+    const mirrored = [
+      'ls',
+      `docker://${refs()[0] ?? ''}`,
+      '--registry-mirror',
+      `${registry.host}=${other.url}`,
+    ];
+    const without = await shown([...mirrored, '--src-creds', pair]);
+    assert.deepEqual([without.status, without.shown], [0, [[`Basic ${PAIR}`, 'nothing'], ['nothing']]]);
+    const own = await shown([...mirrored, '--src-creds', `${other.host}=${pair}`]);
+    assert.deepEqual([own.status, own.shown], [1, [['nothing'], [`Basic ${PAIR}`, 'nothing']]]);
+  });
+});
+
+describe('over plain HTTP to another machine', () => {
+  const variables = ['HTTP_PROXY', 'HTTPS_PROXY'] as const;
+  const earlier = variables.map((name) => process.env[name]);
+  let registry: FakeRegistry;
+  before(async () => {
+    // As a proxy it answers for that machine.
+    registry = (await FakeRegistry.start({ guard: basic })).add({ 'team/app:1': image });
+    for (const name of variables) process.env[name] = registry.url;
+  });
+  after(async () => {
+    for (const [i, name] of variables.entries()) process.env[name] = earlier[i] ?? '';
+    await registry[Symbol.asyncDispose]();
+  });
+
+  const HOST = 'registry.invalid:5000';
+  const from = parsePlace(`docker://${HOST}/team/app`);
+  const file = () => authfile({ auths: { [HOST]: { auth: PAIR } } });
+  for (const [title, access] of [
+    ['that are said', () => ({ hosts: { [HOST]: { creds: `${USER}:${PASSWORD}` } } })],
+    ['of a file', () => ({ authfile: file() })],
+    ['that are a token', () => ({ hosts: { [HOST]: { registryToken: PASSWORD } } })],
+  ] as const satisfies readonly (readonly [string, () => RegistryAccess])[])
+    test(`credentials ${title} are not sent, unless that is allowed`, async () => {
+      const pulled = async (more: RegistryAccess) => {
+        registry.forget();
+        const sourceAccess = { ...access(), tlsVerify: false, retryTimes: 0, ...more };
+        await convert(from, newPlace('dir'), { sourceAccess }).then(({ images }) => {
+          for (const { error } of images) if (error !== undefined) throw error;
+        });
+      };
+      const error = await pulled({}).catch((thrown: unknown) => thrown);
+      assert.ok(refusal('UNAUTHORIZED', '401')(error));
+      assert.match((error as { hint: string }).hint, /plain HTTP.*--allow-http-credentials/);
+      assert.ok(registry.seen.length > 0);
+      assert.ok(registry.seen.every(({ authorization }) => authorization === undefined));
+      await pulled({ httpCredentials: true }).catch(() => undefined);
+      assert.ok(registry.seen.some(({ authorization }) => authorization !== undefined));
+    });
+
+  test('a realm is not given those of a registry on this machine', async () => {
+    await using near = (
+      await FakeRegistry.start({
+        guard: ({ headers }) =>
+          headers.authorization === undefined ? 'Bearer realm="http://tokens.invalid/token"' : undefined,
+      })
+    ).add({ 'team/app:1': image });
+    registry.forget();
+    await pull(near, { creds: `${USER}:${PASSWORD}`, tlsVerify: false, retryTimes: 0 }).catch(
+      () => undefined,
+    );
+    assert.equal(registry.asked(/token/).length, 1);
+    assert.ok(registry.seen.every(({ authorization }) => authorization === undefined));
   });
 });
 

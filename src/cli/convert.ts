@@ -36,7 +36,13 @@ export async function convertCommand(
   expectFitting(args, from, to);
   // Lists are read once: one of them may be stdin.
   const selectors = more.options?.selectors ?? selectorsOf(args, from.reference);
-  const options = { ...optionsOf(args, to.reference), ...more.options, selectors };
+  const options: ConvertOptions = {
+    ...optionsOf(args, to.reference),
+    sourceAccess: accessOf(args, 'src', from, selectors),
+    targetAccess: accessOf(args, 'dest', to),
+    ...more.options,
+    selectors,
+  };
   expectNames(options);
   const quiet = args.quiet === true || args.json === true;
   const progress = startProgress(process.stderr, quiet);
@@ -113,8 +119,6 @@ function optionsOf(args: ConversionArguments, target: string | undefined): Conve
     extras: args.extras,
     untagged: args.untagged,
     level: parseCount('compression-level', args.compressionLevel, 19),
-    sourceAccess: accessOf(args, 'src'),
-    targetAccess: accessOf(args, 'dest'),
     dryRun: args.dryRun,
     failFast: args.failFast,
     jobs: parseCount('jobs', args.jobs, 256),

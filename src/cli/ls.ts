@@ -16,11 +16,15 @@ function selectorsOf(refs: readonly string[]): Selector[] {
 }
 
 /** @throws ImgconvError USAGE for options of registries where there is none, NOT_FOUND, FORMAT_UNKNOWN */
-function sourceOf(text: string, args: RegistryArguments): { place: Place; access: RegistryAccess } {
+function sourceOf(
+  text: string,
+  refs: readonly string[],
+  args: RegistryArguments,
+): { place: Place; access: RegistryAccess } {
   const place = findPlace(text);
   const stray = strayRegistryOption(args, { src: place.format });
   if (stray !== undefined) throw new ImgconvError('USAGE', stray[0], { hint: stray[1] });
-  return { place, access: accessOf(args, 'src') };
+  return { place, access: accessOf(args, 'src', place, selectorsOf(refs)) };
 }
 
 export async function lsCommand(
@@ -29,7 +33,7 @@ export async function lsCommand(
   args: RegistryArguments & { readonly json?: boolean; readonly debug?: boolean },
 ): Promise<number> {
   const { json = false, debug = false } = args;
-  const { place, access } = sourceOf(source, args);
+  const { place, access } = sourceOf(source, refs, args);
   const rows: ListedImage[] = [];
   let failed = false;
   let printed = 0;
@@ -99,7 +103,7 @@ export async function inspectCommand(
   ref: string | undefined,
   args: RegistryArguments,
 ): Promise<number> {
-  const { place, access } = sourceOf(source, args);
+  const { place, access } = sourceOf(source, ref === undefined ? [] : [ref], args);
   const images = [];
   const refs = [ref, place.reference].filter((one) => one !== undefined);
   try {

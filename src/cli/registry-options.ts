@@ -1,7 +1,10 @@
-import type { RegistryAccess } from '../formats/access.js';
+import type { HostAccess, RegistryAccess } from '../formats/access.js';
+import { canonicalHost, hostsOf } from '../formats/docker/paths.js';
 import type { Format } from '../formats/format.js';
-import { FORMATS, prefixOf } from '../formats/table.js';
+import { FORMATS, prefixOf, type Place } from '../formats/table.js';
 import { ImgconvError } from '../model/errors.js';
+import { isHostName, splitHost } from '../model/reference.js';
+import type { Selector } from '../transfer/select.js';
 import { parseCount, REPEATABLE, VALUE } from './options.js';
 import type { OptionTable } from './usage.js';
 
@@ -12,10 +15,10 @@ export interface RegistryArguments {
   readonly authfile?: string;
   readonly srcAuthfile?: string;
   readonly destAuthfile?: string;
-  readonly srcCreds?: string;
-  readonly destCreds?: string;
-  readonly srcRegistryToken?: string;
-  readonly destRegistryToken?: string;
+  readonly srcCreds?: readonly string[];
+  readonly destCreds?: readonly string[];
+  readonly srcRegistryToken?: readonly string[];
+  readonly destRegistryToken?: readonly string[];
   readonly srcCertDir?: string;
   readonly destCertDir?: string;
   readonly srcTlsVerify?: boolean;
@@ -23,6 +26,7 @@ export interface RegistryArguments {
   readonly retryTimes?: string;
   readonly retryDelay?: string;
   readonly registryMirror?: string[];
+  readonly allowHttpCredentials?: boolean;
 }
 
 /** Options of commands that speak to registries, under skopeo's names. */
@@ -33,6 +37,10 @@ export function registryOptions(sides: readonly Side[]): OptionTable {
     'retry-times': { ...VALUE, describe: 'further tries after a failure that may pass (default: 3)' },
     'retry-delay': { ...VALUE, describe: 'the first wait before one, such as 2s or 500ms (default: 1s)' },
     'registry-mirror': { ...REPEATABLE, describe: 'HOST=URL to pull from first' },
+    'allow-http-credentials': {
+      type: 'boolean',
+      describe: 'send credentials over plain HTTP to other machines too',
+    },
   };
 }
 
@@ -40,8 +48,8 @@ function optionsOf(side: Side): OptionTable {
   const whose = side === 'src' ? 'of the source' : 'of the target';
   return {
     [`${side}-authfile`]: { ...VALUE, describe: `file of credentials ${whose}` },
-    [`${side}-creds`]: { ...VALUE, describe: `USER:PASSWORD ${whose}` },
-    [`${side}-registry-token`]: { ...VALUE, describe: `bearer token ${whose}` },
+    [`${side}-creds`]: { ...REPEATABLE, describe: `[HOST=]USER:PASSWORD ${whose}` },
+    [`${side}-registry-token`]: { ...REPEATABLE, describe: `[HOST=]TOKEN, a bearer token ${whose}` },
     [`${side}-cert-dir`]: { ...VALUE, describe: `folder of *.crt, *.cert, *.key ${whose}` },
     [`${side}-tls-verify`]: {
       type: 'boolean',
@@ -66,6 +74,7 @@ const ABOUT: Readonly<Record<keyof RegistryArguments, readonly Side[]>> = {
   retryTimes: ['src', 'dest'],
   retryDelay: ['src', 'dest'],
   registryMirror: ['src'],
+  allowHttpCredentials: ['src', 'dest'],
 };
 
 /** What is wrong with the first of the options given that speaks of a registry where there is none; and what to do. */
@@ -91,21 +100,25 @@ function isAbout(name: string): name is keyof typeof ABOUT {
   return Object.hasOwn(ABOUT, name);
 }
 
-/** @throws ImgconvError USAGE */
-export function accessOf(args: RegistryArguments, side: Side): RegistryAccess {
+/** For one side, and for what is wanted of its place. @throws ImgconvError USAGE */
+export function accessOf(
+  args: RegistryArguments,
+  side: Side,
+  place: Place,
+  wanted: readonly Pick<Selector, 'text'>[] = [],
+): RegistryAccess {
+  const mirrors = side === 'src' ? parseMirrors(args.registryMirror ?? []) : {};
+  const texts = wanted.map(({ text }) => text);
+  const hosts = place.format.traits.remote ? hostsOf(place.path, texts) : [];
   const of =
     side === 'src'
       ? {
           authfile: args.srcAuthfile,
-          creds: args.srcCreds,
-          registryToken: args.srcRegistryToken,
           certDir: args.srcCertDir,
           tlsVerify: args.srcTlsVerify,
         }
       : {
           authfile: args.destAuthfile,
-          creds: args.destCreds,
-          registryToken: args.destRegistryToken,
           certDir: args.destCertDir,
           tlsVerify: args.destTlsVerify,
         };
@@ -114,9 +127,73 @@ export function accessOf(args: RegistryArguments, side: Side): RegistryAccess {
     authfile: of.authfile ?? args.authfile,
     retryTimes: parseCount('retry-times', args.retryTimes, 100, 0),
     retryDelay: parseDuration('retry-delay', args.retryDelay),
-    mirrors: parseMirrors(args.registryMirror ?? []),
+    mirrors,
+    hosts: credentialsOf(args, side, hosts, Object.values(mirrors)),
+    httpCredentials: args.allowHttpCredentials,
   };
 }
+
+/** By the registry that each is for. @throws ImgconvError USAGE when that is not clear */
+function credentialsOf(
+  args: RegistryArguments,
+  side: Side,
+  hosts: readonly string[],
+  mirrors: readonly string[],
+): Record<string, HostAccess> {
+  const { creds = [], tokens = [] } =
+    side === 'src'
+      ? { creds: args.srcCreds, tokens: args.srcRegistryToken }
+      : { creds: args.destCreds, tokens: args.destRegistryToken };
+  const known = [
+    ...new Set([...hosts, ...mirrors.flatMap((url) => (URL.canParse(url) ? new URL(url).host : []))]),
+  ];
+  const found: Record<string, HostAccess> = {};
+  for (const [option, field, texts] of [
+    [`--${side}-creds`, 'creds', creds],
+    [`--${side}-registry-token`, 'registryToken', tokens],
+  ] as const)
+    for (const text of texts) {
+      const { host, value } = ownerOf(text, option, hosts, known);
+      if (Object.hasOwn(found[host] ?? {}, field))
+        throw new ImgconvError('USAGE', `${option}: given twice for ${host}`, { hint: 'give it once' });
+      found[host] = { ...found[host], [field]: value };
+    }
+  return found;
+}
+
+/** Whose a credential is: the host's before its `=`, else the only one's. What is wrong is said without it. */
+function ownerOf(
+  text: string,
+  option: string,
+  hosts: readonly string[],
+  known: readonly string[],
+): { readonly host: string; readonly value: string } {
+  const what = option.endsWith('creds') ? 'USER:PASSWORD' : 'TOKEN';
+  // What looks like a host is never taken for the beginning of a secret; `=` at the end of a token is base64's.
+  const [, before = '', value] = /^([^=/@]*)=(=*[^=].*)$/s.exec(text) ?? [];
+  const host = canonicalHost(before);
+  if (value !== undefined && known.includes(host)) return { host, value };
+  const refuse = (why: string): never => {
+    throw new ImgconvError('USAGE', `${option}${why}`, {
+      hint: `write ${option} HOST=${what}, once for each registry that needs it`,
+    });
+  };
+  const [only, ...others] = hosts;
+  if (only === undefined) return refuse(': this command names no registry');
+  if (value !== undefined && splitHost(`${before}/`).host !== undefined && isHostName(before))
+    return refuse(` HOST=${what}: this command does not use that host, but ${listed(known)}`);
+  if (others.length > 0)
+    return refuse(`: this command uses several registries, ${listed(hosts)}; name the one that it is for`);
+  return { host: only, value: text };
+}
+
+/** Lists of references can name very many. */
+function listed(hosts: readonly string[]): string {
+  const shown = hosts.slice(0, MOST_HOSTS).join(', ');
+  return hosts.length > MOST_HOSTS ? `${shown} and ${hosts.length - MOST_HOSTS} more` : shown;
+}
+
+const MOST_HOSTS = 10;
 
 function parseMirrors(texts: readonly string[]): Record<string, string> {
   return Object.fromEntries(

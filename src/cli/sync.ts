@@ -1,5 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs';
-import type { RegistryAccess } from '../formats/access.js';
+import type { HostAccess, RegistryAccess } from '../formats/access.js';
 import { docker } from '../formats/docker/index.js';
 import { canonicalName, splitPlace } from '../formats/docker/paths.js';
 import { withTags } from '../formats/docker/tags.js';
@@ -119,7 +119,9 @@ async function yamlSource(args: SyncArguments): Promise<Source> {
     throw new ImgconvError('DOCUMENT_INVALID', `${file}: it names no images`, {
       hint: 'images, images-by-tag-regex and images-by-semver below a registry say which',
     });
-  const access = { ...accessOf(args, 'src'), hosts: hostAccess(registries, file) };
+  const names = repositories.map(({ name, where }) => ({ text: name, where, rename: undefined }));
+  const said = accessOf(args, 'src', EVERYWHERE, names);
+  const access = { ...said, hosts: withHosts(said.hosts, hostAccess(registries, file)) };
   let failed = false;
   const found = await withTags(access, new AbortController().signal, (tags) =>
     Promise.all(
@@ -146,8 +148,8 @@ async function yamlSource(args: SyncArguments): Promise<Source> {
 }
 
 /** What the file says of its registries goes before what the command line says of all. */
-function hostAccess(registries: readonly SyncRegistry[], file: string): Record<string, RegistryAccess> {
-  const hosts: Record<string, RegistryAccess> = {};
+function hostAccess(registries: readonly SyncRegistry[], file: string): Record<string, HostAccess> {
+  const hosts: Record<string, HostAccess> = {};
   for (const { host: key, credentials, tlsVerify, certDir } of registries) {
     if (credentials === undefined && tlsVerify === undefined && certDir === undefined) continue;
     const { host } = canonicalName(`${key}/x`);
@@ -158,6 +160,19 @@ function hostAccess(registries: readonly SyncRegistry[], file: string): Record<s
       ...(tlsVerify !== undefined && { tlsVerify }),
       ...(certDir !== undefined && { certDir }),
     };
+  }
+  return hosts;
+}
+
+/** What the file says of a host replaces what the command line says of it. */
+function withHosts(
+  said: Readonly<Record<string, HostAccess>> = {},
+  inFile: Readonly<Record<string, HostAccess>>,
+): Record<string, HostAccess> {
+  const hosts: Record<string, HostAccess> = { ...said };
+  for (const [host, own] of Object.entries(inFile)) {
+    const replaced = own.creds === undefined ? {} : { registryToken: undefined };
+    hosts[host] = { ...hosts[host], ...replaced, ...own };
   }
   return hosts;
 }

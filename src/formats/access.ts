@@ -1,11 +1,18 @@
+/** What belongs to one registry and is shown to no other. */
+export interface HostAccess {
+  /** `user:password`. */
+  readonly creds?: string | undefined;
+  /** A bearer token. */
+  readonly registryToken?: string | undefined;
+  /** As for all registries, below. */
+  readonly certDir?: string | undefined;
+  readonly tlsVerify?: boolean | undefined;
+}
+
 /** How registries are to be spoken to; what is undefined is as the README says. */
 export interface RegistryAccess {
   /** The only file to look for credentials in, in the form of containers-auth.json(5). */
   readonly authfile?: string | undefined;
-  /** `user:password` for every registry of this side. */
-  readonly creds?: string | undefined;
-  /** A bearer token for every registry of this side. */
-  readonly registryToken?: string | undefined;
   /** A folder of `*.crt`, `*.cert` and `*.key` in place of those in certs.d. */
   readonly certDir?: string | undefined;
   /** False: certificates are not checked, and plain HTTP will do. True: not even on this machine. */
@@ -16,8 +23,10 @@ export interface RegistryAccess {
   readonly retryDelay?: number | undefined;
   /** URLs to pull from first, by the host that they stand for. */
   readonly mirrors?: Readonly<Record<string, string>> | undefined;
-  /** What is otherwise for some hosts. */
-  readonly hosts?: Readonly<Record<string, RegistryAccess>> | undefined;
+  /** By the host as references have it, with its port; a mirror's by the host of its URL. */
+  readonly hosts?: Readonly<Record<string, HostAccess>> | undefined;
+  /** Credentials may be sent over plain HTTP to other machines than this one. */
+  readonly httpCredentials?: boolean | undefined;
   /** How long a registry may be silent, in milliseconds. */
   readonly idleTimeout?: number | undefined;
   /** Connections to one host at once. */

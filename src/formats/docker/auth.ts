@@ -26,31 +26,37 @@ interface Token {
   readonly until: number;
 }
 
+/** What the user allows beyond HTTPS and this machine. */
+interface Allowed {
+  /** A realm in plain HTTP. */
+  readonly plainHttp: boolean;
+  /** Credentials in plain HTTP. */
+  readonly httpCredentials: boolean;
+}
+
 /**
  * Gets a registry's requests let in: Basic, or Bearer with tokens from where the registry's challenge says. Secrets
- * are only ever given to the registry itself and to that realm.
+ * are only ever given to the registry itself and to that realm, and never over plain HTTP unless that is allowed.
  */
 export class Authenticator {
   readonly #host: string;
   readonly #transport: Transport;
   readonly #credentials: CredentialStore;
-  readonly #plainHttp: boolean;
+  readonly #allowed: Allowed;
   #challenge: Challenge | undefined;
   readonly #tokens = new Map<string, Promise<Token>>();
   readonly #secrets = new Set<string>();
 
-  /** `plainHttp`: asked for, so that a realm may be plain HTTP too. */
-  constructor(host: string, transport: Transport, credentials: CredentialStore, plainHttp: boolean) {
+  constructor(host: string, transport: Transport, credentials: CredentialStore, allowed: Allowed) {
     this.#host = host;
     this.#transport = transport;
     this.#credentials = credentials;
-    this.#plainHttp = plainHttp;
+    this.#allowed = allowed;
   }
 
   /** The value of an `Authorization` header; undefined while the registry asked for none. `scopes`: `repository:<name>:pull`. */
-  async header(scopes: readonly string[]): Promise<string | undefined> {
-    const repository = repositoryOf(scopes);
-    const credentials = await this.#find(repository);
+  async header(scopes: readonly string[], registry: URL): Promise<string | undefined> {
+    const credentials = this.#isSafe(registry) ? await this.#find(repositoryOf(scopes)) : undefined;
     if (credentials?.registryToken !== undefined) return `Bearer ${credentials.registryToken}`;
     const challenge = this.#challenge;
     if (challenge === undefined) return undefined;
@@ -70,6 +76,18 @@ export class Authenticator {
     const fetching = known ?? this.#fetchToken(challenge, scopes, credentials);
     this.#tokens.set(key, fetching);
     return `Bearer ${(await fetching).value}`;
+  }
+
+  /** Others on the way can read what is sent in plain HTTP, and whoever answers it may not be who was meant. */
+  #isSafe(to: URL): boolean {
+    return to.protocol === 'https:' || isLoopback(to.hostname) || this.#allowed.httpCredentials;
+  }
+
+  /** How this registry could be given credentials. */
+  hint(registry: URL): string {
+    return this.#isSafe(registry)
+      ? `credentials for ${this.#host}: docker login, --authfile, --src-creds or --dest-creds`
+      : `credentials are not sent over plain HTTP unless --allow-http-credentials is given`;
   }
 
   async #find(repository: string | undefined): Promise<Credentials | undefined> {
@@ -111,7 +129,7 @@ export class Authenticator {
     const plain =
       registry.protocol === 'http:' &&
       realm.protocol === 'http:' &&
-      (this.#plainHttp || isLoopback(realm.hostname));
+      (this.#allowed.plainHttp || isLoopback(realm.hostname));
     if (realm.username !== '' || realm.password !== '' || (realm.protocol !== 'https:' && !plain))
       throw this.#refusal(
         `${placeOf(registry)}: tokens are not asked for at ${placeOf(realm)}: it is not https`,
@@ -132,21 +150,18 @@ export class Authenticator {
     const realm = this.#realmOf(challenge, new URL(registry));
     // A registry may go by other scopes than the specification's, and then says so.
     const wanted = scopes.length > 0 ? scopes : (scope ?? '').split(' ').filter(Boolean);
+    const shown = this.#isSafe(realm) ? credentials : undefined;
     const answer =
-      credentials?.identityToken === undefined
-        ? await this.#get(realm, service, wanted, credentials)
-        : await this.#post(realm, service, wanted, credentials.identityToken);
+      shown?.identityToken === undefined
+        ? await this.#get(realm, service, wanted, shown)
+        : await this.#post(realm, service, wanted, shown.identityToken);
     const where = placeOf(realm);
     if (answer.status !== 200) {
       await answer.discard();
       throw new ImgconvError(
         answer.status < 500 && answer.status !== 429 ? 'UNAUTHORIZED' : 'REGISTRY',
         `${where}: gives no token for ${wanted.join(' ') || this.#host}: status ${answer.status}`,
-        credentials === undefined
-          ? {
-              hint: `without credentials for ${this.#host}: docker login, --authfile, --src-creds or --dest-creds`,
-            }
-          : {},
+        shown === undefined ? { hint: this.hint(realm) } : {},
       );
     }
     const body = await answer.read(MAX_TOKEN);

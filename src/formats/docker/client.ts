@@ -90,8 +90,7 @@ export class Client {
       const url = URL.canParse(text) ? new URL(text) : undefined;
       if (url === undefined || !/^https?:$/.test(url.protocol))
         throw new ImgconvError('USAGE', `--registry-mirror ${host}: not a http or https URL`);
-      const mirror = new Endpoint(url.host, this.#transport, this.#credentials, access, this.retry, url);
-      this.#mirrors.set(canonicalHost(host), mirror);
+      this.#mirrors.set(canonicalHost(host), this.#newEndpoint(url.host, url));
     }
   }
 
@@ -101,15 +100,14 @@ export class Client {
     return known;
   }
 
-  #newEndpoint(host: string): Endpoint {
+  /** `url`: of a mirror, which is a registry of its own. */
+  #newEndpoint(host: string, url?: URL): Endpoint {
     const { hosts = {} } = this.#access;
     const own = Object.hasOwn(hosts, host) ? hosts[host] : undefined;
-    if (own === undefined)
-      return new Endpoint(host, this.#transport, this.#credentials, this.#access, this.retry);
-    const access = { ...this.#access, ...own };
-    const transport = new Transport(access, this.#signal);
-    this.#transports.push(transport);
-    return new Endpoint(host, transport, new CredentialStore(access), access, this.retry);
+    const access = own === undefined ? this.#access : { ...this.#access, ...own };
+    const transport = own === undefined ? this.#transport : new Transport(access, this.#signal);
+    if (transport !== this.#transport) this.#transports.push(transport);
+    return new Endpoint(host, transport, this.#credentials, access, this.retry, url);
   }
 
   /** Asks the host's mirror first; what that does not have or cannot give comes from the host itself. */

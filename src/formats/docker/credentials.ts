@@ -63,7 +63,8 @@ export class CredentialStore {
   }
 
   async #find(host: string, key: string): Promise<Credentials | undefined> {
-    const { creds, registryToken } = this.#access;
+    const { hosts = {} } = this.#access;
+    const { creds, registryToken } = (Object.hasOwn(hosts, host) && hosts[host]) || {};
     if (registryToken !== undefined) return { registryToken };
     if (creds !== undefined) {
       const colon = creds.indexOf(':');

@@ -4,7 +4,7 @@ import { ImgconvError } from '../../model/errors.js';
 import type { RegistryAccess } from '../access.js';
 import { Authenticator } from './auth.js';
 import type { CredentialStore } from './credentials.js';
-import { isLoopback } from './tls.js';
+import { isLocal } from './tls.js';
 import { placeOf, type Answer, type Outgoing, type Transport } from './transport.js';
 
 const MAX_REDIRECTS = 5;
@@ -50,12 +50,10 @@ export class Endpoint {
     this.retry = retry;
     this.#transport = transport;
     this.#access = access;
-    this.#auth = new Authenticator(
-      host,
-      transport,
-      credentials,
-      access.tlsVerify === false || url?.protocol === 'http:',
-    );
+    this.#auth = new Authenticator(host, transport, credentials, {
+      plainHttp: access.tlsVerify === false || url?.protocol === 'http:',
+      httpCredentials: access.httpCredentials === true,
+    });
     if (url !== undefined) this.#base = Promise.resolve(url);
   }
 
@@ -70,7 +68,7 @@ export class Endpoint {
     const url = typeof path === 'string' ? new URL(`${base.pathname.replace(/\/$/, '')}${path}`, base) : path;
     for (let refused = 0; ; refused++) {
       const own = url.origin === base.origin;
-      const authorization = own ? await this.#auth.header(scopes) : undefined;
+      const authorization = own ? await this.#auth.header(scopes, base) : undefined;
       const answer = await this.#follow(url, base, outgoing, authorization);
       if (accept.includes(answer.status)) return answer;
       // Only the registry's own word counts: a host that it redirects to must not ask for its secrets.
@@ -137,7 +135,7 @@ export class Endpoint {
     const host = this.host === 'docker.io' ? 'registry-1.docker.io' : this.host;
     const base = new URL(`https://${host}`);
     const { tlsVerify } = this.#access;
-    if (tlsVerify !== false && !(tlsVerify === undefined && isLoopback(base.hostname))) return base;
+    if (tlsVerify !== false && !(tlsVerify === undefined && isLocal(base.hostname))) return base;
     try {
       await this.#transport.probe(new URL('/v2/', base));
       return base;
@@ -155,9 +153,7 @@ export class Endpoint {
     const { status } = answer;
     const message = `${placeOf(answer.url)}: status ${status}${said === '' ? '' : `: ${said}`}`;
     if (status === 401 || status === 403) {
-      return new ImgconvError('UNAUTHORIZED', message, {
-        hint: `credentials for ${this.host}: docker login, --authfile, --src-creds or --dest-creds`,
-      });
+      return new ImgconvError('UNAUTHORIZED', message, { hint: this.#auth.hint(await this.#find()) });
     }
     const error = new ImgconvError(status === 404 ? 'NOT_FOUND' : 'REGISTRY', message);
     return PASSING.has(status) ? new Transient(error, retryAfter(answer)) : error;

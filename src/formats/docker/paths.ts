@@ -1,5 +1,5 @@
 import type { Digest } from '../../model/digest.js';
-import { isHostName, splitHost, splitReference } from '../../model/reference.js';
+import { isGlob, isHostName, splitHost, splitReference } from '../../model/reference.js';
 
 /*
  * The API of a registry (OCI distribution-spec v1.1; Docker Registry HTTP API V2):
@@ -85,7 +85,22 @@ export interface RegistryPlace {
 export function placeOfPath(path: string): RegistryPlace {
   if (path === '') return { host: undefined, below: '', isPrefix: true };
   const slash = path.indexOf('/');
-  if (slash < 0) return { host: path, below: '', isPrefix: true };
+  if (slash < 0) return { host: canonicalHost(path), below: '', isPrefix: true };
   const below = path.slice(slash + 1).replace(/\/+$/, '');
   return { host: canonicalHost(path.slice(0, slash)), below, isPrefix: path.endsWith('/') };
+}
+
+/** The registries that are asked for these references of a place, sorted; what names none is not among them. */
+export function hostsOf(path: string, wanted: readonly string[]): string[] {
+  const { host } = placeOfPath(path);
+  if (host !== undefined) return [host];
+  return [...new Set(wanted.flatMap((text) => hostOfWanted(text) ?? []))].sort();
+}
+
+/** The registry of a reference, or of a glob that names one before its first wildcard. */
+export function hostOfWanted(text: string): string | undefined {
+  const { name, tag } = splitReference(text);
+  if (!isGlob(text) || (!isGlob(name) && tag !== undefined)) return canonicalName(name).host;
+  const { host } = splitHost(text.slice(0, text.search(/[*?[\]{}]/)));
+  return host === undefined ? undefined : canonicalHost(host);
 }

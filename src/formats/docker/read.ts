@@ -26,7 +26,7 @@ import type {
   UnreadableImage,
 } from '../format.js';
 import { Client, repositoryText, type Repository, type ServedManifest } from './client.js';
-import { canonicalName, placeOfPath, type RegistryPlace } from './paths.js';
+import { canonicalName, hostOfWanted, placeOfPath, type RegistryPlace } from './paths.js';
 
 /** Images whose manifests are fetched ahead. */
 const AHEAD = 8;
@@ -133,8 +133,7 @@ class DockerReader implements ImageReader {
         );
       return;
     }
-    const literal = text.slice(0, text.search(/[*?[\]{}]/));
-    const { host = splitHost(literal).host, below } = this.#place;
+    const { host = hostOfWanted(text), below } = this.#place;
     if (host === undefined)
       throw new ImgconvError('USAGE', `${text}: says no registry to look for such images in`, {
         hint: 'begin with its host: HOST/…',

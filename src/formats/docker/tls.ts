@@ -72,5 +72,10 @@ function readCertificates(folder: string) {
 
 /** This machine: nobody can listen in on what is said to it. */
 export function isLoopback(hostname: string): boolean {
-  return /^(?:localhost|.+\.localhost|127(?:\.\d{1,3}){3}|\[::1\])$/i.test(hostname);
+  return /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/i.test(hostname);
+}
+
+/** This machine or one of its containers by name, as k3d has it; a name server could say otherwise, so no place for secrets. */
+export function isLocal(hostname: string): boolean {
+  return isLoopback(hostname) || /.\.localhost$/i.test(hostname);
 }

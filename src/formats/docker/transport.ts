@@ -4,7 +4,7 @@ import { Transient } from '../../io/retry.js';
 import { ImgconvError } from '../../model/errors.js';
 import type { RegistryAccess } from '../access.js';
 import { proxyFor } from './proxy.js';
-import { isLoopback, tlsFor } from './tls.js';
+import { isLocal, tlsFor } from './tls.js';
 
 /** How long the other side may be silent. */
 const IDLE_MS = 60_000;
@@ -105,7 +105,7 @@ export class Transport {
       keepAliveTimeout: 30_000,
       connectTimeout: Math.min(this.#idleMs, 30_000),
     };
-    const proxy = isLoopback(url.hostname) ? undefined : proxyFor(url, process.env);
+    const proxy = isLocal(url.hostname) ? undefined : proxyFor(url, process.env);
     if (proxy === undefined)
       return new undici.Agent({ ...options, connect: { ...tls, timeout: options.connectTimeout } });
     return new undici.ProxyAgent({
