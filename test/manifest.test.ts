@@ -315,3 +315,17 @@ describe('parseConfig', () => {
     });
   }
 });
+
+test('a list of two million wrong items is refused at the first', () => {
+  const items = `[1${',1'.repeat(2_000_000)}]`;
+  const before = process.memoryUsage().rss;
+  for (const [document, where] of [
+    [`{"schemaVersion":2,"mediaType":"${OCI.index}","manifests":${items}}`, 'manifests.0'],
+    [`{"schemaVersion":1,"fsLayers":${items}}`, 'fsLayers.0'],
+  ] as const)
+    assert.throws(() => parseManifest(Buffer.from(document), 'here'), refusal('MANIFEST_INVALID', where));
+  const config = Buffer.from(`{"rootfs":{"type":"layers","diff_ids":[]},"history":${items}}`);
+  assert.deepEqual(parseConfig(config, 'here').diffIds, []);
+  const grown = process.memoryUsage().rss - before;
+  assert.ok(grown < 500e6, `${grown} bytes`);
+});

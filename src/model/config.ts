@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { digestSchema, optional } from './descriptor.js';
+import { arrayOf, digestSchema, optional } from './descriptor.js';
 import type { Digest } from './digest.js';
 import { expectOwnCase, fieldsOf, isObject, parseJson, parseWith } from './json.js';
 import type { Platform } from './platform.js';
@@ -17,10 +17,10 @@ const configSchema = z.object({
   os: optional(z.string()),
   architecture: optional(z.string()),
   variant: optional(z.string()),
-  history: optional(z.array(z.object({ empty_layer: optional(z.boolean()) }))).catch(undefined),
+  history: optional(arrayOf(z.object({ empty_layer: optional(z.boolean()) }))).catch(undefined),
   rootfs: z.object({
     type: optional(z.literal('layers', { error: 'only rootfs of type "layers" is known' })),
-    diff_ids: optional(z.array(digestSchema)),
+    diff_ids: optional(arrayOf(digestSchema)),
   }),
 });
 

@@ -22,10 +22,26 @@ export function optional<T extends z.ZodType>(schema: T) {
   return schema.nullish().transform((value) => value ?? undefined);
 }
 
+/** As `z.array`, but ends at the first wrong item: two million of them, as a manifest can hold, would be described in gigabytes. */
+export function arrayOf<T extends z.ZodType>(schema: T) {
+  return z.array(z.unknown()).transform((items, context): z.output<T>[] => {
+    const parsed: z.output<T>[] = [];
+    for (const [i, item] of items.entries()) {
+      const result = schema.safeParse(item);
+      if (!result.success) {
+        for (const issue of result.error.issues)
+          context.issues.push({ ...issue, code: 'custom', path: [i, ...issue.path], input: item });
+        return z.NEVER;
+      }
+      parsed.push(result.data);
+    }
+    return parsed;
+  });
+}
+
 /** `null` is what Go's encoding/json writes for a list that was never filled, and reads as an empty one. */
 export function listOf<T extends z.ZodType>(schema: T) {
-  return z
-    .array(schema)
+  return arrayOf(schema)
     .nullable()
     .transform((value) => value ?? []);
 }
@@ -36,7 +52,7 @@ export const descriptorSchema = z.object({
   mediaType: z.string().min(1).max(255),
   digest: digestSchema,
   size: z.int().nonnegative(),
-  urls: optional(z.array(z.string())),
+  urls: optional(arrayOf(z.string())),
   annotations: annotationsSchema,
   platform: optional(z.object({ os: z.string(), architecture: z.string(), variant: optional(z.string()) })),
   artifactType: optional(z.string()),

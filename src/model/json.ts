@@ -22,8 +22,12 @@ export function parseJson(bytes: Uint8Array, where: string, code: ErrorCode = 'M
 }
 
 /** As `parseJson`, for what Docker takes though a key of it is there twice: the last counts. */
-export function parseLenientJson(bytes: Uint8Array, where: string): unknown {
-  return parseText(bytes, where, 'MANIFEST_INVALID', true);
+export function parseLenientJson(
+  bytes: Uint8Array,
+  where: string,
+  code: ErrorCode = 'MANIFEST_INVALID',
+): unknown {
+  return parseText(bytes, where, code, true);
 }
 
 /** False for bytes that no object or list begins with: tars, and what is packed. */

@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import {
   annotationsSchema,
+  arrayOf,
   descriptorSchema,
   digestSchema,
   listOf,
@@ -92,7 +93,7 @@ const artifactSchema = z.object({
 /** A list of layers that is null is refused here, as containers/image does: schema 1 has at least one (docker_schema1.go). */
 const schema1Schema = z.object({
   schemaVersion: z.literal(1),
-  fsLayers: z.array(z.object({ blobSum: digestSchema })),
+  fsLayers: arrayOf(z.object({ blobSum: digestSchema })),
 });
 
 /** What decides what a manifest is and which blobs it has. */
@@ -196,7 +197,7 @@ export function mayName(bytes: Uint8Array, field: 'subject' | 'manifests'): bool
 }
 
 const jwsSchema = z.object({
-  signatures: z.array(z.object({ protected: z.string() })).min(1),
+  signatures: arrayOf(z.object({ protected: z.string() })).refine((all) => all.length > 0),
 });
 const protectedSchema = z.object({ formatLength: z.int().nonnegative(), formatTail: z.string() });
 

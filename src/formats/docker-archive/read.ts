@@ -5,7 +5,7 @@ import { digestOf } from '../../io/hash.js';
 import { headOf, type LocalBytes } from '../../io/region.js';
 import { openTar, type TarIndex } from '../../io/tar-index.js';
 import { parseConfig, type ImageConfig } from '../../model/config.js';
-import { optional, type Descriptor } from '../../model/descriptor.js';
+import { arrayOf, optional, type Descriptor } from '../../model/descriptor.js';
 import { algorithmOf, hexOf, type Algorithm, type Digest } from '../../model/digest.js';
 import { asImgconvError, counted, ImgconvError } from '../../model/errors.js';
 import { fieldsOf, inOwnCase, MAX_CONFIG, parseJson, parseWith } from '../../model/json.js';
@@ -50,11 +50,11 @@ import { hexInName } from './paths.js';
 const MAX_NESTING = 8;
 const OCI_LAYER = 'application/vnd.oci.image.layer.v1.tar';
 
-const entriesSchema = z.array(
+const entriesSchema = arrayOf(
   z.object({
     Config: z.string().min(1),
-    RepoTags: optional(z.array(z.string())),
-    Layers: optional(z.array(z.string())),
+    RepoTags: optional(arrayOf(z.string())),
+    Layers: optional(arrayOf(z.string())),
   }),
 );
 /** Docker and skopeo read it in Go, which takes keys in any case; jib's own has them in lower case. */
