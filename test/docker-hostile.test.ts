@@ -3,9 +3,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { describe, test } from 'node:test';
 import { convert, parsePlace, type ErrorCode } from '../src/index.js';
 import { proxyFor } from '../src/formats/docker/proxy.js';
+import { withTags } from '../src/formats/docker/tags.js';
 import { refusal } from './support/errors.js';
 import { FakeRegistry, reply } from './support/fake-registry.js';
-import { digestText, hex, imageOf } from './support/images.js';
+import { descriptorOf, digestText, hex, imageOf, OCI, part } from './support/images.js';
 import { newPlace } from './support/places.js';
 import { filesIn } from './support/snapshot.js';
 
@@ -226,6 +227,159 @@ describe('a list in pages', () => {
       ['NAME_INVALID', 'written'],
     );
     assert.deepEqual(registry.asked(/\.\./), []);
+  });
+});
+
+describe('lists without measure', () => {
+  /** How a registry answers one kind of requests, and all tags of a repository as they come then. */
+  async function tagsOf(act: Act, on = /tags\/list/) {
+    const registry = await FakeRegistry.start();
+    registry.fail(on, act, Infinity);
+    try {
+      const tags = await withTags({ retryTimes: 0 }, new AbortController().signal, (list) =>
+        list(`${registry.host}/app`),
+      );
+      return { tags, asked: registry.seen.length };
+    } catch (error) {
+      return { error, asked: registry.seen.length };
+    } finally {
+      await registry[Symbol.asyncDispose]();
+    }
+  }
+  const page = (names: Iterable<string>, next?: string): Act => {
+    const body = Buffer.from(JSON.stringify({ tags: [...names] }));
+    return (_, response) => {
+      reply(response, 200, next === undefined ? {} : { link: `<${next}>; rel="next"` }, body);
+    };
+  };
+  const numbers = (count: number) => Array.from({ length: count }, (_, i) => `tag-${i}`);
+
+  test('of 300,000 tags on one page are read', async () => {
+    const { tags } = await tagsOf(page(numbers(300_000)));
+    assert.equal(tags?.length, 300_000);
+  });
+
+  test('of 300,000 tags on 300 pages are read', async () => {
+    let at = 0;
+    const { tags, asked } = await tagsOf((request, response) => {
+      at++;
+      const names = Array.from({ length: 1000 }, (_, i) => `tag-${at}-${i}`);
+      return page(names, at < 300 ? `/v2/app/tags/list?last=${at}` : undefined)(request, response);
+    });
+    assert.deepEqual([tags?.length, asked], [300_000, 300]);
+  });
+
+  test('of more than a million tags on one page are refused', async () => {
+    const body = Buffer.from(`{"tags":["a"${',"a"'.repeat(1_500_000)}]}`);
+    const { error } = await tagsOf((_, response) => {
+      reply(response, 200, {}, body);
+    });
+    assert.ok(refusal('REGISTRY', 'more than 1000000 tags')(error));
+  });
+
+  test('of large pages without end are refused', async () => {
+    const names = Array.from({ length: 20_000 }, (_, i) => `${'x'.repeat(110)}-${i}`);
+    let at = 0;
+    const { error, asked } = await tagsOf((request, response) =>
+      page(names, `/v2/app/tags/list?last=${++at}`)(request, response),
+    );
+    assert.ok(refusal('REGISTRY', 'a list of more than')(error));
+    assert.ok(asked < 40, `${asked} pages`);
+  });
+
+  test('of names that are no text are refused at the first', async () => {
+    const body = Buffer.from(`{"tags":[1${',1'.repeat(3_000_000)}]}`);
+    const before = process.memoryUsage().rss;
+    const { error } = await tagsOf((_, response) => {
+      reply(response, 200, {}, body);
+    });
+    assert.ok(refusal('REGISTRY', 'tags.0: expected a name')(error));
+    assert.ok(process.memoryUsage().rss - before < 400e6);
+  });
+
+  test('whose further page is not there are an error, and not a part of the list', async () => {
+    let at = 0;
+    const { error } = await tagsOf((request, response) => {
+      if (at++ === 0) return page(['1'], '/v2/app/tags/list?last=1')(request, response);
+      reply(response, 404);
+      return undefined;
+    });
+    assert.ok(refusal('REGISTRY', 'status 404 for a further page')(error));
+  });
+
+  test('of repositories are refused', async () => {
+    const body = Buffer.from(`{"repositories":["a"${',"a"'.repeat(1_500_000)}]}`);
+    await using registry = await FakeRegistry.start();
+    registry.fail(/_catalog/, (_, response) => {
+      reply(response, 200, {}, body);
+    });
+    await assert.rejects(
+      convert(parsePlace(`docker://${registry.host}`), newPlace('dir')),
+      refusal('REGISTRY', 'more than 1000000 repositories'),
+    );
+  });
+
+  for (const [title, referrers] of [
+    ['on one page', 20_000],
+    ['on pages without end', 5_000],
+  ] as const)
+    test(`of referrers ${title} are refused`, async () => {
+      await using registry = (await FakeRegistry.start()).add({ 'app:1': image });
+      const digest = (i: number) => `sha256:${i.toString(16).padStart(64, '0')}`;
+      const index = (start: number) =>
+        Buffer.from(
+          JSON.stringify({
+            schemaVersion: 2,
+            mediaType: 'application/vnd.oci.image.index.v1+json',
+            manifests: Array.from({ length: referrers }, (_, i) => ({
+              mediaType: 'application/vnd.oci.image.manifest.v1+json',
+              digest: digest(start + i),
+              size: 2,
+            })),
+          }),
+        );
+      let at = 0;
+      registry.fail(
+        /referrers/,
+        (_, response) => {
+          reply(
+            response,
+            200,
+            { link: `</v2/app/referrers/x?at=${++at}>; rel="next"` },
+            index(at * referrers),
+          );
+        },
+        Infinity,
+      );
+      const { images } = await convert(parsePlace(`docker://${registry.host}/app`), newPlace('dir'));
+      assert.ok(refusal('REGISTRY', 'more than 10000 referrers')(images[0]?.error));
+      assert.ok(registry.asked(/referrers/).length < 5);
+    });
+
+  test('of artifacts attached to artifacts without end are refused', async () => {
+    await using registry = (await FakeRegistry.start()).add({ 'app:1': image });
+    let made = 0;
+    registry.fail(
+      /referrers/,
+      (_, response) => {
+        const type = OCI.manifest;
+        const one = part(type, {
+          schemaVersion: 2,
+          mediaType: type,
+          config: descriptorOf(config),
+          layers: [],
+          annotations: { made: String(made++) },
+        });
+        registry.manifests.get('app')?.set(one.digest, { bytes: one.bytes, type });
+        const manifests = Array.from({ length: 4000 }, () => descriptorOf(one));
+        const index = { schemaVersion: 2, mediaType: OCI.index, manifests };
+        reply(response, 200, {}, Buffer.from(JSON.stringify(index)));
+      },
+      Infinity,
+    );
+    const { images } = await convert(parsePlace(`docker://${registry.host}/app`), newPlace('dir'));
+    assert.ok(images.some(({ error }) => error?.message.includes('more than 10000 attached artifacts')));
+    assert.ok(registry.asked(/referrers/).length < 10);
   });
 });
 

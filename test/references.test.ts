@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { findReferences } from '../src/references/find.js';
-import type { Findings } from '../src/references/findings.js';
+import { Findings } from '../src/references/findings.js';
 import { interpolate } from '../src/references/interpolate.js';
 import { imgconv } from './support/cli.js';
 import { put } from './support/images.js';
@@ -661,4 +661,12 @@ END
     assert.deepEqual(imagesOf(findings), ['a:1']);
     assert.match(remarksOf(folder, findings).join(), /helm cannot render it: Error: no such thing/);
   });
+});
+
+test('what several files use is put together however much it is', () => {
+  const [all, some] = [new Findings(), new Findings()];
+  for (let i = 0; i < 200_000; i++) some.found('app', { file: 'list', line: i, field: '' });
+  all.add(some);
+  all.map((use) => use).remove(new Set(['none']));
+  assert.equal(all.uses.length, 200_000);
 });

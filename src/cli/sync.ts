@@ -1,6 +1,8 @@
 import { readFileSync, writeFileSync } from 'node:fs';
+import pLimit from 'p-limit';
 import type { HostAccess, RegistryAccess } from '../formats/access.js';
 import { docker } from '../formats/docker/index.js';
+import { expectWithin } from '../formats/docker/pages.js';
 import { canonicalName, splitPlace } from '../formats/docker/paths.js';
 import { withTags } from '../formats/docker/tags.js';
 import { FORMATS, parsePlace, prefixOf, type Place } from '../formats/table.js';
@@ -109,6 +111,10 @@ async function sourceOf(kind: string, args: SyncArguments): Promise<Source> {
   return { from, selectors: [{ text: reference, rename: undefined, where: 'the command line' }] };
 }
 
+const LISTS_AT_ONCE = 4;
+/** Of all repositories of a sync file together: each can have a million tags. */
+const MAX_REFERENCES = 2_000_000;
+
 /** All that a sync file lists, from all its registries at once. */
 async function yamlSource(args: SyncArguments): Promise<Source> {
   const isStdin = args.SRC === '-';
@@ -123,16 +129,22 @@ async function yamlSource(args: SyncArguments): Promise<Source> {
   const said = accessOf(args, 'src', EVERYWHERE, names);
   const access = { ...said, hosts: withHosts(said.hosts, hostAccess(registries, file)) };
   let failed = false;
+  let count = 0;
+  // A list can be long: only so many are held at once.
+  const turn = pLimit(LISTS_AT_ONCE);
   const found = await withTags(access, new AbortController().signal, (tags) =>
     Promise.all(
       repositories.map(async (repository): Promise<Selector[]> => {
         const { where, name } = repository;
         try {
-          const references = await referencesOf(repository, async () => {
-            const there = await tags(name);
-            if (there !== undefined) return there;
-            throw new ImgconvError('NOT_FOUND', `${where}: there is no such repository`);
-          });
+          const references = await turn(() =>
+            referencesOf(repository, async () => {
+              const there = await tags(name);
+              if (there !== undefined) return there;
+              throw new ImgconvError('NOT_FOUND', `${where}: there is no such repository`);
+            }),
+          );
+          expectWithin((count += references.length), MAX_REFERENCES, 'images', file);
           if (references.length === 0) process.stderr.write(`imgconv: ${where}: no tag fits\n`);
           return references.map((text) => ({ text, rename: undefined, where }));
         } catch (error) {

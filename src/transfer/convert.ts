@@ -304,7 +304,7 @@ class Conversion {
       await writer.publish();
       const done = batch.map((job) => outcomes.get(job)).filter((outcome) => outcome !== undefined);
       if (!sequential) for (const { closure } of done) this.#downloads.release(closure.blobs.keys());
-      if (sequential) all.push(...done);
+      if (sequential) for (const one of done) all.push(one);
       else tell(done, true);
       if (this.#stopped()) {
         const told = new Set(this.#reports.map(({ name }) => name));

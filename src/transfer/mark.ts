@@ -111,7 +111,8 @@ export class Marker {
       if (manifest === undefined || manifests.has(digest)) continue;
       manifests.add(this.#one(digest));
       for (const blob of manifest.blobs) blobs.add(blob);
-      queue.push(...manifest.children, ...(referrers.get(digest) ?? []));
+      for (const child of manifest.children) queue.push(child);
+      for (const referrer of referrers.get(digest) ?? []) queue.push(referrer);
       if (manifest.subject !== undefined) queue.push(manifest.subject);
     }
     return { manifests, blobs };

@@ -41,6 +41,9 @@ export interface PrepareOptions extends NameOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** A registry could make up artifacts that are attached to artifacts for as long as it is asked. */
+const MAX_ATTACHED = 10_000;
+
 /** An image that is found, named and known to be all there. */
 export interface Job {
   readonly source: SourceImage;
@@ -70,6 +73,8 @@ export interface Prepared {
 
 /** An image that is to get a name: the user's own, or what the mapping makes of the source's. */
 interface Wanted extends Selected {
+  /** What is attached to a chosen image, to what is attached to that, and so on. */
+  readonly family: { size: number };
   readonly target: Reference | undefined;
   readonly notes: readonly string[];
 }
@@ -109,7 +114,13 @@ export async function prepare(
   const behind = new Map<string, { repository: string; followers: readonly SourceImage[] }>();
   const queue: Wanted[] = selected
     .filter(({ image, exact }) => options.extras !== false || exact || !isAttached(image))
-    .map((one) => ({ ...one, rename: one.rename ?? named, target: undefined, notes: [] }));
+    .map((one) => ({
+      ...one,
+      rename: one.rename ?? named,
+      target: undefined,
+      notes: [],
+      family: { size: 0 },
+    }));
   const seen = new Seen();
   const untagged = async () => (asksUntagged ? untaggedImages(all, seen, pool) : []);
   let tagged = options.untagged === true ? queue.length : Infinity;
@@ -117,7 +128,14 @@ export async function prepare(
     if (i === queue.length && tagged <= i) {
       tagged = Infinity;
       for (const image of await untagged())
-        queue.push({ image, rename: undefined, exact: false, target: undefined, notes: [] });
+        queue.push({
+          image,
+          rename: undefined,
+          exact: false,
+          target: undefined,
+          notes: [],
+          family: { size: 0 },
+        });
     }
     const wanted = queue[i];
     if (wanted === undefined) break;
@@ -125,7 +143,8 @@ export async function prepare(
       skipped.push(wanted.image.name ?? wanted.image.where);
       continue;
     }
-    const { image } = wanted;
+    const { image, family } = wanted;
+    if (family.size > MAX_ATTACHED) continue;
     const source = image.name ?? image.where;
     try {
       if ('error' in image) throw image.error;
@@ -148,6 +167,14 @@ export async function prepare(
       const attached = options.extras === true ? await reader.attached(image, digests) : undefined;
       const { images = [], notes: unseen = [] } = attached ?? {};
       const followers = images.filter((one): one is SourceImage => !('error' in one));
+      if ((family.size += followers.length) > MAX_ATTACHED)
+        throw new ImgconvError(
+          'MANIFEST_INVALID',
+          `${source}: more than ${MAX_ATTACHED} attached artifacts`,
+          {
+            hint: '--no-extras leaves out all that is attached',
+          },
+        );
       for (const one of images) {
         if (!('error' in one) || chosen.has(one)) continue;
         chosen.add(one);
@@ -165,6 +192,7 @@ export async function prepare(
             exact: false,
             target,
             notes: [`attached to ${key}`],
+            family,
           });
         }
       }

@@ -90,7 +90,7 @@ class Verification {
         this.#options.access,
       );
       if (mended.length === 0) break;
-      repaired.push(...mended);
+      for (const one of mended) repaired.push(one);
       round = await this.#round();
     }
     const findings = round.findings.sorted();

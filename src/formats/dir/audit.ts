@@ -42,7 +42,8 @@ function* filesOf(tree: string, { where, name, digest }: SourceImage, root: Mani
     for (const member of members) needed.add(memberPath('', member.digest));
     const own = blobDigestsOf(manifest);
     for (const blob of own) needed.add(blobPath('', blob));
-    digests.push(...own, ...members.map((member) => member.digest));
+    for (const digest of own) digests.push(digest);
+    for (const { digest } of members) digests.push(digest);
   }
   const version = join(where, VERSION);
   if (lookAt(version, tree) === undefined) {

@@ -1,11 +1,10 @@
 import { setMaxListeners } from 'node:events';
-import * as z from 'zod';
 import { digestOf } from '../../io/hash.js';
 import type { RetryPolicy } from '../../io/retry.js';
-import { optional, type Descriptor } from '../../model/descriptor.js';
+import type { Descriptor } from '../../model/descriptor.js';
 import { algorithmOf, isDigest, type Digest } from '../../model/digest.js';
 import { ImgconvError } from '../../model/errors.js';
-import { MAX_MANIFEST, parseJson, parseWith } from '../../model/json.js';
+import { MAX_MANIFEST } from '../../model/json.js';
 import { manifestPayload, parseManifest } from '../../model/manifest.js';
 import {
   DOCKER_LIST,
@@ -20,13 +19,11 @@ import type { RegistryAccess } from '../access.js';
 import { CredentialStore } from './credentials.js';
 import { Endpoint, type ApiRequest } from './endpoint.js';
 import { blobPath, canonicalHost, catalogPath, manifestPath, referrersPath, tagsPath } from './paths.js';
+import { expectWithin, NAMES, namesOf, pagesOf, REFERRERS, type ListLimit } from './pages.js';
 import { placeOf, Transport, type Answer } from './transport.js';
 
 const RETRY_TIMES = 3;
 const RETRY_DELAY_MS = 1000;
-/** Of one page of names: registries that have no pages send all at once. */
-const MAX_PAGE = 32 * 1024 * 1024;
-const MAX_PAGES = 10_000;
 
 /** All kinds of manifests, for `Accept`. */
 export const ACCEPT = [
@@ -34,10 +31,6 @@ export const ACCEPT = [
   `${DOCKER_SCHEMA1_SIGNED};q=0.5`,
   `${DOCKER_SCHEMA1};q=0.5`,
 ].join(', ');
-
-const names = z.array(z.string());
-const tagsSchema = z.object({ tags: optional(names) });
-const catalogSchema = z.object({ repositories: optional(names) });
 
 /** A repository of a registry; the host as names have it. */
 export interface Repository {
@@ -201,10 +194,13 @@ export class Client {
       scopes: pulls(from),
       accept: [200, 400, 404, 405, 501],
     };
-    for await (const page of this.#pages(from.host, referrersPath(from.repository, digest), request)) {
+    const path = referrersPath(from.repository, digest);
+    for await (const page of this.#pages(from.host, path, request, REFERRERS)) {
       if (page === undefined) return undefined;
       const index = parseManifest(page.body, page.where, OCI_INDEX);
-      if (index.kind === 'index') found.push(...index.manifests);
+      if (index.kind !== 'index') continue;
+      expectWithin(found.length + index.manifests.length, REFERRERS.items, 'referrers', page.where);
+      for (const one of index.manifests) found.push(one);
     }
     return found;
   }
@@ -213,9 +209,11 @@ export class Client {
   async tags(from: Repository): Promise<readonly string[] | undefined> {
     const tags: string[] = [];
     const request = { scopes: pulls(from), accept: [200, 404] };
-    for await (const page of this.#pages(from.host, tagsPath(from.repository), request)) {
+    for await (const page of this.#pages(from.host, tagsPath(from.repository), request, NAMES)) {
       if (page === undefined) return undefined;
-      tags.push(...(parsePage(tagsSchema, page).tags ?? []));
+      const more = namesOf(page, 'tags');
+      expectWithin(tags.length + more.length, NAMES.items, 'tags', page.where);
+      for (const tag of more) tags.push(tag);
     }
     return tags.sort();
   }
@@ -223,38 +221,17 @@ export class Client {
   /** All repositories. @throws ImgconvError UNAUTHORIZED, REGISTRY where a registry does not tell */
   async *catalog(host: string): AsyncGenerator<string> {
     const request = { scopes: ['registry:catalog:*'], accept: [200] };
-    for await (const page of this.#pages(host, catalogPath(), request))
-      if (page !== undefined) yield* parsePage(catalogSchema, page).repositories ?? [];
+    let count = 0;
+    for await (const page of this.#pages(host, catalogPath(), request, NAMES)) {
+      if (page === undefined) return;
+      const more = namesOf(page, 'repositories');
+      expectWithin((count += more.length), NAMES.items, 'repositories', page.where);
+      yield* more;
+    }
   }
 
-  /** Follows `Link: <…>; rel="next"` (RFC 8288) on one host; undefined stands for a first page that is not there. */
-  async *#pages(
-    host: string,
-    path: string,
-    request: Omit<ApiRequest, 'path'>,
-  ): AsyncGenerator<Page | undefined> {
-    let next: string | URL = path;
-    const seen = new Set<string>();
-    for (;;) {
-      const answer: Answer = await this.#pull(host, { ...request, path: next });
-      if (answer.status !== 200) {
-        await answer.discard();
-        yield undefined;
-        return;
-      }
-      const where = placeOf(answer.url);
-      yield { body: await answer.read(MAX_PAGE), where };
-      const [, link] = /<([^>]*)>\s*;[^,]*\brel="?next"?/.exec(answer.header('link') ?? '') ?? [];
-      if (link === undefined) return;
-      next = new URL(link, answer.url);
-      if (next.origin !== answer.url.origin)
-        throw new ImgconvError(
-          'REGISTRY',
-          `${where}: its next page is said to be on another host, ${next.host}`,
-        );
-      if (seen.has(next.href) || seen.add(next.href).size > MAX_PAGES)
-        throw new ImgconvError('REGISTRY', `${where}: its pages do not come to an end`);
-    }
+  #pages(host: string, path: string, request: Omit<ApiRequest, 'path'>, limit: ListLimit) {
+    return pagesOf((next) => this.#pull(host, { ...request, path: next }), path, limit);
   }
 
   /** The size that a registry says a blob has; undefined when it has none such. */
@@ -311,13 +288,4 @@ export class Client {
     this.#closing.abort();
     await Promise.all(this.#transports.map((transport) => transport.close()));
   }
-}
-
-interface Page {
-  readonly body: Uint8Array;
-  readonly where: string;
-}
-
-function parsePage<T>(schema: z.ZodType<T>, { body, where }: Page): T {
-  return parseWith(schema, parseJson(body, where, 'REGISTRY'), where, 'REGISTRY');
 }

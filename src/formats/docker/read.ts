@@ -26,16 +26,24 @@ import type {
   UnreadableImage,
 } from '../format.js';
 import { Client, repositoryText, type Repository, type ServedManifest } from './client.js';
+import { expectWithin } from './pages.js';
 import { canonicalName, hostOfWanted, placeOfPath, type RegistryPlace } from './paths.js';
 
 /** Images whose manifests are fetched ahead. */
 const AHEAD = 8;
 /** Manifests are kept until they are asked for again, all of them together up to this size. */
 const MAX_KEPT = 64 * 1024 * 1024;
+/** What one takes in memory besides its bytes. */
+const LEAST_KEPT = 1024;
 
 export function openDocker(path: string, context: ReadContext): Promise<ImageReader> {
   return Promise.resolve(new DockerReader(path, context));
 }
+
+/** Their names are held, of a whole registry with all its repositories. */
+const MAX_IMAGES = 2_000_000;
+/** An index of one image has no more members; those of others come when they are asked for. */
+const MAX_FETCHED = 100;
 
 /** An image that is asked for: its repository, and the tag or digest to get it by. */
 interface Asked {
@@ -66,6 +74,7 @@ class DockerReader implements ImageReader {
     for await (const image of images) {
       if (image === undefined || seen.has(image.name ?? '')) continue;
       seen.add(image.name ?? '');
+      expectWithin(seen.size, MAX_IMAGES, 'images', `docker://${this.#place.host ?? ''}`);
       yield image;
     }
   }
@@ -176,7 +185,7 @@ class DockerReader implements ImageReader {
   #fetchMembers(from: Repository, { bytes }: ServedManifest): void {
     try {
       const manifest = parseManifest(bytes, '');
-      if (manifest.kind !== 'index') return;
+      if (manifest.kind !== 'index' || manifest.manifests.length > MAX_FETCHED) return;
       for (const { digest } of manifest.manifests) this.#manifest(from, digest).catch(() => undefined);
     } catch {
       // Whoever reads it will be told.
@@ -191,8 +200,11 @@ class DockerReader implements ImageReader {
     this.#manifests.set(key, fetching);
     fetching.then(
       (served) => {
-        if (served === undefined) return;
-        this.#kept += served.bytes.length;
+        if (served === undefined) {
+          this.#manifests.delete(key);
+          return;
+        }
+        this.#kept += Math.max(served.bytes.length, LEAST_KEPT);
         if (this.#kept > MAX_KEPT) {
           this.#manifests.clear();
           this.#kept = 0;

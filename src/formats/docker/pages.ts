@@ -1,0 +1,92 @@
+import { digestOf } from '../../io/hash.js';
+import { ImgconvError } from '../../model/errors.js';
+import { isObject, parseLenientJson } from '../../model/json.js';
+import { placeOf, type Answer } from './transport.js';
+
+/** What a registry may send of one list; registries that know no pages send all of it at once. */
+export interface ListLimit {
+  readonly page: number;
+  /** Bytes of all pages. */
+  readonly bytes: number;
+  readonly items: number;
+}
+
+const MiB = 1024 * 1024;
+/** Tags of a repository, repositories of a registry: ten times what is known to exist, in a hundred megabytes of memory. */
+export const NAMES: ListLimit = { page: 16 * MiB, bytes: 64 * MiB, items: 1_000_000 };
+/** As many as an image may have members; registries cut pages at 4 MiB (OCI distribution-spec, "Listing Referrers"). */
+export const REFERRERS: ListLimit = { page: 4 * MiB, bytes: 16 * MiB, items: 10_000 };
+const MAX_PAGES = 10_000;
+
+/** A longer name is none, of a tag or a repository; so much of it is kept, to be shown. */
+const MAX_NAME = 255;
+
+export interface Page {
+  readonly body: Uint8Array;
+  readonly where: string;
+}
+
+/** The names of a page. Ends at the first that is no text: all of millions of them would be told. */
+export function namesOf({ body, where }: Page, field: 'tags' | 'repositories'): string[] {
+  const content = parseLenientJson(body, where, 'REGISTRY');
+  const names = isObject(content) ? (content[field] ?? []) : undefined;
+  if (!Array.isArray(names))
+    throw new ImgconvError('REGISTRY', `${where}: ${field}: expected a list of names`);
+  return names.map((name: unknown, i) => {
+    if (typeof name !== 'string')
+      throw new ImgconvError('REGISTRY', `${where}: ${field}.${i}: expected a name`);
+    return name.length <= MAX_NAME ? name : `${Buffer.from(name.slice(0, MAX_NAME)).toString()}…`;
+  });
+}
+
+/** @throws ImgconvError REGISTRY for a list that is longer than is read */
+export function expectWithin(count: number, limit: number, unit: string, where: string): void {
+  if (count <= limit) return;
+  throw new ImgconvError('REGISTRY', `${where}: a list of more than ${limit} ${unit}`, {
+    hint: 'the registry sends more than imgconv reads; name the images that are wanted with their tags',
+  });
+}
+
+/**
+ * Follows `Link: <…>; rel="next"` (RFC 8288) on one host; undefined stands for a first page that is not there.
+ * @throws ImgconvError REGISTRY for pages that come to no end, or to more than `limit`
+ */
+export async function* pagesOf(
+  ask: (path: string | URL) => Promise<Answer>,
+  first: string,
+  limit: ListLimit,
+): AsyncGenerator<Page | undefined> {
+  let bytes = 0;
+  // Links can be long, and there can be many.
+  const seen = new Set<string>();
+  for (let next: string | URL = first; ;) {
+    const answer = await ask(next);
+    const where = placeOf(answer.url);
+    if (answer.status !== 200) {
+      await answer.discard();
+      if (seen.size > 0)
+        throw new ImgconvError('REGISTRY', `${where}: status ${answer.status} for a further page`);
+      yield undefined;
+      return;
+    }
+    const body = await answer.read(limit.page);
+    expectWithin((bytes += body.length), limit.bytes, 'bytes', where);
+    yield { body, where };
+    const link = nextLink(answer);
+    if (link === undefined) return;
+    if (!URL.canParse(link, answer.url.href))
+      throw new ImgconvError('REGISTRY', `${where}: its next page is at no URL`);
+    next = new URL(link, answer.url);
+    if (next.origin !== answer.url.origin)
+      throw new ImgconvError(
+        'REGISTRY',
+        `${where}: its next page is said to be on another host, ${next.host}`,
+      );
+    if (seen.size >= MAX_PAGES || seen.size === seen.add(digestOf(Buffer.from(next.href))).size)
+      throw new ImgconvError('REGISTRY', `${where}: its pages do not come to an end`);
+  }
+}
+
+function nextLink(answer: Answer): string | undefined {
+  return /<([^<>]*)>\s*;[^,<]*\brel="?next"?/.exec(answer.header('link') ?? '')?.[1];
+}
