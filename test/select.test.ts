@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import picomatch from 'picomatch';
 import { parseDigest, parseImagesFile, type SourceImage } from '../src/index.js';
+import { compileGlob, globMatcher } from '../src/model/glob.js';
 import { select } from '../src/transfer/select.js';
+import { Random } from './bench/random.js';
 import { refusal } from './support/errors.js';
 
 const digest = (letter: string) => parseDigest(`sha256:${letter.repeat(64)}`, 'test');
@@ -207,4 +210,63 @@ describe('parseImagesFile', () => {
       assert.throws(() => parseImagesFile(text, 'list'), refusal('USAGE', `list:${line}`));
     });
   }
+});
+
+test('globs mean what picomatch takes them for', () => {
+  const parts = [
+    'a',
+    'b',
+    '1',
+    '-',
+    ':',
+    '/',
+    '/',
+    '*',
+    '**',
+    '**/',
+    '/**',
+    '?',
+    '[ab]',
+    '[^1]',
+    '[a-c]',
+    '{a,b}',
+    '{a,b*,1}',
+    '{b/,}',
+    '{a..c}',
+    '@',
+  ];
+  const words = ['a', 'b', '1', 'ab', 'a1', 'c', 'a-b', 'b_1'];
+  const random = new Random('globs');
+  const below = (limit: number) => random.below(limit);
+  const pick = (from: readonly string[]) => from[below(from.length)] ?? '';
+  let [tried, matched] = [0, 0];
+  for (let i = 0; i < 3000; i++) {
+    const glob = `${below(30) === 0 ? '!' : ''}${Array.from({ length: 1 + below(6) }, () => pick(parts)).join('')}`;
+    if (/^!?\/|\/\/|\*{3}/.test(glob)) continue;
+    const theirs = picomatch(glob, { dot: true });
+    const ours = compileGlob(glob);
+    for (let j = 0; j < 8; j++) {
+      const name = `${Array.from({ length: 1 + below(4) }, () => pick(words)).join('/')}${pick(['', ':', '@'])}${pick(words)}`;
+      assert.equal(ours(name), theirs(name), `${glob} ${name}`);
+      tried++;
+      if (theirs(name)) matched++;
+    }
+  }
+  assert.ok(tried > 10_000 && matched > 500, `${matched} of ${tried}`);
+});
+
+test('globs take linear time, whatever the names are', { timeout: 20_000 }, () => {
+  const long = '1'.repeat(1000);
+  for (const glob of [
+    'x:*1*1*-a',
+    '**/1/**/1/**/2:*',
+    '*1*1*1*1*1*1*-a',
+    `${'{'.repeat(500)}*`,
+    `${'{1,'.repeat(200)}1${'}'.repeat(200)}*x`,
+  ]) {
+    const match = globMatcher(glob);
+    for (const name of [`x:${long}`, `1/${'1/'.repeat(500)}:2`, `x:${'1'.repeat(1_000_000)}`])
+      assert.equal(match(name), false);
+  }
+  assert.throws(() => globMatcher('*'.repeat(2000)), refusal('USAGE', '1024'));
 });

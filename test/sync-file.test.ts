@@ -184,5 +184,18 @@ test('patterns of Go are taken, where JavaScript writes them otherwise', () => {
     assert.ok(parseTagPattern(pattern).test(yes), `${pattern} ${yes}`);
     assert.ok(!parseTagPattern(pattern).test(no), `${pattern} ${no}`);
   }
-  for (const text of ['(?!a)', '(?<=a)b', '(a)\\1']) assert.throws(() => parseTagPattern(text), SyntaxError);
+  for (const text of ['(?!a)', '(?<=a)b', '(a)\\1']) assert.throws(() => parseTagPattern(text));
+});
+
+test('a tag is tested in linear time, and only if it is one', async () => {
+  const exponential = parseTagPattern('^([a-z0-9]+[.-]?)+$');
+  assert.ok(exponential.test('a'.repeat(41)));
+  assert.ok(!exponential.test(`${'a'.repeat(127)}_`));
+  const file = 'a.io:\n  images-by-tag-regex:\n    x: ^a\n  images: {y: []}\n';
+  const tags = ['a1', 'a b', `a${'1'.repeat(128)}`, '../a'];
+  const found = parseSyncFile(file, 'f.yml').flatMap(({ repositories }) => repositories);
+  for (const one of found) {
+    const references = await referencesOf(one, () => Promise.resolve(tags));
+    assert.deepEqual(references, [`${one.name}:a1`]);
+  }
 });

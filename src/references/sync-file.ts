@@ -196,6 +196,7 @@ export async function referencesOf(
   { name, wanted }: SyncRepository,
   tags: (repository: string) => Promise<readonly string[]>,
 ): Promise<string[]> {
-  const chosen = typeof wanted === 'function' ? (await tags(name)).filter(wanted) : wanted;
+  const chosen =
+    typeof wanted === 'function' ? (await tags(name)).filter((tag) => isTag(tag) && wanted(tag)) : wanted;
   return chosen.map((one) => `${name}${isDigest(one) ? '@' : ':'}${one}`);
 }

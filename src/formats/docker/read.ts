@@ -11,6 +11,7 @@ import {
   choiceOf,
   isGlob,
   isRepository,
+  isTag,
   parseReference,
   splitHost,
   splitReference,
@@ -44,6 +45,8 @@ export function openDocker(path: string, context: ReadContext): Promise<ImageRea
 const MAX_IMAGES = 2_000_000;
 /** An index of one image has no more members; those of others come when they are asked for. */
 const MAX_FETCHED = 100;
+
+type IsMeant = (tag: string, name: string) => boolean;
 
 /** An image that is asked for: its repository, and the tag or digest to get it by. */
 interface Asked {
@@ -99,14 +102,14 @@ class DockerReader implements ImageReader {
     else yield* this.#allBelow(host, below, () => true);
   }
 
-  async *#allBelow(host: string, below: string, isMeant: (name: string) => boolean): AsyncGenerator<Asked> {
+  async *#allBelow(host: string, below: string, isMeant: IsMeant): AsyncGenerator<Asked> {
     for await (const repository of this.#client.catalog(host)) {
       if (!isRepository(repository) || !isBelow(repository, below)) continue;
       const from = { host, repository };
       const tags = (await this.#client.tags(from)) ?? [];
       yield* asTags(
         from,
-        tags.filter((tag) => isMeant(`${host}/${repository}:${tag}`)),
+        tags.filter((tag) => isMeant(tag, `${host}/${repository}:${tag}`)),
       );
     }
   }
@@ -130,7 +133,8 @@ class DockerReader implements ImageReader {
 
   /** A glob is answered from one repository's tags where it names the repository, else from the catalog. */
   async *#matching(text: string): AsyncGenerator<Asked> {
-    const isMeant = globMatcher(text);
+    const match = globMatcher(text);
+    const isMeant: IsMeant = (tag, name) => isTag(tag) && match(name);
     const { name, tag } = splitReference(text);
     if (!isGlob(name) && tag !== undefined) {
       const from = this.#repository(name);
@@ -138,7 +142,7 @@ class DockerReader implements ImageReader {
       if (from !== undefined && tags !== undefined)
         yield* asTags(
           from,
-          tags.filter((one) => isMeant(`${from.host}/${from.repository}:${one}`)),
+          tags.filter((one) => isMeant(one, `${from.host}/${from.repository}:${one}`)),
         );
       return;
     }
