@@ -383,6 +383,87 @@ describe('lists without measure', () => {
   });
 });
 
+describe('a push', () => {
+  const large = (size: number) => imageOf('large', { base: Buffer.alloc(size, 'x'), compress: false });
+  const path = (n: number) => `/v2/app/blobs/uploads/${n}`;
+
+  /** What becomes of pushing to a registry that answers uploads so; how often it began, and was asked in all. */
+  async function pushed(
+    size: number,
+    answer: (
+      request: IncomingMessage,
+      asked: number,
+    ) => [status: number, range?: string | undefined, least?: number],
+  ) {
+    await using source = (await FakeRegistry.start()).add({ 'app:1': await large(size) });
+    await using registry = await FakeRegistry.start();
+    let asked = 0;
+    registry.fail(
+      /blobs\/uploads/,
+      async (request, response) => {
+        for await (const _ of request);
+        const [status, range, least = 0] = answer(request, ++asked);
+        const headers = { location: path(asked), ...(range !== undefined && { range }) };
+        reply(response, status, { ...headers, 'oci-chunk-min-length': String(least) });
+      },
+      Infinity,
+    );
+    const { images } = await convert(
+      parsePlace(`docker://${source.host}`),
+      parsePlace(`docker://${registry.host}`),
+      {
+        selectors: [{ text: 'app:1', rename: undefined, where: 'test' }],
+        targetAccess: { retryTimes: 2, retryDelay: 1 },
+      },
+    );
+    const blobs = images[0]?.status === 'failed' ? 3 : 0;
+    return { error: images[0]?.error, asked: asked / blobs, begun: registry.asked(/^POST/).length / blobs };
+  }
+
+  test('to a registry that takes a chunk and then loses all of it ends', { timeout: 60_000 }, async () => {
+    let patched = 0;
+    const { error, asked, begun } = await pushed(9 << 20, ({ method }) => {
+      if (method === 'POST') return [202];
+      if (method === 'PUT') return [413];
+      if (method === 'GET') return [404];
+      return patched++ % 2 === 0 ? [202] : [500];
+    });
+    assert.ok(refusal('REGISTRY')(error));
+    assert.ok(begun <= 12 && asked < 60, `begun ${begun}, asked ${asked}`);
+  });
+
+  test('to a registry that asks for large chunks and refuses them ends', { timeout: 60_000 }, async () => {
+    const { error, begun } = await pushed(9 << 20, ({ method }) => [
+      method === 'POST' ? 202 : 413,
+      undefined,
+      64 << 20,
+    ]);
+    assert.ok(refusal('REGISTRY')(error));
+    assert.ok(begun <= 12, `begun ${begun}`);
+  });
+
+  test('to a registry that never answers one way ends', { timeout: 120_000 }, async () => {
+    // Each order of answers comes from its number alone.
+    for (let n = 0; n < 8; n++) {
+      const {
+        error,
+        begun,
+        asked: count,
+      } = await pushed(2 << 20, ({ method }, asked) => {
+        const choice = (n * 2654435761 + asked * 40503 * (n + 1)) >>> 7;
+        const of = (...answers: readonly [number, string?][]) => answers[choice % answers.length] ?? [500];
+        if (method === 'POST') return of([202], [202], [202], [500]);
+        if (method === 'GET')
+          return of([404], [204, '0-1048575'], [204, '0-9'], [500], [204, '0-99999999999']);
+        if (method === 'PATCH') return of([202], [202, '0-5'], [413], [416], [500], [404]);
+        return of([413], [500], [404], [416], [503]);
+      });
+      assert.ok(error !== undefined);
+      assert.ok(begun <= 40 && count < 400, `${n}: begun ${begun}, asked ${count}`);
+    }
+  });
+});
+
 test('a registry that says it stored something else is an error', async () => {
   await using registry = await FakeRegistry.start();
   await using source = (await FakeRegistry.start()).add({ 'app:1': image });

@@ -12,6 +12,9 @@ const CHUNK = 8 * 1024 * 1024;
 const LEAST_CHUNK = 1024 * 1024;
 const LARGEST_CHUNK = 64 * 1024 * 1024;
 
+/** Of beginnings besides those that failures make: once in chunks, and once for each size from the largest to the least. */
+const OTHER_BEGINNINGS = 8;
+
 const BYTES = { 'content-type': 'application/octet-stream' };
 
 /** An upload that a registry has begun, and how much of it the registry has. */
@@ -34,6 +37,9 @@ export class Upload {
   readonly #patience: Patience;
   #chunk: number | undefined;
   #breaks = 0;
+  #beginnings = 0;
+  /** How far the registry ever said that it has the blob. */
+  #farthest = 0;
 
   constructor(endpoint: Endpoint, to: Repository, blob: VerifiedBlob) {
     this.#endpoint = endpoint;
@@ -71,7 +77,14 @@ export class Upload {
     return pushes(this.#to);
   }
 
+  /** A registry may lose what it was sent again and again: only so often is it sent from the start. */
   async #begin(): Promise<Session> {
+    const most = this.#endpoint.retry.times + 1 + OTHER_BEGINNINGS;
+    if (++this.#beginnings > most)
+      throw new ImgconvError(
+        'REGISTRY',
+        `${repositoryText(this.#to)}: ${this.#blob.digest} was sent from the start ${most} times, and never taken`,
+      );
     const answer = await this.#endpoint.request({
       path: uploadsPath(this.#to.repository),
       method: 'POST',
@@ -193,7 +206,11 @@ export class Upload {
             `${placeOf(url)}: says that it has bytes up to ${end}, ${session.offset + done - 1} were sent`,
           ),
         );
-      this.#patience.restore();
+      // What is lost and sent again is no progress.
+      if (session.offset + done > this.#farthest) {
+        this.#farthest = session.offset + done;
+        this.#patience.restore();
+      }
       url = session_.url;
     }
     const answer = await this.#endpoint.try({
