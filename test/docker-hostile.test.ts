@@ -158,6 +158,31 @@ const LIES: readonly (readonly [title: string, on: RegExp, act: Act, code: Error
     'NETWORK',
   ],
   [
+    'interim answers without end',
+    LAYER,
+    (_, response) => {
+      const more = setInterval(() => {
+        response.writeProcessing();
+      }, 50);
+      response.on('close', () => {
+        clearInterval(more);
+      });
+    },
+    'NETWORK',
+  ],
+  [
+    'a header that drips',
+    LAYER,
+    (_, { socket }) => {
+      socket?.write('HTTP/1.1 200 OK\r\nx-long: ');
+      const more = setInterval(() => socket?.write('x'), 50);
+      socket?.on('close', () => {
+        clearInterval(more);
+      });
+    },
+    'NETWORK',
+  ],
+  [
     'a layer that is not there',
     LAYER,
     (_, response) => {
@@ -382,6 +407,48 @@ describe('lists without measure', () => {
     assert.ok(registry.asked(/referrers/).length < 10);
   });
 });
+
+/** Says that a body of so many bytes comes, and sends one now and then. */
+const drips =
+  (status: number, headers: Readonly<Record<string, string>> = {}): Act =>
+  (_, response) => {
+    response.writeHead(status, { ...headers, 'content-length': '50000' });
+    const more = setInterval(() => response.write('{'), 50);
+    response.on('close', () => {
+      clearInterval(more);
+    });
+  };
+
+for (const [title, on, act, outcome] of [
+  [
+    'a redirect whose body drips is followed',
+    LAYER,
+    drips(302, { location: `/v2/app/blobs/${layer.digest}?again` }),
+    'written',
+  ],
+  ['an error whose body drips is an error', MANIFEST, drips(404), 'NOT_FOUND'],
+  [
+    'a challenge whose body drips is taken',
+    MANIFEST,
+    drips(401, { 'www-authenticate': 'Basic realm="x"' }),
+    'UNAUTHORIZED',
+  ],
+  ['a manifest that drips is given up', MANIFEST, drips(200), 'NETWORK'],
+] as const)
+  test(`${title} in time`, { timeout: 20_000 }, async () => {
+    await using registry = (await FakeRegistry.start()).add({ 'app:1': image });
+    registry.fail(on, act, title.startsWith('a redirect') ? 1 : 10);
+    const since = Date.now();
+    const { images } = await convert(parsePlace(`docker://${registry.host}`), newPlace('dir'), {
+      selectors: [{ text: 'app:1', rename: undefined, where: 'test' }],
+      sourceAccess: { retryTimes: 1, retryDelay: 1, idleTimeout: IDLE_MS },
+    });
+    assert.deepEqual(
+      images.map(({ status, error }) => error?.code ?? status),
+      [outcome],
+    );
+    assert.ok(Date.now() - since < 10_000);
+  });
 
 describe('a push', () => {
   const large = (size: number) => imageOf('large', { base: Buffer.alloc(size, 'x'), compress: false });

@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import { digestOf } from '../../io/hash.js';
-import type { RetryPolicy } from '../../io/retry.js';
+import { once, type RetryPolicy } from '../../io/retry.js';
 import type { Descriptor } from '../../model/descriptor.js';
 import { algorithmOf, isDigest, type Digest } from '../../model/digest.js';
 import { ImgconvError } from '../../model/errors.js';
@@ -147,7 +147,7 @@ export class Client {
       await answer.discard();
       return undefined;
     }
-    const bytes = await answer.read(MAX_MANIFEST);
+    const bytes = await once(answer.read(MAX_MANIFEST));
     const where = placeOf(answer.url);
     const payload = manifestPayload(bytes, where);
     const said = answer.header('docker-content-digest');

@@ -1,4 +1,5 @@
 import { digestOf } from '../../io/hash.js';
+import { once } from '../../io/retry.js';
 import { ImgconvError } from '../../model/errors.js';
 import { isObject, parseLenientJson } from '../../model/json.js';
 import { placeOf, type Answer } from './transport.js';
@@ -69,7 +70,7 @@ export async function* pagesOf(
       yield undefined;
       return;
     }
-    const body = await answer.read(limit.page);
+    const body = await once(answer.read(limit.page));
     expectWithin((bytes += body.length), limit.bytes, 'bytes', where);
     yield { body, where };
     const link = nextLink(answer);

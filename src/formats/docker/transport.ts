@@ -14,6 +14,8 @@ const SLOWEST = 16 * 1024;
 const CONNECTIONS = 8;
 /** What is read of an answer that nobody wants, so that its connection can be used again. */
 const DISCARDED = 64 * 1024;
+/** And waited for so long: a new connection is quicker. */
+const DISCARD_MS = 2000;
 
 export interface Outgoing {
   readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
@@ -63,6 +65,7 @@ export class Transport {
 
   async #send(url: URL, { method, headers, body }: Outgoing, server: 'trusted' | 'anyone'): Promise<Answer> {
     const { default: undici } = await import('undici');
+    const stall = new Stall(this.#signal, this.#idleMs);
     const content = body?.();
     try {
       const answer = await undici.request(url, {
@@ -71,14 +74,18 @@ export class Transport {
         headers: { 'user-agent': 'imgconv', ...headers },
         ...(content !== undefined && {
           body:
-            typeof content === 'string' || content instanceof Uint8Array ? content : Readable.from(content),
+            typeof content === 'string' || content instanceof Uint8Array
+              ? content
+              : Readable.from(stall.watched(content)),
         }),
-        signal: this.#signal,
+        signal: stall.signal,
         headersTimeout: this.#idleMs,
         bodyTimeout: this.#idleMs,
       });
+      stall.answered(answer.body);
       return answerOf(url, answer, this.#idleMs);
     } catch (error) {
+      stall.end();
       throw networkError(url, error);
     }
   }
@@ -122,6 +129,62 @@ export class Transport {
     await Promise.all(
       dispatchers.map((one) => (one.status === 'fulfilled' ? one.value.destroy() : Promise.resolve())),
     );
+  }
+}
+
+/**
+ * Ends a request whose answer does not begin in time, counted from the last of the body that was taken: undici's own
+ * clock starts anew with each interim answer (RFC 9110, 15.2) and each byte of a header.
+ */
+class Stall {
+  readonly #controller = new AbortController();
+  readonly #outer: AbortSignal;
+  readonly #idleMs: number;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(outer: AbortSignal, idleMs: number) {
+    this.#outer = outer;
+    this.#idleMs = idleMs;
+    if (outer.aborted) this.#stop();
+    else outer.addEventListener('abort', this.#stop, { once: true });
+    this.#restart();
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  readonly #stop = (): void => {
+    this.#controller.abort(this.#outer.reason);
+  };
+
+  #restart(): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      const why = new Error(`no answer in ${this.#idleMs / 1000} s`);
+      this.#controller.abort(Object.assign(why, { code: 'UND_ERR_HEADERS_TIMEOUT' }));
+    }, this.#idleMs);
+  }
+
+  async *watched(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    for await (const chunk of body) {
+      this.#restart();
+      yield chunk;
+    }
+    this.#restart();
+  }
+
+  /** The answer began; an interruption from outside still ends its body. */
+  answered(body: Readable): void {
+    clearTimeout(this.#timer);
+    body.once('close', () => {
+      this.end();
+    });
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
+    this.#outer.removeEventListener('abort', this.#stop);
   }
 }
 
@@ -178,7 +241,8 @@ function answerOf(url: URL, { statusCode, headers, body }: Dispatcher.ResponseDa
       return Buffer.concat(parts);
     },
     discard: async () => {
-      await body.dump({ limit: DISCARDED }).catch(() => undefined);
+      const signal = AbortSignal.timeout(Math.min(idleMs, DISCARD_MS));
+      await body.dump({ limit: DISCARDED, signal }).catch(() => undefined);
     },
   };
 }
