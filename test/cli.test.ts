@@ -344,6 +344,40 @@ describe('a conversion', parallel, () => {
     const listed = await imgconv(['ls', tree]);
     assert.equal(listed.stdout.includes('\u001b'), false);
   });
+
+  test('escapes what turns text round in JSON as on the terminal', async () => {
+    const characters = '\u001b\u007f\u0085\u009b\u061c\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069';
+    const raw = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/;
+    const name = `demo/a${characters}b:1`;
+    const tree = layTree(tempFolder(), { [name]: await imageOf('x'), 'demo/app:1': await imageOf('y') });
+    const list = join(tempFolder(), `list${characters}.yaml`);
+    writeFileSync(list, 'kind: Pod\nspec: {containers: [{image: "a b"}]}\n');
+    const target = store();
+    const texts = await Promise.all(
+      [
+        ['dir2reg', tree, target, '--json'],
+        ['dir2reg', tree, store(), '--json', '--dry-run'],
+        ['dir2reg', `${tree}${characters}`, store(), '--json'],
+        ['ls', tree, '--json'],
+        ['ls', tree],
+        ['verify', tree, '--json'],
+        ['images', list, '--json'],
+        ['images', list, '--why'],
+        ['inspect', tree, `demo/x${characters}:1`],
+      ].map(async (args) => {
+        const { stdout, stderr } = await imgconv(args);
+        assert.doesNotMatch(stdout + stderr, raw, args[0]);
+        if (args.includes('--json')) assert.ok(JSON.parse(stdout) !== undefined);
+        return stdout;
+      }),
+    );
+    const listed = JSON.parse(texts[3] ?? '') as { name: string }[];
+    assert.ok(
+      listed.some((one) => one.name === name),
+      texts[3],
+    );
+    assert.ok(texts[6]?.includes('\\u202e'), texts[6]);
+  });
 });
 
 describe('--images-file', parallel, () => {

@@ -5,7 +5,7 @@ import { convert, type ConvertOptions } from '../transfer/convert.js';
 import { expectNames } from '../transfer/names.js';
 import { failedImages, type ImageReport, type Plan, type Report } from '../transfer/report.js';
 import { readImagesFile, type Selector } from '../transfer/select.js';
-import { errorText, hintOf, printable } from './exit.js';
+import { errorText, hintOf, printable, printableJson } from './exit.js';
 import { commandFor, tellingMistakes, type Meant } from './mistaken.js';
 import { NearNames } from './near-names.js';
 import { parseCount, type ConversionArguments } from './options.js';
@@ -64,7 +64,7 @@ export async function convertCommand(
     report = { ...report, images: await withHints(from, to, report.images) };
   } catch (error) {
     if (args.json === true)
-      results.write(`${JSON.stringify({ error: errorJson(asImgconvError(error)) }, null, 2)}\n`);
+      results.write(`${printableJson({ error: errorJson(asImgconvError(error)) }, 2)}\n`);
     if (signal === 'SIGTERM') {
       process.stderr.write(`imgconv: ${errorText(asImgconvError(error), args.debug)}`);
       return SIGTERM_STATUS;
@@ -75,7 +75,7 @@ export async function convertCommand(
     process.off('SIGINT', stop).off('SIGTERM', stop);
   }
   more.done?.(report);
-  if (args.json === true) results.write(`${JSON.stringify(reportJson(report), null, 2)}\n`);
+  if (args.json === true) results.write(`${printableJson(reportJson(report), 2)}\n`);
   else if (args.dryRun === true && report.plan !== undefined) results.write(planText(report, report.plan));
   else if (!quiet) results.write(reportText(report));
   for (const { source, error } of failedImages(report)) {

@@ -2,6 +2,7 @@ import { findPlace } from '../formats/table.js';
 import { ImgconvError } from '../model/errors.js';
 import { collectGarbage, type GarbageReport } from '../transfer/gc.js';
 import type { Count } from '../transfer/report.js';
+import { printableJson } from './exit.js';
 import { sizeText } from './size.js';
 
 export interface GarbageArguments {
@@ -28,7 +29,7 @@ export async function gcCommand(args: GarbageArguments): Promise<number> {
     untagged: args.untagged,
     dryRun: args.dryRun,
   });
-  process.stdout.write(args.json === true ? `${JSON.stringify(report, null, 2)}\n` : garbageText(report));
+  process.stdout.write(args.json === true ? `${printableJson(report, 2)}\n` : garbageText(report));
   return 0;
 }
 

@@ -1,7 +1,7 @@
 import { findReferences } from '../references/find.js';
 import type { Findings, Spot } from '../references/findings.js';
 import { readStdin } from '../references/text.js';
-import { errorText, hintOf, printable } from './exit.js';
+import { errorText, hintOf, printable, printableJson } from './exit.js';
 
 export interface ImagesArguments {
   readonly why?: boolean;
@@ -56,5 +56,5 @@ function jsonText(findings: Findings): string {
       hint: hintOf(error),
     })),
   };
-  return `${JSON.stringify(document, null, 2)}\n`;
+  return `${printableJson(document, 2)}\n`;
 }

@@ -3,7 +3,7 @@ import { findPlace, type Place } from '../formats/table.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { inspectImages, listImages, type ListedImage } from '../transfer/list.js';
 import type { Selector } from '../transfer/select.js';
-import { errorText, printable } from './exit.js';
+import { errorText, printable, printableJson } from './exit.js';
 import { NearNames } from './near-names.js';
 import { accessOf, strayRegistryOption, type RegistryArguments } from './registry-options.js';
 import { sizeText } from './size.js';
@@ -74,7 +74,7 @@ function jsonText(images: readonly ListedImage[], first: boolean): string {
       ...image,
       error: error && { code: error.code, message: error.message },
     }))
-    .map((row, i) => `${first && i === 0 ? '[\n' : ',\n'}${JSON.stringify(row)}`)
+    .map((row, i) => `${first && i === 0 ? '[\n' : ',\n'}${printableJson(row)}`)
     .join('');
 }
 
@@ -84,7 +84,7 @@ function tableText(images: readonly ListedImage[]): string {
     digest ?? '-',
     kind ?? (error?.code === 'BLOB_MISSING' ? 'missing' : 'unreadable'),
     size === undefined ? '-' : sizeText(size),
-    platforms.join(',') || '-',
+    printable(platforms.join(',')) || '-',
   ]);
   const widths = [0, 1, 2, 3].map((column) => Math.max(0, ...rows.map((row) => row[column]?.length ?? 0)));
   return rows
@@ -111,6 +111,6 @@ export async function inspectCommand(
   } catch (error) {
     throw await new NearNames(place).hinted(asImgconvError(error), refs[0] ?? '');
   }
-  process.stdout.write(`${JSON.stringify(images.length === 1 ? images[0] : images, null, 2)}\n`);
+  process.stdout.write(`${printableJson(images.length === 1 ? images[0] : images, 2)}\n`);
   return 0;
 }

@@ -14,7 +14,7 @@ import { wholeSelectors } from '../references/wanted.js';
 import type { Report } from '../transfer/report.js';
 import { readImagesFile, type Selector } from '../transfer/select.js';
 import { convertCommand } from './convert.js';
-import { errorText } from './exit.js';
+import { errorText, printable } from './exit.js';
 import { accessOf } from './registry-options.js';
 import { EVERYWHERE, registryBelow } from './save.js';
 import type { SyncArguments } from './sync-options.js';
@@ -146,7 +146,7 @@ async function yamlSource(args: SyncArguments): Promise<Source> {
             }),
           );
           expectWithin((count += references.length), MAX_REFERENCES, 'images', file);
-          if (references.length === 0) process.stderr.write(`imgconv: ${where}: no tag fits\n`);
+          if (references.length === 0) process.stderr.write(`imgconv: ${printable(where)}: no tag fits\n`);
           return references.map((text) => ({ text, rename: undefined, where }));
         } catch (error) {
           if (args.keepGoing !== true) throw error;

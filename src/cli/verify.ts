@@ -2,7 +2,7 @@ import { findPlace, type Place } from '../formats/table.js';
 import { ImgconvError } from '../model/errors.js';
 import { verify, type VerifyReport } from '../transfer/verify.js';
 import type { Finding } from '../transfer/findings.js';
-import { printable } from './exit.js';
+import { printable, printableJson } from './exit.js';
 import { parseCount } from './options.js';
 import { accessOf, strayRegistryOption, type RegistryArguments } from './registry-options.js';
 import { sizeText } from './size.js';
@@ -39,7 +39,7 @@ export async function verifyCommand(args: VerifyArguments): Promise<number> {
       jobs: parseCount('jobs', args.jobs, 256),
       signal: interrupt.signal,
     });
-    if (args.json === true) process.stdout.write(`${JSON.stringify(reportJson(report), null, 2)}\n`);
+    if (args.json === true) process.stdout.write(`${printableJson(reportJson(report), 2)}\n`);
     else for (const text of reportTexts(report)) process.stdout.write(text);
     return report.findings.some(({ severity }) => severity === 'broken') ? 1 : 0;
   } finally {
