@@ -1,14 +1,17 @@
 import assert from 'node:assert/strict';
 import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type IncomingMessage } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { TLSSocket } from 'node:tls';
 import { after, before, describe, test } from 'node:test';
 import { inspect } from 'node:util';
 import type { HostAccess } from '../src/formats/access.js';
 import { convert, parsePlace, type RegistryAccess } from '../src/index.js';
 import { parseChallenges } from '../src/formats/docker/challenge.js';
+import { CERTIFICATE, KEY } from './support/certificate.js';
 import { imgconv } from './support/cli.js';
 import { refusal } from './support/errors.js';
 import { errorOf, FakeRegistry, reply } from './support/fake-registry.js';
@@ -509,6 +512,61 @@ describe('over plain HTTP to another machine', () => {
     );
     assert.equal(registry.asked(/token/).length, 1);
     assert.ok(registry.seen.every(({ authorization }) => authorization === undefined));
+  });
+});
+
+describe("a client's certificate", () => {
+  /** A registry over TLS that remembers who showed a certificate. */
+  async function start(answer: (request: IncomingMessage, response: ServerResponse) => void) {
+    const shown: boolean[] = [];
+    const options = { cert: CERTIFICATE, key: KEY, requestCert: true, rejectUnauthorized: false };
+    const server = createTlsServer(options, (request, response) => {
+      const { socket } = request;
+      shown.push(socket instanceof TLSSocket && 'subject' in socket.getPeerCertificate());
+      answer(request, response);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const host = `127.0.0.1:${String((server.address() as AddressInfo).port)}`;
+    const stop = () => {
+      server.closeAllConnections();
+      server.close();
+    };
+    return { host, shown, stop };
+  }
+
+  test('is shown to the registry alone, not to redirect targets, realms and mirrors', async () => {
+    const certDir = tempFolder();
+    writeFileSync(join(certDir, 'ca.crt'), CERTIFICATE);
+    writeFileSync(join(certDir, 'client.cert'), CERTIFICATE);
+    writeFileSync(join(certDir, 'client.key'), KEY);
+    const elsewhere = await start((request, response) => {
+      if (request.url?.startsWith('/token')) reply(response, 200, {}, Buffer.from('{"token":"t"}'));
+      else reply(response, 200, {}, image.root.bytes);
+    });
+    const mirror = await start((_, response) => {
+      reply(response, 404);
+    });
+    const registry = await start((request, response) => {
+      if (request.headers.authorization === undefined)
+        reply(response, 401, { 'www-authenticate': `Bearer realm="https://${elsewhere.host}/token"` });
+      else reply(response, 307, { location: `https://${elsewhere.host}${request.url ?? ''}` });
+    });
+    try {
+      await convert(parsePlace(`docker://${registry.host}`), newPlace('dir'), {
+        selectors: [{ text: 'app:1', rename: undefined, where: 'test' }],
+        sourceAccess: {
+          certDir,
+          tlsVerify: true,
+          retryTimes: 0,
+          mirrors: { [registry.host]: `https://${mirror.host}` },
+        },
+      });
+      for (const { shown } of [registry, elsewhere, mirror]) assert.ok(shown.length > 0);
+      assert.ok(registry.shown.every(Boolean));
+      assert.ok(![...elsewhere.shown, ...mirror.shown].some(Boolean));
+    } finally {
+      for (const { stop } of [registry, elsewhere, mirror]) stop();
+    }
   });
 });
 

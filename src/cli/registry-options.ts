@@ -100,16 +100,17 @@ function isAbout(name: string): name is keyof typeof ABOUT {
   return Object.hasOwn(ABOUT, name);
 }
 
-/** For one side, and for what is wanted of its place. @throws ImgconvError USAGE */
+/** For one side, its places, and what is wanted of them. @throws ImgconvError USAGE */
 export function accessOf(
   args: RegistryArguments,
   side: Side,
-  place: Place,
+  places: Place | readonly Place[],
   wanted: readonly Pick<Selector, 'text'>[] = [],
 ): RegistryAccess {
   const mirrors = side === 'src' ? parseMirrors(args.registryMirror ?? []) : {};
   const texts = wanted.map(({ text }) => text);
-  const hosts = place.format.traits.remote ? hostsOf(place.path, texts) : [];
+  const remote = [places].flat().filter(({ format }) => format.traits.remote);
+  const hosts = [...new Set(remote.flatMap(({ path }) => hostsOf(path, texts)))].sort();
   const of =
     side === 'src'
       ? {

@@ -35,7 +35,7 @@ export async function verifyCommand(args: VerifyArguments): Promise<number> {
     const report = await verify(place, {
       deep: args.deep,
       repair,
-      access: accessOf(args, 'src'),
+      access: accessOf(args, 'src', [place, ...(repair ?? [])]),
       jobs: parseCount('jobs', args.jobs, 256),
       signal: interrupt.signal,
     });

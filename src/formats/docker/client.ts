@@ -18,7 +18,15 @@ import {
 import type { RegistryAccess } from '../access.js';
 import { CredentialStore } from './credentials.js';
 import { Endpoint, type ApiRequest } from './endpoint.js';
-import { blobPath, canonicalHost, catalogPath, manifestPath, referrersPath, tagsPath } from './paths.js';
+import {
+  blobPath,
+  urlHost,
+  canonicalHost,
+  catalogPath,
+  manifestPath,
+  referrersPath,
+  tagsPath,
+} from './paths.js';
 import { expectWithin, NAMES, namesOf, pagesOf, REFERRERS, type ListLimit } from './pages.js';
 import { placeOf, Transport, type Answer } from './transport.js';
 
@@ -58,9 +66,8 @@ export class Client {
   readonly #closing = new AbortController();
   readonly #access: RegistryAccess;
   readonly #signal: AbortSignal;
-  readonly #transport: Transport;
   /** All, to be closed. */
-  readonly #transports: Transport[];
+  readonly #transports: Transport[] = [];
   readonly #credentials: CredentialStore;
   readonly #endpoints = new Map<string, Endpoint>();
   readonly #mirrors = new Map<string, Endpoint>();
@@ -76,8 +83,6 @@ export class Client {
     this.retry = { times: retryTimes, delayMs: retryDelay, signal: either };
     this.#access = access;
     this.#signal = either;
-    this.#transport = new Transport(access, either);
-    this.#transports = [this.#transport];
     this.#credentials = new CredentialStore(access);
     for (const [host, text] of Object.entries(mirrors)) {
       const url = URL.canParse(text) ? new URL(text) : undefined;
@@ -98,8 +103,10 @@ export class Client {
     const { hosts = {} } = this.#access;
     const own = Object.hasOwn(hosts, host) ? hosts[host] : undefined;
     const access = own === undefined ? this.#access : { ...this.#access, ...own };
-    const transport = own === undefined ? this.#transport : new Transport(access, this.#signal);
-    if (transport !== this.#transport) this.#transports.push(transport);
+    // A folder that was named has the certificate of the registry, not of its mirror.
+    const isShown = url === undefined || access.certDir === undefined;
+    const transport = new Transport(access, this.#signal, isShown ? (url?.host ?? urlHost(host)) : undefined);
+    this.#transports.push(transport);
     return new Endpoint(host, transport, this.#credentials, access, this.retry, url);
   }
 

@@ -4,6 +4,7 @@ import { ImgconvError } from '../../model/errors.js';
 import type { RegistryAccess } from '../access.js';
 import { Authenticator } from './auth.js';
 import type { CredentialStore } from './credentials.js';
+import { urlHost } from './paths.js';
 import { isLocal } from './tls.js';
 import { placeOf, type Answer, type Outgoing, type Transport } from './transport.js';
 
@@ -132,7 +133,7 @@ export class Endpoint {
   }
 
   async #probe(): Promise<URL> {
-    const host = this.host === 'docker.io' ? 'registry-1.docker.io' : this.host;
+    const host = urlHost(this.host);
     const base = new URL(`https://${host}`);
     const { tlsVerify } = this.#access;
     if (tlsVerify !== false && !(tlsVerify === undefined && isLocal(base.hostname))) return base;

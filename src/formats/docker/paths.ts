@@ -45,6 +45,12 @@ export function canonicalHost(host: string): string {
   return ['index.docker.io', 'registry-1.docker.io'].includes(host) ? HUB : host;
 }
 
+/** Where the registry of this name answers, as URLs have it. */
+export function urlHost(host: string): string {
+  const text = `https://${host === HUB ? 'registry-1.docker.io' : host}`;
+  return URL.canParse(text) ? new URL(text).host : host;
+}
+
 /** `host/repository` with what Docker's short forms leave out. */
 export function canonicalName(name: string): { host: string; repository: string } {
   const { host, repository } = splitHost(name);

@@ -26,14 +26,17 @@ export interface TlsOptions {
   readonly secureContext: SecureContext;
 }
 
-/** One context for all connections to a host: making one reads every CA. @throws ImgconvError USAGE for files that are no certificates */
-export function tlsFor(host: string, { certDir, tlsVerify }: RegistryAccess): TlsOptions {
+/**
+ * One context for all connections to a host: making one reads every CA. `shows`: it may be shown the client's certificate.
+ * @throws ImgconvError USAGE for files that are no certificates
+ */
+export function tlsFor(host: string, { certDir, tlsVerify }: RegistryAccess, shows: boolean): TlsOptions {
   const folder = certDir ?? certFolders(host).find((path) => existsSync(path));
   const { ca, cert, key } = folder === undefined ? NONE : readCertificates(folder);
   try {
     const secureContext = createSecureContext({
       ca: [...systemRoots(), ...ca],
-      ...(cert !== undefined && { cert, key }),
+      ...(shows && cert !== undefined && { cert, key }),
       minVersion: 'TLSv1.2',
     });
     return { rejectUnauthorized: tlsVerify !== false, secureContext };

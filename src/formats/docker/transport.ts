@@ -39,12 +39,15 @@ export interface Answer {
 /** Sends requests over connections that are kept open; knows of certificates and proxies, and of nothing above HTTP. */
 export class Transport {
   readonly #access: RegistryAccess;
+  readonly #own: string | undefined;
   readonly #signal: AbortSignal;
   readonly #idleMs: number;
   readonly #dispatchers = new Map<string, Promise<Dispatcher>>();
 
-  constructor(access: RegistryAccess, signal: AbortSignal) {
+  /** `own`: the only host and port that a client's certificate is shown to. */
+  constructor(access: RegistryAccess, signal: AbortSignal, own: string | undefined) {
     this.#access = access;
+    this.#own = own;
     this.#signal = signal;
     this.#idleMs = access.idleTimeout ?? IDLE_MS;
   }
@@ -104,7 +107,7 @@ export class Transport {
       server === 'anyone'
         ? { rejectUnauthorized: false }
         : url.protocol === 'https:'
-          ? tlsFor(url.host, this.#access)
+          ? tlsFor(url.host, this.#access, url.host === this.#own)
           : {};
     const options = {
       connections: this.#access.connections ?? CONNECTIONS,
