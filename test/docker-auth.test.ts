@@ -599,7 +599,7 @@ describe('verify and its repairs', () => {
     () => ['--src-creds', `${USER}:${PASSWORD}`],
     (host: string) => ['--authfile', authfile({ auths: { [host]: { auth: PAIR } } })],
     (host: string) => [
-      ...['--src-creds', `${USER}:${PASSWORD}`, '--src-tls-verify=false', '--retry-times', '0'],
+      ...['--src-creds', `${host}=${USER}:${PASSWORD}`, '--src-tls-verify=false', '--retry-times', '0'],
       ...['--registry-mirror', `quay.io=http://${host}`],
     ],
   ])
