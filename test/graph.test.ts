@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { convert, type Place } from '../src/index.js';
@@ -15,7 +17,7 @@ import {
   type Repository,
 } from './support/graphs.js';
 import { blobFile, readIndex } from './support/layouts.js';
-import { namesOf, newPlace, place } from './support/places.js';
+import { namesOf, place } from './support/places.js';
 import { contentsOf, filesIn } from './support/snapshot.js';
 import { tempFolder } from './support/temp.js';
 
@@ -84,20 +86,29 @@ async function collected(at: Place, untagged: boolean): Promise<string[] | undef
   return filesIn(at.path);
 }
 
-function holds(title: string, check: (graph: Graph, untagged: boolean) => Promise<void>): void {
+/** `check` has a folder of its own, which is gone after it: thousands of stores fill a disk. */
+function holds(
+  title: string,
+  check: (graph: Graph, untagged: boolean, folder: string) => Promise<void>,
+): void {
   test(title, async () => {
     await fc.assert(
-      fc.asyncProperty(descriptions, fc.boolean(), (description, untagged) =>
-        check(graphOf(description), untagged),
-      ),
+      fc.asyncProperty(descriptions, fc.boolean(), async (description, untagged) => {
+        const folder = tempFolder();
+        try {
+          await check(graphOf(description), untagged, folder);
+        } finally {
+          rmSync(folder, { recursive: true });
+        }
+      }),
       { numRuns: RUNS, seed: SEED },
     );
   });
 }
 
 describe('gc keeps what is needed, and nothing else', () => {
-  holds('in a registry', async (graph, untagged) => {
-    const store = layGraphAsStore(tempFolder(), graph);
+  holds('in a registry', async (graph, untagged, folder) => {
+    const store = layGraphAsStore(folder, graph);
     const left = await collected(place('reg', store), untagged);
     assert.equal(left === undefined, isUnknowable(graph));
     if (left === undefined) return;
@@ -129,7 +140,7 @@ describe('gc keeps what is needed, and nothing else', () => {
     assert.deepEqual(left, [...new Set(expected)].map((path) => `docker/registry/v2/${path}`).sort());
   });
 
-  holds('in an OCI layout', async (graph, untagged) => {
+  holds('in an OCI layout', async (graph, untagged, folder) => {
     const [first] = graph.repositories;
     if (first === undefined) return;
     const only: Graph = {
@@ -138,7 +149,7 @@ describe('gc keeps what is needed, and nothing else', () => {
         { ...first, layers: [], revisions: first.revisions.map(({ digest }) => ({ digest, young: false })) },
       ],
     };
-    const layout = layGraphAsLayout(tempFolder(), only);
+    const layout = layGraphAsLayout(folder, only);
     const left = await collected(place('oci', layout), untagged);
     assert.equal(left === undefined, isUnknowable(only));
     if (left === undefined) return;
@@ -158,18 +169,18 @@ describe('gc keeps what is needed, and nothing else', () => {
   });
 });
 
-holds('what is whole is carried into every format and back', async (graph) => {
+holds('what is whole is carried into every format and back', async (graph, _, folder) => {
   const whole = [...graph.docs.values()].every(({ digest, blobs }) =>
     [digest, ...blobs].every((one) => graph.present.has(one)),
   );
   if (!whole || graph.repositories.every(({ tags }) => tags.length === 0)) return;
-  const store = place('reg', layGraphAsStore(tempFolder(), graph));
+  const store = place('reg', layGraphAsStore(join(folder, 'source'), graph));
   const names = await namesOf(store);
   const hasSchema1 = [...graph.docs.values()].some(isSchema1);
   for (const short of hasSchema1
     ? (['dir', 'reg'] as const)
     : (['dir', 'reg', 'oci', 'ocitar', 'tar'] as const)) {
-    const there = newPlace(short);
+    const there = place(short, join(folder, `there.${short}`));
     const { images } = await convert(store, there, { compression: 'keep' });
     assert.deepEqual(
       images
