@@ -264,7 +264,7 @@ describe('messages about archives', () => {
     const { stderr } = await imgconv(['dir2reg', folder, join(tempFolder(), 'target'), '-t', 'a:1']);
     assert.match(
       stderr,
-      /a symbolic link, not a regular file\n {2}symbolic links are not followed: copy the folder with cp -rL/,
+      /is a symbolic link; imgconv follows none below .*\n {2}give the real folder or a copy made with cp -rL/,
     );
   });
 });

@@ -28,7 +28,7 @@ import { ImgconvError, isErrno } from '../model/errors.js';
 export function notPlain(path: string, stat: Stats, root: string, expected: 'folder' | 'file'): ImgconvError {
   if (stat.isSymbolicLink())
     return new ImgconvError('IO', `${path}: is a symbolic link; imgconv follows none below ${root}`, {
-      hint: 'move the data with a bind mount, or give the real folder',
+      hint: 'give the real folder or a copy made with cp -rL, or move the data with a bind mount',
     });
   return new ImgconvError('IO', `${path}: not a ${expected === 'folder' ? 'folder' : 'regular file'}`);
 }

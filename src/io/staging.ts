@@ -103,7 +103,7 @@ export class Staging {
   }
 
   [Symbol.dispose](): void {
-    if (this.#made) remove(this.root, this.folder.slice(this.folder.lastIndexOf('/') + 1));
+    if (this.#made) removeInTwoTries(this.root, this.folder.slice(this.folder.lastIndexOf('/') + 1));
     for (const folder of this.#folders.splice(0).reverse()) removeEmpty(folder);
   }
 }
@@ -176,6 +176,15 @@ function isClaimed(folder: string): boolean {
   } catch (error) {
     if (isErrno(error, 'ENOTDIR')) return false;
     throw error;
+  }
+}
+
+/** A disk that fails once while a run clears up is not to leave its folder behind. */
+function removeInTwoTries(root: string, name: string): void {
+  try {
+    remove(root, name);
+  } catch {
+    remove(root, name);
   }
 }
 
