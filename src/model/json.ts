@@ -250,12 +250,14 @@ const TYPES: Readonly<Record<string, string>> = {
 function issueText(issue: z.core.$ZodIssue, data: unknown): string {
   if (issue.code === 'invalid_value')
     return `must be ${issue.values.map((value) => JSON.stringify(value)).join(' or ')}`;
-  if (issue.code !== 'invalid_type' || !issue.message.startsWith('Invalid input')) return issue.message;
+  // Of an item of `arrayOf` nothing but the message is left.
+  const expected = /^Invalid input: expected (\w+)/.exec(issue.message)?.[1];
+  if (expected === undefined) return issue.message;
   let value = data;
   for (const key of issue.path)
     value = isObject(value) || Array.isArray(value) ? Reflect.get(value, key) : undefined;
   if (value === undefined) return 'is missing';
-  return `must be ${TYPES[issue.expected] ?? issue.expected}, is ${kindOf(value)}`;
+  return `must be ${TYPES[expected] ?? expected}, is ${kindOf(value)}`;
 }
 
 function kindOf(value: unknown): string {
