@@ -30,8 +30,7 @@ const PACKINGS: Readonly<Record<string, (tar: Buffer) => Buffer>> = {
   'one member': (tar) => gzipSync(tar),
   [ODD]: (tar) => Buffer.concat([gzipSync(tar.subarray(0, 700)), gzipSync(tar.subarray(700))]),
   'a last member of nothing': (tar) => Buffer.concat([gzipSync(tar), gzipSync(Buffer.alloc(0))]),
-  'bytes after its end that are no trailer': (tar) =>
-    Buffer.concat([gzipSync(tar), Buffer.from([0, 0, 0, 1])]),
+  'zeros after its end, which are no trailer': (tar) => Buffer.concat([gzipSync(tar), Buffer.alloc(8)]),
 };
 
 function imageOf(
