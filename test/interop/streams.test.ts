@@ -108,7 +108,7 @@ for (const sample of samples) {
       const id = sample.imageIds['demo/app:1.0'] ?? '';
       await assert.rejects(
         shell(scratch, `docker save ${id} | imgconv tar2reg - "$1"`, store),
-        /-t NAME:TAG/,
+        /name it: imgconv tar2reg - \S+ @0 -t image:[0-9a-f]{12}\n/,
       );
       assert.deepEqual(filesIn(store), [], 'nothing is left of it');
       await shell(scratch, `docker save ${id} | imgconv tar2reg - "$1" -t demo/named:1`, store);
