@@ -31,6 +31,10 @@ describe('torture, in short', { concurrency: 2 }, () => {
   for (const [what, args] of [
     ['a disk that fails once', 'faults --from dir --first 5 --step 103 --actions EIO,ENOSPC,EACCES,EXDEV'],
     ['a disk that stays full', 'faults --from dir --first 11 --step 97 --actions ENOSPC --lasting'],
+    [
+      'a disk that fails for good',
+      'faults --from dir --to reg,oci --before nothing --first 32 --step 37 --actions EIO,EMFILE --lasting',
+    ],
     ['short reads and writes', 'faults --from tar --before nothing --first 3 --step 53 --actions short'],
     ['SIGTERM at any operation', 'faults --from dir --first 7 --step 113 --actions SIGTERM'],
     [

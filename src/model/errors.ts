@@ -66,6 +66,9 @@ const SYSTEM: Record<string, readonly [code: ErrorCode, message: string, hint?: 
 /** The error as an `ImgconvError`; `where` says what was at work when the error itself does not name a file. */
 export function asImgconvError(error: unknown, where?: string): ImgconvError {
   if (error instanceof ImgconvError) return error;
+  // `await using` makes it of two errors; the first one is why the other came.
+  if (error instanceof Error && error.name === 'SuppressedError' && 'suppressed' in error)
+    return asImgconvError(error.suppressed, where);
   const cause: NodeJS.ErrnoException = error instanceof Error ? error : new Error(String(error));
   const known = SYSTEM[cause.code ?? ''];
   const place = cause.path ?? where;
