@@ -48,6 +48,8 @@ export async function measure(words: readonly string[], log: string): Promise<Sa
 
 /** What a number of runs have in common. */
 export interface Result extends Sample {
+  /** The least of any run: what others do on the machine only adds to it. */
+  readonly least: { readonly seconds: number; readonly cpuSeconds: number };
   /** From the fastest to the slowest run, as a part of the median. */
   readonly spread: number;
 }
@@ -61,10 +63,12 @@ function median(values: readonly number[]): number {
 
 export function resultOf(samples: readonly Sample[]): Result {
   const seconds = samples.map((sample) => sample.seconds);
+  const cpuSeconds = samples.map((sample) => sample.cpuSeconds);
   const middle = median(seconds);
   return {
+    least: { seconds: Math.min(...seconds), cpuSeconds: Math.min(...cpuSeconds) },
     seconds: middle,
-    cpuSeconds: median(samples.map((sample) => sample.cpuSeconds)),
+    cpuSeconds: median(cpuSeconds),
     peakBytes: Math.max(...samples.map((sample) => sample.peakBytes)),
     spread: (Math.max(...seconds) - Math.min(...seconds)) / middle,
   };

@@ -41,17 +41,28 @@ export interface Contest {
   readonly check?: (outputs: Outputs) => Promise<readonly Verdict[]>;
 }
 
+/**
+ * How many times the peer's time imgconv takes at most in a short run: a quarter more of CPU time than was measured on
+ * two cores, and two fifths more of the clock's, so that noise passes and what takes 1.5 times as long does not.
+ */
+export interface Bounds {
+  readonly cpu: number;
+  readonly wall: number;
+}
+
 /** A line of the table. */
 export interface Row {
   readonly name: string;
   readonly against: string;
+  /** For the rows of a short run. */
+  readonly short?: Bounds;
   /** Programs that have to be there. */
   readonly peers: readonly string[];
   prepare(corpus: Corpus): Promise<Contest>;
 }
 
 function verdict(what: string, value: number, limit: number, unit = ''): Verdict {
-  const digits = limit < 10 ? 2 : 0;
+  const digits = limit < 1 ? 3 : limit < 10 ? 2 : 0;
   return { text: `${what} ${value.toFixed(digits)}${unit} ≤ ${limit}${unit}`, ok: value <= limit };
 }
 
@@ -61,6 +72,15 @@ export function wallBelow(limit: number) {
 
 export function cpuBelow(limit: number) {
   return (ours: Result, peer: Result) => verdict('cpu', ours.cpuSeconds / peer.cpuSeconds, limit, '×');
+}
+
+/** For a short run: the least of all runs on both sides, which is steadier than their medians. */
+export function within({ cpu, wall }: Bounds) {
+  return [
+    ({ least }: Result, peer: Result) =>
+      verdict('least cpu', least.cpuSeconds / peer.least.cpuSeconds, cpu, '×'),
+    ({ least }: Result, peer: Result) => verdict('wall', least.seconds / peer.least.seconds, wall, '×'),
+  ];
 }
 
 /** At most so many times the peer's time, and some seconds. */

@@ -30,6 +30,7 @@ export const archiveRows: readonly Row[] = [
   {
     name: 'saved-gzip',
     against: 'skopeo docker-archive: to oci:',
+    short: { cpu: 1.3, wall: 1.5 },
     peers: ['skopeo'],
     async prepare(corpus) {
       const saved = join(await corpus.saved(), 'first.tar');
@@ -48,6 +49,7 @@ export const archiveRows: readonly Row[] = [
   {
     name: 'saved-keep',
     against: 'skopeo docker-archive: to dir:',
+    short: { cpu: 1.02, wall: 1.2 },
     peers: ['skopeo'],
     async prepare(corpus) {
       const saved = join(await corpus.saved(), 'first.tar');
@@ -114,6 +116,7 @@ export const archiveRows: readonly Row[] = [
   {
     name: 'store-tar-plain',
     against: 'skopeo dir: to docker-archive:',
+    short: { cpu: 0.82, wall: 0.9 },
     peers: ['skopeo'],
     async prepare(corpus) {
       const folder = await corpus.base();

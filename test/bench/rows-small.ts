@@ -25,6 +25,7 @@ export const startRows: readonly Row[] = [
   {
     name: 'ls-one',
     against: 'node -e 0',
+    short: { cpu: 3.6, wall: 4.2 },
     peers: [],
     async prepare(corpus) {
       const store = join(await corpus.base(), 'store');

@@ -105,6 +105,7 @@ export const storeRows: readonly Row[] = [
   {
     name: 'many-tree',
     against: 'hard-link shell loop',
+    short: { cpu: 0.104, wall: 0.1 },
     peers: ['bash'],
     async prepare(corpus) {
       const folder = await corpus.many();
