@@ -14,6 +14,8 @@ import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { convert, listImages, type Place } from '../src/index.js';
 import { Descent } from '../src/io/below.js';
+import { Staging } from '../src/io/staging.js';
+import { Transaction } from '../src/io/transaction.js';
 import { collectGarbage } from '../src/transfer/gc.js';
 import { verify } from '../src/transfer/verify.js';
 import { refusal } from './support/errors.js';
@@ -231,6 +233,35 @@ describe('a folder that is replaced by a link while it is worked on', () => {
       using anew = new Descent(root);
       assert.throws(() => anew.folder('a/b'), refusal('IO', `${join(root, 'a')}: is a symbolic link`));
     });
+
+  test('of a staging folder, nothing is taken from elsewhere or deleted there while its tree is put in place', async (t) => {
+    const [root, victim] = [tempFolder(), tempFolder()];
+    for (const folder of ['a', 'b']) put(join(root, folder, 'there'), 'there');
+    for (const name of ['file', 'two', 'folder/file']) put(join(victim, name), 'precious');
+    const before = stateOf(victim);
+    using staging = new Staging(root);
+    const transaction = new Transaction(staging);
+    transaction.write(join(root, 'a/one'), 'one');
+    transaction.write(join(root, 'b/two'), 'two');
+    // Of the calls the first finds `a` there, the second puts `a/one` in it.
+    t.mock.method(Descent.prototype, 'rename').mock.mockImplementationOnce((from: string, at: string) => {
+      renameSync(from, join(root, at));
+      renameSync(staging.folder, join(root, 'was-staging'));
+      mkdirSync(join(staging.folder, '0/a'), { recursive: true });
+      symlinkSync(victim, join(staging.folder, '0/b'));
+    }, 1);
+    await transaction.commit();
+    assert.deepEqual(stateOf(victim), before);
+    assert.deepEqual(
+      readdirSync(root).sort(),
+      ['a', 'b', 'was-staging', staging.folder.slice(root.length + 1)].sort(),
+    );
+    for (const [folder, name] of [
+      ['a', 'one'],
+      ['b', 'two'],
+    ] as const)
+      assert.deepEqual(contentsOf(join(root, folder)), { there: 'there', [name]: name });
+  });
 
   test('a folder is deleted with the links in it, and not what they lead to', () => {
     const [root, victim] = [tempFolder(), tempFolder()];

@@ -14,7 +14,7 @@ import {
   type Stats,
 } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
-import { ImgconvError, isErrno } from '../model/errors.js';
+import { asImgconvError, ImgconvError, isErrno } from '../model/errors.js';
 
 /*
  * What lies below a place's root is reached without following a symbolic link: whoever may write there could otherwise
@@ -226,7 +226,13 @@ export class Descent {
   #leave(depth: number): void {
     while (this.#steps.length > depth) {
       const step = this.#steps.pop();
-      if (step !== undefined) closeSync(step.fd);
+      if (step === undefined) return;
+      try {
+        closeSync(step.fd);
+      } catch (error) {
+        const names = [...this.#steps, step].slice(1).map(({ name }) => name);
+        throw asImgconvError(error, this.#shown(names));
+      }
     }
   }
 

@@ -1,4 +1,4 @@
-import { lstatSync, mkdirSync, rmdirSync, rmSync, type Dirent } from 'node:fs';
+import { lstatSync, mkdirSync, statSync, type Dirent } from 'node:fs';
 import { dirname } from 'node:path';
 import { ImgconvError, isErrno, naming } from '../model/errors.js';
 import { Descent, placeBelow, prefixBelow } from './below.js';
@@ -24,6 +24,7 @@ interface Later {
 
 /** One step of putting all in its place. */
 interface Merge {
+  readonly tree: Descent;
   readonly descent: Descent;
   readonly rank: number;
   /** Folders that changed. */
@@ -111,10 +112,28 @@ export class Mirror {
     return this.#folder;
   }
 
-  /** Who removes it takes content away, and what is made after that is made anew: no tag may follow. */
-  #expectWhole(): void {
-    if (this.#folder === undefined || inodeOf(this.#folder) === this.#inode) return;
+  /**
+   * Into the root, where it stands in the tree and keeps that open: what is renamed and deleted is in the very folder that
+   * was made, whatever takes the name of the staging folder later.
+   * @throws ImgconvError IO when it is another. Who removes it takes content away, and what is made after that is made
+   * anew: no tag may follow.
+   */
+  #openTree(): Descent {
+    const tree = new Descent(this.#staging.root);
+    if (this.#folder === undefined) return tree;
+    try {
+      if (statSync(tree.folder(this.#inTree('')), { bigint: true }).ino === this.#inode) return tree;
+    } catch (error) {
+      if (!(error instanceof ImgconvError) && !isErrno(error, 'ENOENT')) throw error;
+    }
+    tree[Symbol.dispose]();
     throw new ImgconvError('IO', `${this.#folder}: was removed while it was in use`);
+  }
+
+  /** Of a place in the tree the place below the root. */
+  #inTree(place: string): string {
+    const tree = this.#placeOf(this.#root());
+    return place === '' ? tree : `${tree}/${place}`;
   }
 
   #placeOf(path: string): string {
@@ -150,16 +169,16 @@ export class Mirror {
     // None is at work any more when one of them failed.
     for (const one of await Promise.allSettled(this.#made.splice(0)))
       if (one.status === 'rejected') throw one.reason;
-    this.#expectWhole();
-    for (const place of this.#dropped) this.#remove(place);
+    using tree = this.#openTree();
+    for (const place of this.#dropped) this.#remove(place, tree);
     this.#dropped.clear();
   }
 
-  #remove(place: string): void {
-    rmSync(`${this.#root()}/${place}`, { force: true });
+  #remove(place: string, tree: Descent): void {
+    tree.remove(this.#inTree(place));
     for (let folder = dirname(place); folder !== '.'; folder = dirname(folder)) {
       try {
-        rmdirSync(`${this.#root()}/${folder}`);
+        tree.rmdir(this.#inTree(folder));
       } catch (error) {
         if (isErrno(error, 'ENOTEMPTY')) return;
         if (!isErrno(error, 'ENOENT')) throw error;
@@ -189,10 +208,10 @@ export class Mirror {
    */
   merge(step: Step): Set<string> {
     const changed = new Set<string>();
-    this.#expectWhole();
+    using tree = this.#openTree();
     using descent = new Descent(this.#staging.root);
     const rank = STEPS.indexOf(step);
-    if (this.#folder !== undefined && this.#mergeFolder('', { descent, rank, changed })) this.#clear();
+    if (this.#folder !== undefined && this.#mergeFolder('', { tree, descent, rank, changed })) this.#clear();
     return changed;
   }
 
@@ -200,7 +219,7 @@ export class Mirror {
   #mergeFolder(folder: string, merge: Merge): boolean {
     let done = true;
     const order = ({ name }: Dirent) => this.#later.get(`${folder}${name}`)?.order ?? -1;
-    const from = `${this.#root()}/${folder}`;
+    const from = merge.tree.folder(this.#inTree(folder.slice(0, -1)));
     for (const entry of entriesIn(from, from).sort((a, b) => order(a) - order(b))) {
       const place = `${folder}${entry.name}`;
       const isFolder = entry.isDirectory() && !this.#units.has(place);
@@ -213,7 +232,7 @@ export class Mirror {
   #mergeInto(place: string, merge: Merge): boolean {
     if (!this.#mergeFolder(`${place}/`, merge)) return false;
     // A name of the very file that is there already stays when it is renamed to that (rename(2)).
-    rmSync(`${this.#root()}/${place}`, { recursive: true });
+    merge.tree.remove(this.#inTree(place));
     return true;
   }
 
@@ -227,7 +246,7 @@ export class Mirror {
     if (this.#open.has(place)) return this.#mergeInto(place, merge);
     for (let left = TRIES; ; left--) {
       try {
-        merge.descent.rename(`${this.#root()}/${place}`, place);
+        merge.descent.rename(merge.tree.path(this.#inTree(place)), place);
         merge.changed.add(dirname(path));
         return true;
       } catch (error) {
