@@ -237,6 +237,28 @@ describe('zstd', () => {
     }
   });
 
+  test('of many blocks of a few bytes each is handed on piece by piece, and takes no more memory', async () => {
+    // Of one byte, 128 KiB times (RFC 8878, 3.1.1.2.2).
+    const block = (last: 0 | 1) => {
+      const header = Buffer.alloc(4);
+      header.writeUIntLE((0x20000 << 3) | (1 << 1) | last, 0, 3);
+      return header;
+    };
+    const blocks = 8000;
+    const bomb = Buffer.concat([
+      frameOf(0, 0x38).subarray(0, 6),
+      ...Array.from({ length: blocks - 1 }, () => block(0)),
+      block(1),
+    ]);
+    let [length, most] = [0, 0];
+    for await (const piece of decompress(chunksOf(bomb, bomb.length), 'zstd', 'here')) {
+      length += piece.length;
+      most = Math.max(most, process.memoryUsage().arrayBuffers);
+    }
+    assert.equal(length, blocks * 128 * 1024);
+    assert.ok(most < 300 * MIB, `${most} bytes`);
+  });
+
   test('in the frames that are made of what is large unpacks to all of it', async () => {
     const large = bytesOf(10 * MIB);
     await using pool = new Pool(2);

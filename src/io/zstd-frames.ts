@@ -7,12 +7,15 @@ const BLOCK_HEADER = 3;
 const CHECKSUM = 4;
 const RLE = 1;
 const RESERVED = 3;
+/** Of a frame. Each may be a few bytes that unpack to 128 KiB (RFC 8878, 3.1.1.2.4). */
+const BLOCKS_AT_ONCE = 16;
 
 /**
  * Follows the frames of a zstd stream (RFC 8878, 3.1) from header to header. It hears of each one's window before the
  * decoder makes room for it, since a few bytes can ask for gigabytes; and it cuts between frames, since Node's decoder
- * takes what follows a frame in one piece with it for garbage (Node 22.15 to 24, lib/zlib.js processCallback). What is
- * no frame is left to the decoder.
+ * takes what follows a frame in one piece with it for garbage (Node 22.15 to 24, lib/zlib.js processCallback). It also
+ * cuts after some blocks: a decoder in JavaScript unpacks all of a piece before any of it can be handed on. What is no
+ * frame is left to the decoder.
  */
 export class ZstdFrames {
   readonly #maxWindow: number;
@@ -26,12 +29,14 @@ export class ZstdFrames {
   #skip = 0;
   /** What comes next, after what is skipped, is a frame. */
   #isBetween = true;
+  /** Since the last cut. */
+  #blocks = 0;
 
   constructor(maxWindow: number) {
     this.#maxWindow = maxWindow;
   }
 
-  /** The piece, cut where frames end. @throws Error when a frame that begins in it needs a larger window */
+  /** The piece, cut where frames end and between blocks. @throws Error when a frame that begins in it needs a larger window */
   split(chunk: Uint8Array): Uint8Array[] {
     const pieces: Uint8Array[] = [];
     let start = 0;
@@ -39,9 +44,11 @@ export class ZstdFrames {
       const passed = Math.min(this.#skip, chunk.length - at);
       this.#skip -= passed;
       at += passed;
-      if (this.#isBetween && this.#skip === 0 && this.#head.length === 0 && at > start) {
+      const isCut = this.#isBetween || this.#blocks >= BLOCKS_AT_ONCE;
+      if (isCut && this.#skip === 0 && this.#head.length === 0 && at > start) {
         pieces.push(chunk.subarray(start, at));
         start = at;
+        this.#blocks = 0;
       }
       const part = chunk.subarray(at, at + this.#want - this.#head.length);
       this.#head = Buffer.concat([this.#head, part]);
@@ -94,6 +101,7 @@ export class ZstdFrames {
 
   #block(skip: number, hasChecksum: boolean): void {
     this.#next(skip, BLOCK_HEADER, (head) => {
+      this.#blocks++;
       const bits = head.readUIntLE(0, BLOCK_HEADER);
       const type = (bits >> 1) & 3;
       const length = type === RLE ? 1 : bits >> 3;
