@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { describe, test } from 'node:test';
 import { bunzip2 } from '../src/io/bunzip2.js';
+import { decompress } from '../src/io/decompress.js';
 import { Random } from './bench/random.js';
 import { CHUNK_SIZES, chunksOf, concat } from './support/chunks.js';
 
@@ -92,6 +93,22 @@ describe('bzip2', { skip }, () => {
     }
     assert.equal(length, 45_000_000);
     assert.ok(longest <= 256 * 1024, `${longest} bytes`);
+  });
+
+  test('lets others have their turn while it is unpacked, such as who hears of an interruption', async () => {
+    const made = packed(Buffer.alloc(45_000_000));
+    let turns = 0;
+    const clock = setInterval(() => turns++, 1);
+    try {
+      for await (const _ of decompress(
+        chunksOf(Buffer.concat([made, made, made, made]), 1000),
+        'bzip2',
+        'here',
+      ));
+    } finally {
+      clearInterval(clock);
+    }
+    assert.ok(turns >= 3, `${turns} turns`);
   });
 
   test('that is cut off anywhere is refused', async () => {

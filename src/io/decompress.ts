@@ -1,4 +1,5 @@
 import { pipeline } from 'node:stream/promises';
+import { setImmediate as breathe } from 'node:timers/promises';
 import type { Duplex } from 'node:stream';
 import zlib from 'node:zlib';
 import { ImgconvError, type ErrorCode } from '../model/errors.js';
@@ -14,6 +15,8 @@ export type Packing = Compression | 'xz' | 'bzip2';
 const CHUNK = 512 * 1024;
 /** Room for what is unpacked while the last of it is hashed and written; Node's own is less than one chunk. */
 const AHEAD = { chunkSize: CHUNK, readableHighWaterMark: 2 * CHUNK };
+/** A decoder in JavaScript keeps its thread for so long at most: interruptions are heard in between. */
+const BUSY_MS = 50;
 /** xz and zstd may ask for windows of gigabytes; what `zstd` itself takes without a flag is 128 MiB (RFC 8878 asks for 8). */
 const MAX_WINDOW_LOG = 27;
 
@@ -62,7 +65,13 @@ export async function* decompress(
   code: ErrorCode = 'DIGEST_MISMATCH',
 ): AsyncGenerator<Uint8Array> {
   try {
-    yield* unpack(source, packing);
+    let since = Date.now();
+    for await (const chunk of unpack(source, packing)) {
+      yield chunk;
+      if (Date.now() - since < BUSY_MS) continue;
+      await breathe();
+      since = Date.now();
+    }
   } catch (cause) {
     if (cause instanceof ImgconvError) throw cause;
     throw new ImgconvError(code, `${where}: cut off, or damaged ${packing} data${saidBy(cause)}`, { cause });
