@@ -170,6 +170,7 @@ describe('a secret is in no message', () => {
       ['push', `dir:${folder}`, `https://user:${SECRET}@${HOST}`, ...HURRY],
       ['save', `user:${SECRET}@${HOST}/a:1`, store, ...HURRY],
       ['save', `https://user:${SECRET}@${HOST}/a:1`, store, ...HURRY],
+      ['save', `oci://user:${SECRET}@${HOST}/chart:1`, store, ...HURRY],
       ['save', '--images-file', join(folder, 'list'), store, ...HURRY],
       ['save', '--images-file', join(folder, 'list2'), store, ...HURRY],
       ['sync', '--src', 'docker', '--dest', 'dir', `user:${SECRET}@${HOST}/a`, folder, ...HURRY],

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { copyFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { imgconv } from './support/cli.js';
 import { expected, fixture, projectRoot } from './support/fixtures.js';
@@ -124,6 +124,20 @@ describe('images without a name', { concurrency: 2 }, () => {
       assert.deepEqual(await namesOf(place(to, target)), { 'demo/two:2': images[1].root.digest });
     });
   }
+
+  test('in a path of the current folder, whose colons and @ are no credentials', async () => {
+    const cwd = dirname(layout());
+    copyFileSync(await saved(), join(cwd, 'saved@home.tar'));
+    for (const [from, digest] of [
+      ['oci:pulled:@1', images[1].root.digest],
+      ['docker-archive:saved@home.tar:demo/one:1', images[0].root.digest],
+    ] as const) {
+      const target = join(tempFolder(), 'target');
+      const { status, stderr } = await imgconv(['copy', from, `reg:${target}`, '-t', 'demo/x:1'], { cwd });
+      assert.deepEqual([status, stderr], [0, '']);
+      assert.deepEqual(await namesOf(place('reg', target)), { 'demo/x:1': digest });
+    }
+  });
 
   test('several are named by an images file', async () => {
     const [one, two, three] = images;

@@ -1,4 +1,5 @@
 import type { Options } from 'yargs';
+import { isPrefixedPath } from '../formats/table.js';
 import { ImgconvError } from '../model/errors.js';
 import { nearest } from '../model/nearest.js';
 import { hasCredentials } from '../model/reference.js';
@@ -117,7 +118,7 @@ export function expectSaidOnce(argv: unknown, { options }: Words): void {
 export function expectOperands(argv: unknown, { name, operands }: Words): void {
   for (const [, operand = ''] of operands.matchAll(/([A-Z_0-9]+)/g)) {
     const value = (argv as Readonly<Record<string, unknown>>)[operand];
-    if ([value].flat().some((one) => typeof one === 'string' && hasCredentials(one)))
+    if ([value].flat().some((one) => typeof one === 'string' && !isPrefixedPath(one) && hasCredentials(one)))
       throw usage(
         `${name} ${operands}: ${operand} has a user and a password in it`,
         'docker login, --authfile, --src-creds or --dest-creds give credentials',

@@ -28,6 +28,11 @@ export function isPrefixed(text: string): boolean {
   return FORMATS.some(({ prefix }) => text.startsWith(`${prefix}:`));
 }
 
+/** True for a path of this machine with its prefix, as opposed to `oci://HOST/CHART`. */
+export function isPrefixedPath(text: string): boolean {
+  return LOCAL.some(({ prefix }) => text.startsWith(`${prefix}:`) && !text.startsWith(`${prefix}://`));
+}
+
 export interface Place {
   readonly format: Format;
   /** In the file system; of a registry the host, and what follows it. */
