@@ -274,6 +274,22 @@ describe('an archive file is recognised by its content:', () => {
     });
   }
 
+  for (const to of LOCAL_FORMATS)
+    test(`into ${to.short}, and its report counts the blobs that a plain archive's does`, async () => {
+      const packed = join(tempFolder(), 'saved.tar.gz');
+      const pipe = readFileSync(fixture('docker28.tar'));
+      writeFileSync(packed, gzipSync(pipe));
+      const said = [];
+      for (const [from, stdin] of [
+        [fixture('docker28.tar'), undefined],
+        [packed, undefined],
+        ['-', pipe],
+      ] as const)
+        said.push((await imgconv([`tar2${to.short}`, from, newPlace(to.short).path], { stdin })).stdout);
+      assert.match(said[0] ?? '', /; blobs: \d+ copied \([0-9.]+ kB\)\n$/);
+      assert.deepEqual(said.slice(1), [said[0], said[0]]);
+    });
+
   test('a plain archive under the name images.gz', async () => {
     const packed = join(tempFolder(), 'images.gz');
     writeFileSync(packed, readFileSync(fixture('docker20.tar')));

@@ -109,7 +109,7 @@ export class LayoutTarWriter implements ImageWriter {
     await tar.addBlobs(fresh.map(([digest, blob]) => ({ name: blobName(digest), blob })));
     for (const [digest, blob] of fresh) {
       this.#added.set(digest, blob.size);
-      this.#context.onPut(blob.isRemote ? 'fetched' : blob.isStaged ? 'moved' : 'copied', blob.size);
+      this.#context.onPut(blob.putAs, blob.size);
     }
     if (entry !== undefined) this.#addEntry(name, entry);
     this.#images.push({ name, root });

@@ -59,6 +59,7 @@ export class VerifiedBlob {
   readonly #diffId: Digest | undefined;
   readonly #what: string | undefined;
   readonly #onBytes: ((count: number) => void) | undefined;
+  readonly #isMade: boolean;
   #proof: Promise<FileId | undefined> | undefined;
 
   private constructor(at: Bytes, expected: Expected, pool: Pool, options: BlobOptions) {
@@ -69,6 +70,7 @@ export class VerifiedBlob {
     this.#diffId = options.diffId === expected.digest ? undefined : options.diffId;
     this.#what = options.what;
     this.#onBytes = options.onBytes;
+    this.#isMade = options.isMade ?? at.kind === 'packed';
     if (!isElsewhere(at)) this.#trust(at);
   }
 
@@ -111,10 +113,10 @@ export class VerifiedBlob {
     return VerifiedBlob.at(at, { digest, size: bytes.length }, pool);
   }
 
-  /** What this run wrote to a staging folder. */
+  /** What this run made in a staging folder, by compressing or unpacking a layer. */
   static staged(at: FileBytes, pool: Pool): VerifiedBlob {
     if (at.staged === undefined) throw new TypeError(`${at.path} was not staged`);
-    return VerifiedBlob.at(at, { digest: at.staged.digest, size: at.size }, pool);
+    return VerifiedBlob.at(at, { digest: at.staged.digest, size: at.size }, pool, { isMade: true });
   }
 
   /** The file that the bytes lie in. */
@@ -142,7 +144,12 @@ export class VerifiedBlob {
     return this.#at.kind === 'remote' ? this.#at.holder : undefined;
   }
 
-  /** True when this run made the bytes. */
+  /** How bytes that do not become a link or a clone get into a target. */
+  get putAs(): 'fetched' | 'moved' | 'copied' {
+    return this.isRemote ? 'fetched' : this.#isMade ? 'moved' : 'copied';
+  }
+
+  /** True when the bytes are in a staging folder of this run, or are to be written to one. */
   get isStaged(): boolean {
     return this.#at.kind === 'packed' || (this.#at.kind === 'file' && this.#at.staged !== undefined);
   }
@@ -307,7 +314,7 @@ export class VerifiedBlob {
   async place(path: string, mode: LinkMode): Promise<Placement> {
     const at = await this.#here();
     if (at.kind === 'file' && at.staged !== undefined && (await this.#link(at, path, 'auto')))
-      return this.isRemote ? 'fetched' : 'moved';
+      return this.putAs;
     if (at.kind === 'file' && at.whole && mode !== 'copy' && !this.isRemote) {
       if (mode !== 'reflink' && (await this.#link(at, path, mode))) return 'linked';
       if (mode !== 'hard' && (await this.#reflink(at, path, mode))) return 'reflinked';
@@ -321,7 +328,7 @@ export class VerifiedBlob {
       rmSync(path, { force: true });
       throw error;
     }
-    return this.isRemote ? 'fetched' : 'copied';
+    return this.putAs;
   }
 
   async #link(at: FileBytes, path: string, mode: LinkMode): Promise<boolean> {
@@ -480,6 +487,8 @@ export interface BlobOptions {
   /** What it is of its image, for messages: `layer 2 of 4`. */
   readonly what?: string | undefined;
   readonly onBytes?: ((count: number) => void) | undefined;
+  /** True for what is no blob of the source. */
+  readonly isMade?: boolean | undefined;
 }
 
 /** The digest of bytes that nothing names yet; what passed a spool is known already. */

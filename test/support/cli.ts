@@ -10,7 +10,7 @@ export interface Outcome {
 }
 
 interface Surroundings {
-  readonly stdin?: string | Buffer;
+  readonly stdin?: string | Buffer | undefined;
   readonly cwd?: string;
   /** Laid over this process's own environment. */
   readonly env?: Readonly<Record<string, string>>;
