@@ -6,9 +6,10 @@ import { proxyFor } from '../src/formats/docker/proxy.js';
 import { withTags } from '../src/formats/docker/tags.js';
 import { refusal } from './support/errors.js';
 import { FakeRegistry, reply } from './support/fake-registry.js';
-import { descriptorOf, digestText, hex, imageOf, OCI, part } from './support/images.js';
-import { newPlace } from './support/places.js';
+import { descriptorOf, digestText, hex, imageOf, layTree, OCI, part } from './support/images.js';
+import { newPlace, place } from './support/places.js';
 import { filesIn } from './support/snapshot.js';
+import { tempFolder } from './support/temp.js';
 
 const image = await imageOf('x');
 const other = await imageOf('other');
@@ -673,3 +674,30 @@ test('proxies and their exceptions are those that the environment names', () => 
   assert.equal(proxyFor(new URL('https://x'), { ...env, NO_PROXY: '*' }), undefined);
   assert.equal(proxyFor(new URL('https://x'), {}), undefined);
 });
+
+for (const [title, on, act] of [
+  ['blob', LAYER, redirectTo('http://127.0.0.1:1/elsewhere')],
+  [
+    'upload',
+    /POST/,
+    (_, response) => {
+      reply(response, 202, { location: 'http://127.0.0.1:1/elsewhere' });
+    },
+  ],
+] satisfies [string, RegExp, Act][])
+  test(`what fails at a host that a registry redirects to names the registry, too: ${title}`, async () => {
+    await using registry = (await FakeRegistry.start()).add({ 'app:1': image });
+    registry.fail(on, act, Infinity);
+    const there = parsePlace(`docker://${registry.host}`);
+    const access = { retryTimes: 0, idleTimeout: IDLE_MS };
+    const { images } =
+      title === 'blob'
+        ? await convert(there, newPlace('dir'), { sourceAccess: access })
+        : await convert(place('dir', layTree(tempFolder(), { 'app:2': other })), there, {
+            targetAccess: access,
+          });
+    assert.ok(
+      refusal('NETWORK', registry.host, 'redirected to http://127.0.0.1:1/elsewhere')(images[0]?.error),
+      images[0]?.error?.message,
+    );
+  });

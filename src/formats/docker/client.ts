@@ -28,7 +28,7 @@ import {
   tagsPath,
 } from './paths.js';
 import { expectWithin, NAMES, namesOf, pagesOf, REFERRERS, type ListLimit } from './pages.js';
-import { placeOf, Transport, type Answer } from './transport.js';
+import { Transport, type Answer } from './transport.js';
 
 const RETRY_TIMES = 3;
 const RETRY_DELAY_MS = 1000;
@@ -155,7 +155,7 @@ export class Client {
       return undefined;
     }
     const bytes = await once(answer.read(MAX_MANIFEST));
-    const where = placeOf(answer.url);
+    const { where } = answer;
     const payload = manifestPayload(bytes, where);
     const said = answer.header('docker-content-digest');
     const digests = [isDigest(reference) ? reference : undefined, said].filter((one) => one !== undefined);
@@ -267,7 +267,7 @@ export class Client {
       await answer.discard();
       throw error;
     };
-    const where = placeOf(answer.url);
+    const { where } = answer;
     if (answer.status === 404)
       return refuse(new ImgconvError('BLOB_MISSING', `${repositoryText(from)}: ${digest} is not there`));
     const partial = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(answer.header('content-range') ?? '');

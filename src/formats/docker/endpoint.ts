@@ -87,32 +87,36 @@ export class Endpoint {
   async #follow(url: URL, base: URL, outgoing: Partial<Outgoing>, authorization?: string): Promise<Answer> {
     const { method = 'GET', headers = {}, body } = outgoing;
     let at = url;
+    // An upload may be anywhere, too.
+    const asked = url.origin === base.origin ? placeOf(url) : `${base.origin}: redirected to ${placeOf(url)}`;
     for (let hops = 0; ; hops++) {
       const sent = at.origin === url.origin && authorization !== undefined ? { authorization } : {};
-      const answer = await this.#transport.send(at, { method, headers: { ...headers, ...sent }, body });
+      const where = hops === 0 ? asked : `${asked}: redirected to ${placeOf(at)}`;
+      const answer = await this.#transport.send(
+        at,
+        { method, headers: { ...headers, ...sent }, body },
+        where,
+      );
       const location = answer.header('location');
       if (!isRedirect(answer.status, method) || location === undefined) return answer;
       await answer.discard();
       if (hops >= MAX_REDIRECTS)
-        throw new ImgconvError('REGISTRY', `${placeOf(url)}: redirected more than ${MAX_REDIRECTS} times`);
-      at = this.#resolve(location, at, base);
+        throw new ImgconvError('REGISTRY', `${asked}: redirected more than ${MAX_REDIRECTS} times`);
+      at = this.#resolve(location, answer, base);
     }
   }
 
   /** Where a `Location` leads. @throws ImgconvError REGISTRY for one that leaves TLS or is no URL */
-  #resolve(location: string, from: URL, base: URL): URL {
+  #resolve(location: string, { url: from, where }: Answer, base: URL): URL {
     let url: URL;
     try {
       url = new URL(location, from);
     } catch (cause) {
-      throw new ImgconvError('REGISTRY', `${placeOf(from)}: a Location that is no URL`, { cause });
+      throw new ImgconvError('REGISTRY', `${where}: a Location that is no URL`, { cause });
     }
     const plain = url.protocol === 'http:' && base.protocol === 'http:';
     if (url.protocol !== 'https:' && !plain)
-      throw new ImgconvError(
-        'REGISTRY',
-        `${placeOf(from)}: redirected to ${placeOf(url)}, which is not https`,
-      );
+      throw new ImgconvError('REGISTRY', `${where}: redirected to ${placeOf(url)}, which is not https`);
     url.username = '';
     url.password = '';
     return url;
@@ -122,8 +126,8 @@ export class Endpoint {
   async locationOf(answer: Answer): Promise<URL> {
     const location = answer.header('location');
     if (location === undefined)
-      throw new ImgconvError('REGISTRY', `${placeOf(answer.url)}: an answer without a Location`);
-    return this.#resolve(location, answer.url, await this.#find());
+      throw new ImgconvError('REGISTRY', `${answer.where}: an answer without a Location`);
+    return this.#resolve(location, answer, await this.#find());
   }
 
   /** Where the registry answers: by TLS; else in plain HTTP, where that is on this machine or was asked for. */
@@ -152,7 +156,7 @@ export class Endpoint {
   async #failure(answer: Answer): Promise<ImgconvError | Transient> {
     const said = await this.#said(answer);
     const { status } = answer;
-    const message = `${placeOf(answer.url)}: status ${status}${said === '' ? '' : `: ${said}`}`;
+    const message = `${answer.where}: status ${status}${said === '' ? '' : `: ${said}`}`;
     if (status === 401 || status === 403) {
       return new ImgconvError('UNAUTHORIZED', message, { hint: this.#auth.hint(await this.#find()) });
     }

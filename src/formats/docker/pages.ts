@@ -2,7 +2,7 @@ import { digestOf } from '../../io/hash.js';
 import { once } from '../../io/retry.js';
 import { ImgconvError } from '../../model/errors.js';
 import { isObject, parseLenientJson } from '../../model/json.js';
-import { placeOf, type Answer } from './transport.js';
+import type { Answer } from './transport.js';
 
 /** What a registry may send of one list; registries that know no pages send all of it at once. */
 export interface ListLimit {
@@ -62,7 +62,7 @@ export async function* pagesOf(
   const seen = new Set<string>();
   for (let next: string | URL = first; ;) {
     const answer = await ask(next);
-    const where = placeOf(answer.url);
+    const { where } = answer;
     if (answer.status !== 200) {
       await answer.discard();
       if (seen.size > 0)

@@ -28,6 +28,8 @@ export interface Outgoing {
 export interface Answer {
   readonly status: number;
   readonly url: URL;
+  /** For messages: the request, and where it was redirected to. */
+  readonly where: string;
   header(name: string): string | undefined;
   /** @throws Transient when it breaks off or stalls */
   chunks(): AsyncGenerator<Uint8Array>;
@@ -61,12 +63,20 @@ export class Transport {
     await answer.discard();
   }
 
-  /** @throws Transient NETWORK; ImgconvError NETWORK for what another try will not mend */
-  send(url: URL, outgoing: Outgoing): Promise<Answer> {
-    return this.#send(url, outgoing, 'trusted');
+  /**
+   * `where`: what messages call it.
+   * @throws Transient NETWORK; ImgconvError NETWORK for what another try will not mend
+   */
+  send(url: URL, outgoing: Outgoing, where = placeOf(url)): Promise<Answer> {
+    return this.#send(url, outgoing, 'trusted', where);
   }
 
-  async #send(url: URL, { method, headers, body }: Outgoing, server: 'trusted' | 'anyone'): Promise<Answer> {
+  async #send(
+    url: URL,
+    { method, headers, body }: Outgoing,
+    server: 'trusted' | 'anyone',
+    where = placeOf(url),
+  ): Promise<Answer> {
     const { default: undici } = await import('undici');
     const stall = new Stall(this.#signal, this.#idleMs);
     const content = body?.();
@@ -86,10 +96,10 @@ export class Transport {
         bodyTimeout: this.#idleMs,
       });
       stall.answered(answer.body);
-      return answerOf(url, answer, this.#idleMs);
+      return answerOf(url, where, answer, this.#idleMs);
     } catch (error) {
       stall.end();
-      throw networkError(url, error);
+      throw networkError(where, error);
     }
   }
 
@@ -205,7 +215,12 @@ function lastingFailures(proxy: Dispatcher): Dispatcher {
   });
 }
 
-function answerOf(url: URL, { statusCode, headers, body }: Dispatcher.ResponseData, idleMs: number): Answer {
+function answerOf(
+  url: URL,
+  where: string,
+  { statusCode, headers, body }: Dispatcher.ResponseData,
+  idleMs: number,
+): Answer {
   async function* chunks(): AsyncGenerator<Uint8Array> {
     let since = Date.now();
     let count = 0;
@@ -216,18 +231,19 @@ function answerOf(url: URL, { statusCode, headers, body }: Dispatcher.ResponseDa
         if (Date.now() - since < idleMs) continue;
         if (count < SLOWEST) {
           const slow = `no more than ${count} bytes in ${Math.round(idleMs / 1000)} s`;
-          throw new Transient(new ImgconvError('NETWORK', `${placeOf(url)}: ${slow}`));
+          throw new Transient(new ImgconvError('NETWORK', `${where}: ${slow}`));
         }
         since = Date.now();
         count = 0;
       }
     } catch (error) {
-      throw networkError(url, error);
+      throw networkError(where, error);
     }
   }
   return {
     status: statusCode,
     url,
+    where,
     header: (name) => {
       const value = headers[name];
       return Array.isArray(value) ? value.join(', ') : value;
@@ -238,7 +254,7 @@ function answerOf(url: URL, { statusCode, headers, body }: Dispatcher.ResponseDa
       let size = 0;
       for await (const chunk of chunks()) {
         if ((size += chunk.length) > limit)
-          throw new ImgconvError('REGISTRY', `${placeOf(url)}: an answer of more than ${limit} bytes`);
+          throw new ImgconvError('REGISTRY', `${where}: an answer of more than ${limit} bytes`);
         parts.push(chunk);
       }
       return Buffer.concat(parts);
@@ -261,7 +277,7 @@ const LASTING = new Set([
   ...['UND_ERR_INVALID_ARG', 'UND_ERR_ABORTED', 'UND_ERR_DESTROYED', 'UND_ERR_CLOSED'],
 ]);
 
-function networkError(url: URL, error: unknown): unknown {
+function networkError(where: string, error: unknown): unknown {
   if (error instanceof ImgconvError || error instanceof Transient) return error;
   // What is not from the network is a fault of ours.
   if (!(error instanceof Error) || !('code' in error)) return error;
@@ -270,7 +286,7 @@ function networkError(url: URL, error: unknown): unknown {
   const own = cause instanceof AggregateError && cause.errors[0] instanceof Error ? cause.errors[0] : cause;
   const code = String(error.code);
   const certificate = /CERT|SELF_SIGNED|UNABLE_TO_|ERR_TLS/.test(code);
-  const known = new ImgconvError('NETWORK', `${placeOf(url)}: ${own.message || code}`, {
+  const known = new ImgconvError('NETWORK', `${where}: ${own.message || code}`, {
     cause,
     ...(certificate && { hint: 'for a CA of your own: certs.d, --src-cert-dir or --dest-cert-dir' }),
   });

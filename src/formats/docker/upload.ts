@@ -5,7 +5,7 @@ import { ImgconvError } from '../../model/errors.js';
 import { repositoryText, type Repository } from './client.js';
 import type { Endpoint } from './endpoint.js';
 import { uploadsPath } from './paths.js';
-import { placeOf, type Answer } from './transport.js';
+import type { Answer } from './transport.js';
 
 /** Of a chunked upload; a registry may ask for more (`OCI-Chunk-Min-Length`). One is held in memory. */
 const CHUNK = 8 * 1024 * 1024;
@@ -187,7 +187,7 @@ export class Upload {
         if (length <= LEAST_CHUNK)
           throw new ImgconvError(
             'REGISTRY',
-            `${placeOf(url)}: chunks of ${length} bytes are too large for it`,
+            `${answer.where}: chunks of ${length} bytes are too large for it`,
           );
         this.#chunk = length / 2;
         throw new TooLarge();
@@ -195,7 +195,7 @@ export class Upload {
       const session_ = await this.#session(answer, 0);
       if (answer.status === 416)
         throw new Transient(
-          new ImgconvError('REGISTRY', `${placeOf(url)}: does not take bytes from ${start}`),
+          new ImgconvError('REGISTRY', `${answer.where}: does not take bytes from ${start}`),
         );
       const end = /(\d+)$/.exec(answer.header('range') ?? '')?.[1];
       done += piece.length;
@@ -203,7 +203,7 @@ export class Upload {
         throw new Transient(
           new ImgconvError(
             'REGISTRY',
-            `${placeOf(url)}: says that it has bytes up to ${end}, ${session.offset + done - 1} were sent`,
+            `${answer.where}: says that it has bytes up to ${end}, ${session.offset + done - 1} were sent`,
           ),
         );
       // What is lost and sent again is no progress.
