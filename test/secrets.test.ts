@@ -3,10 +3,13 @@ import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import * as z from 'zod';
-import { ImgconvError } from '../src/index.js';
+import { errorText } from '../src/cli/exit.js';
+import { convert, ImgconvError, parsePlace } from '../src/index.js';
 import { parseSecret } from '../src/model/json.js';
 import { imgconv, imgconvEach } from './support/cli.js';
-import { put } from './support/images.js';
+import { FakeRegistry, reply } from './support/fake-registry.js';
+import { imageOf, put } from './support/images.js';
+import { formatOf } from './support/places.js';
 import { tempFolder } from './support/temp.js';
 
 /** Nothing of it, in any case or in base64, may be said. */
@@ -177,6 +180,59 @@ describe('a secret is in no message', () => {
       ['sync', '--src', 'list', '--dest', 'dir', join(folder, 'list'), folder, ...HURRY],
     ]);
   });
+
+  /** What a registry sends back of what it was sent to be let in. */
+  const repeated: readonly (readonly [status: number, headers: Readonly<Record<string, string>>])[] = [
+    [200, { 'docker-content-digest': SECRET }],
+    [206, { 'content-range': SECRET }],
+    [302, { location: `ftp://x/${SECRET}` }],
+    [302, { location: `http://127.0.0.1:1/${SECRET}` }],
+    [302, { location: `http://${SECRET}.invalid/` }],
+    [302, { location: `/${SECRET}` }],
+    [401, { 'www-authenticate': `Bearer realm="ftp://x/${SECRET}"` }],
+    [401, { 'www-authenticate': `Bearer realm="http://127.0.0.1:1/${SECRET}"` }],
+    [401, { 'www-authenticate': `Bearer realm="http://127.0.0.1:1/",service="${SECRET}"` }],
+    [200, { link: `<http://${SECRET}.invalid/>; rel="next"` }],
+    [200, { link: `<?${SECRET}>; rel="next"` }],
+    [200, { link: `</${SECRET}>; rel="next"` }],
+  ];
+  for (const [status, headers] of repeated)
+    test(`that a registry repeats: ${status} ${JSON.stringify(headers)}`, async () => {
+      await using registry = await FakeRegistry.start({
+        guard: ({ headers: { authorization } }) =>
+          authorization === `Basic ${BASE64}` ? undefined : 'Basic realm="x"',
+      });
+      registry.add({ 'app:1': await imageOf('x') });
+      const isLet = new Set<string>();
+      registry.fail(
+        /GET \/v2\/app/,
+        async (request, response) => {
+          if (request.headers.authorization === undefined) await registry.answer(request, response);
+          else reply(response, status, headers, Buffer.from('{"tags":[]}'));
+          isLet.add(request.url ?? '');
+        },
+        100,
+      );
+      const hosts = { [registry.host]: { creds: `user:${SECRET}` } };
+      const access = { hosts, retryTimes: 0, idleTimeout: 1000 };
+      const told: unknown[] = [];
+      for (const text of ['', '/app'])
+        try {
+          const named = text === '' ? [{ text: 'app:1', rename: undefined, where: 'test' }] : [];
+          const from = parsePlace(`docker://${registry.host}${text}`);
+          const to = { format: formatOf('dir'), path: join(tempFolder(), 'to') };
+          const { images } = await convert(from, to, { selectors: named, sourceAccess: access });
+          told.push(...images.map(({ error }) => error));
+        } catch (error) {
+          told.push(error);
+        }
+      assert.ok(isLet.size > 1, [...isLet].join());
+      for (const error of told)
+        if (error !== undefined) {
+          assert.ok(error instanceof ImgconvError, String(error));
+          assert.doesNotMatch(errorText(error, true), LEAK);
+        }
+    });
 
   test('of a credential helper, whatever it says', async () => {
     const folder = tempFolder();

@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { Transient } from '../../io/retry.js';
 import { ImgconvError } from '../../model/errors.js';
 import { parseSecret } from '../../model/json.js';
 import { parseChallenges, type Challenge } from './challenge.js';
@@ -132,7 +133,7 @@ export class Authenticator {
       (this.#allowed.plainHttp || isLoopback(realm.hostname));
     if (realm.username !== '' || realm.password !== '' || (realm.protocol !== 'https:' && !plain))
       throw this.#refusal(
-        `${placeOf(registry)}: tokens are not asked for at ${placeOf(realm)}: it is not https`,
+        `${placeOf(registry)}: tokens are not asked for at ${this.redact(placeOf(realm))}: it is not https`,
       );
     return realm;
   }
@@ -151,11 +152,14 @@ export class Authenticator {
     // A registry may go by other scopes than the specification's, and then says so.
     const wanted = scopes.length > 0 ? scopes : (scope ?? '').split(' ').filter(Boolean);
     const shown = this.#isSafe(realm) ? credentials : undefined;
-    const answer =
+    const asking =
       shown?.identityToken === undefined
-        ? await this.#get(realm, service, wanted, shown)
-        : await this.#post(realm, service, wanted, shown.identityToken);
-    const where = placeOf(realm);
+        ? this.#get(realm, service, wanted, shown)
+        : this.#post(realm, service, wanted, shown.identityToken);
+    const answer = await asking.catch((error: unknown) => {
+      throw this.redacted(error);
+    });
+    const { where } = answer;
     if (answer.status !== 200) {
       await answer.discard();
       throw new ImgconvError(
@@ -184,11 +188,13 @@ export class Authenticator {
     const url = new URL(realm);
     if (service !== undefined) url.searchParams.set('service', service);
     for (const scope of scopes) url.searchParams.append('scope', scope);
-    if (credentials?.username === undefined) return this.#transport.send(url, { method: 'GET', headers: {} });
+    const where = this.redact(placeOf(realm));
+    if (credentials?.username === undefined)
+      return this.#transport.send(url, { method: 'GET', headers: {} }, where);
     url.searchParams.set('account', credentials.username);
     const pair = Buffer.from(`${credentials.username}:${credentials.password ?? ''}`).toString('base64');
     this.#secrets.add(pair);
-    return this.#transport.send(url, { method: 'GET', headers: { authorization: `Basic ${pair}` } });
+    return this.#transport.send(url, { method: 'GET', headers: { authorization: `Basic ${pair}` } }, where);
   }
 
   /** An identity token for a token (distribution "OAuth2 Token Authentication"). */
@@ -205,18 +211,33 @@ export class Authenticator {
       scope: scopes.join(' '),
       ...(service !== undefined && { service }),
     });
-    return this.#transport.send(realm, {
-      method: 'POST',
-      headers: { 'content-type': 'application/x-www-form-urlencoded' },
-      body: () => form.toString(),
-    });
+    const headers = { 'content-type': 'application/x-www-form-urlencoded' };
+    const outgoing = { method: 'POST', headers, body: () => form.toString() } as const;
+    return this.#transport.send(realm, outgoing, this.redact(placeOf(realm)));
   }
 
-  /** A server may repeat what it was sent. */
+  /** A server may repeat what it was sent, also in a URL: hosts are lower case there, and paths are escaped. */
   redact(text: string): string {
     let redacted = text;
-    for (const secret of this.#secrets) redacted = redacted.replaceAll(secret, '***');
+    for (const secret of this.#secrets)
+      for (const form of new Set([secret, encodeURIComponent(Buffer.from(secret).toString())]))
+        redacted = redacted.replace(new RegExp(form.replace(/[$()*+.?[\\\]^{|}]/g, '\\$&'), 'gi'), '***');
     return redacted;
+  }
+
+  /** A failure whose message would show what is secret is another one, without its cause. */
+  redacted(failure: unknown): unknown {
+    const error = failure instanceof Transient ? failure.error : failure;
+    if (!(error instanceof ImgconvError)) return failure;
+    const texts = [error.message, error.cause instanceof Error ? error.cause.message : ''];
+    if (texts.every((text) => this.redact(text) === text)) return failure;
+    const { hint } = error;
+    const known = new ImgconvError(
+      error.code,
+      this.redact(error.message),
+      hint === undefined ? {} : { hint },
+    );
+    return failure instanceof Transient ? new Transient(known, failure.afterMs) : known;
   }
 }
 

@@ -28,7 +28,7 @@ import {
   tagsPath,
 } from './paths.js';
 import { expectWithin, NAMES, namesOf, pagesOf, REFERRERS, type ListLimit } from './pages.js';
-import { Transport, type Answer } from './transport.js';
+import { Transport, type ApiAnswer } from './transport.js';
 
 const RETRY_TIMES = 3;
 const RETRY_DELAY_MS = 1000;
@@ -111,7 +111,7 @@ export class Client {
   }
 
   /** Asks the host's mirror first; what that does not have or cannot give comes from the host itself. */
-  async #pull(host: string, request: ApiRequest, tries: 'once' | 'again' = 'again'): Promise<Answer> {
+  async #pull(host: string, request: ApiRequest, tries: 'once' | 'again' = 'again'): Promise<ApiAnswer> {
     const mirror = this.#mirrors.get(host);
     if (mirror !== undefined) {
       try {
@@ -163,7 +163,7 @@ export class Client {
       if (!isDigest(digest))
         throw new ImgconvError(
           'REGISTRY',
-          `${where}: says that ${JSON.stringify(digest.slice(0, 160))} is its digest`,
+          `${where}: says that ${JSON.stringify(answer.redact(digest).slice(0, 160))} is its digest`,
         );
       const found = digestOf(payload, algorithmOf(digest));
       if (found !== digest)
@@ -277,7 +277,7 @@ export class Client {
       return refuse(
         new ImgconvError(
           'REGISTRY',
-          `${where}: asked for bytes from ${offset} of ${size}, got ${answer.header('content-range') ?? 'no Content-Range'}`,
+          `${where}: asked for bytes from ${offset} of ${size}, got ${answer.redact(answer.header('content-range') ?? 'no Content-Range').slice(0, 160)}`,
         ),
       );
     if (length !== undefined && Number(length) > size - begins)

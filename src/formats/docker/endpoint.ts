@@ -6,7 +6,7 @@ import { Authenticator } from './auth.js';
 import type { CredentialStore } from './credentials.js';
 import { urlHost } from './paths.js';
 import { isLocal } from './tls.js';
-import { placeOf, type Answer, type Outgoing, type Transport } from './transport.js';
+import { placeOf, type Answer, type ApiAnswer, type Outgoing, type Transport } from './transport.js';
 
 const MAX_REDIRECTS = 5;
 /** Of an error's body this much is read, and so much of that is shown. */
@@ -59,19 +59,19 @@ export class Endpoint {
   }
 
   /** Tried again while that may help. @throws ImgconvError NETWORK, UNAUTHORIZED, REGISTRY */
-  request(request: ApiRequest): Promise<Answer> {
+  request(request: ApiRequest): Promise<ApiAnswer> {
     return retrying(this.retry, () => this.try(request));
   }
 
   /** One try. @throws Transient when another may do better */
-  async try({ path, scopes, accept, ...outgoing }: ApiRequest): Promise<Answer> {
+  async try({ path, scopes, accept, ...outgoing }: ApiRequest): Promise<ApiAnswer> {
     const base = await this.#find();
     const url = typeof path === 'string' ? new URL(`${base.pathname.replace(/\/$/, '')}${path}`, base) : path;
     for (let refused = 0; ; refused++) {
       const own = url.origin === base.origin;
       const authorization = own ? await this.#auth.header(scopes, base) : undefined;
       const answer = await this.#follow(url, base, outgoing, authorization);
-      if (accept.includes(answer.status)) return answer;
+      if (accept.includes(answer.status)) return { ...answer, redact: (text) => this.#auth.redact(text) };
       // Only the registry's own word counts: a host that it redirects to must not ask for its secrets.
       if (answer.status === 401 && refused < 2 && answer.url.origin === base.origin) {
         const isTaken = this.#auth.challenged(answer, scopes, authorization);
@@ -88,15 +88,15 @@ export class Endpoint {
     const { method = 'GET', headers = {}, body } = outgoing;
     let at = url;
     // An upload may be anywhere, too.
-    const asked = url.origin === base.origin ? placeOf(url) : `${base.origin}: redirected to ${placeOf(url)}`;
+    const asked = `${url.origin === base.origin ? '' : `${base.origin}: redirected to `}${this.#shown(url)}`;
     for (let hops = 0; ; hops++) {
       const sent = at.origin === url.origin && authorization !== undefined ? { authorization } : {};
-      const where = hops === 0 ? asked : `${asked}: redirected to ${placeOf(at)}`;
-      const answer = await this.#transport.send(
-        at,
-        { method, headers: { ...headers, ...sent }, body },
-        where,
-      );
+      const where = hops === 0 ? asked : `${asked}: redirected to ${this.#shown(at)}`;
+      const answer = await this.#transport
+        .send(at, { method, headers: { ...headers, ...sent }, body }, where)
+        .catch((error: unknown) => {
+          throw this.#auth.redacted(error);
+        });
       const location = answer.header('location');
       if (!isRedirect(answer.status, method) || location === undefined) return answer;
       await answer.discard();
@@ -104,6 +104,11 @@ export class Endpoint {
         throw new ImgconvError('REGISTRY', `${asked}: redirected more than ${MAX_REDIRECTS} times`);
       at = this.#resolve(location, answer, base);
     }
+  }
+
+  /** A registry's `Location` or `Link` may repeat secrets. */
+  #shown(url: URL): string {
+    return this.#auth.redact(placeOf(url));
   }
 
   /** Where a `Location` leads. @throws ImgconvError REGISTRY for one that leaves TLS or is no URL */
@@ -116,7 +121,7 @@ export class Endpoint {
     }
     const plain = url.protocol === 'http:' && base.protocol === 'http:';
     if (url.protocol !== 'https:' && !plain)
-      throw new ImgconvError('REGISTRY', `${where}: redirected to ${placeOf(url)}, which is not https`);
+      throw new ImgconvError('REGISTRY', `${where}: redirected to ${this.#shown(url)}, which is not https`);
     url.username = '';
     url.password = '';
     return url;

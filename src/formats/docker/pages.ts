@@ -2,7 +2,7 @@ import { digestOf } from '../../io/hash.js';
 import { once } from '../../io/retry.js';
 import { ImgconvError } from '../../model/errors.js';
 import { isObject, parseLenientJson } from '../../model/json.js';
-import type { Answer } from './transport.js';
+import type { Answer, ApiAnswer } from './transport.js';
 
 /** What a registry may send of one list; registries that know no pages send all of it at once. */
 export interface ListLimit {
@@ -53,7 +53,7 @@ export function expectWithin(count: number, limit: number, unit: string, where: 
  * @throws ImgconvError REGISTRY for pages that come to no end, or to more than `limit`
  */
 export async function* pagesOf(
-  ask: (path: string | URL) => Promise<Answer>,
+  ask: (path: string | URL) => Promise<ApiAnswer>,
   first: string,
   limit: ListLimit,
 ): AsyncGenerator<Page | undefined> {
@@ -81,7 +81,7 @@ export async function* pagesOf(
     if (next.origin !== answer.url.origin)
       throw new ImgconvError(
         'REGISTRY',
-        `${where}: its next page is said to be on another host, ${next.host}`,
+        `${where}: its next page is said to be on another host, ${answer.redact(next.host)}`,
       );
     if (seen.size >= MAX_PAGES || seen.size === seen.add(digestOf(Buffer.from(next.href))).size)
       throw new ImgconvError('REGISTRY', `${where}: its pages do not come to an end`);

@@ -38,6 +38,12 @@ export interface Answer {
   discard(): Promise<void>;
 }
 
+/** An answer of a registry's API. */
+export interface ApiAnswer extends Answer {
+  /** What it says, as far as it may be shown: a registry may repeat the secrets that it was sent. */
+  redact(text: string): string;
+}
+
 /** Sends requests over connections that are kept open; knows of certificates and proxies, and of nothing above HTTP. */
 export class Transport {
   readonly #access: RegistryAccess;

@@ -5,7 +5,7 @@ import { ImgconvError } from '../../model/errors.js';
 import { repositoryText, type Repository } from './client.js';
 import type { Endpoint } from './endpoint.js';
 import { uploadsPath } from './paths.js';
-import type { Answer } from './transport.js';
+import type { Answer, ApiAnswer } from './transport.js';
 
 /** Of a chunked upload; a registry may ask for more (`OCI-Chunk-Min-Length`). One is held in memory. */
 const CHUNK = 8 * 1024 * 1024;
@@ -231,21 +231,22 @@ export class Upload {
   }
 
   /** @throws ImgconvError DIGEST_MISMATCH when the registry says that it stored something else */
-  #expectDigest(answer: Answer): void {
+  #expectDigest(answer: ApiAnswer): void {
     const said = answer.header('docker-content-digest');
     const { digest } = this.#blob;
+    const shown = answer.redact(said ?? '').slice(0, 160);
     if (said === undefined || said === digest) return;
     const algorithm = algorithmOf(digest);
     // Distribution 2.8 takes any digest and keeps the sha256 one (registry/storage/blobwriter.go, validateBlob).
     if (algorithm !== 'sha256' && said.startsWith('sha256:'))
       throw new ImgconvError(
         'FORMAT_UNSUPPORTED',
-        `${repositoryText(this.#to)}: the registry keeps no ${algorithm} digests: it stored ${digest} as ${said.slice(0, 160)}`,
+        `${repositoryText(this.#to)}: the registry keeps no ${algorithm} digests: it stored ${digest} as ${shown}`,
         { hint: 'reg:, oci:, docker-archive: and oci-archive: keep them' },
       );
     throw new ImgconvError(
       'DIGEST_MISMATCH',
-      `${repositoryText(this.#to)}: sent ${digest}, the registry says that it has ${said.slice(0, 160)}`,
+      `${repositoryText(this.#to)}: sent ${digest}, the registry says that it has ${shown}`,
     );
   }
 }

@@ -212,7 +212,7 @@ class DockerWriter implements ImageWriter {
     if (said !== undefined && said !== descriptor.digest)
       throw new ImgconvError(
         'DIGEST_MISMATCH',
-        `docker://${to.host}/${to.repository}: sent ${descriptor.digest}, the registry says that it has ${said.slice(0, 160)}`,
+        `docker://${to.host}/${to.repository}: sent ${descriptor.digest}, the registry says that it has ${answer.redact(said).slice(0, 160)}`,
       );
     return answer.header('oci-subject') !== undefined;
   }
