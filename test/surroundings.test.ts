@@ -14,10 +14,14 @@ import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { convert, listImages, type Place } from '../src/index.js';
 import { Descent } from '../src/io/below.js';
-import { Staging } from '../src/io/staging.js';
+import { StagedDownloads } from '../src/io/downloads.js';
+import { digestOf } from '../src/io/hash.js';
+import { Pool } from '../src/io/pool.js';
+import { PARTIAL_FOLDER, Staging } from '../src/io/staging.js';
 import { Transaction } from '../src/io/transaction.js';
 import { collectGarbage } from '../src/transfer/gc.js';
 import { verify } from '../src/transfer/verify.js';
+import { chunksOf } from './support/chunks.js';
 import { refusal } from './support/errors.js';
 import { hex, imageOf, layStore, layTree, put, storedBlob, type Sample } from './support/images.js';
 import { entriesOf, layFiles, layoutFiles } from './support/layouts.js';
@@ -262,6 +266,29 @@ describe('a folder that is replaced by a link while it is worked on', () => {
     ] as const)
       assert.deepEqual(contentsOf(join(root, folder)), { there: 'there', [name]: name });
   });
+
+  for (const sent of ['blob', 'evil'])
+    test(`of downloads, nothing is deleted elsewhere when ${sent === 'blob' ? 'one is done with' : 'one is wrong'}`, async () => {
+      const [root, victim] = [tempFolder(), tempFolder()];
+      const [partial, digest] = [join(root, PARTIAL_FOLDER), digestOf(Buffer.from('blob'))];
+      for (const end of ['', '.lock']) put(join(victim, `${digest.replace(':', '-')}${end}`), 'precious');
+      const before = stateOf(victim);
+      using staging = new Staging(root);
+      await using pool = new Pool(1);
+      using downloads = new StagedDownloads(staging, pool, true);
+      const open = () => {
+        if (readdirSync(root).length === 1) {
+          renameSync(partial, join(root, 'was-partial'));
+          symlinkSync(victim, partial);
+        }
+        return Promise.resolve({ offset: 0, chunks: chunksOf(Buffer.from(sent), 4) });
+      };
+      const retry = { times: 0, delayMs: 0, signal: new AbortController().signal };
+      await downloads.fetch({ digest, size: 4 }, { where: 'there', retry, open }).catch(() => undefined);
+      downloads.releaseAll();
+      assert.deepEqual(stateOf(victim), before);
+      assert.equal(readdirSync(join(root, 'was-partial')).length, 2);
+    });
 
   test('a folder is deleted with the links in it, and not what they lead to', () => {
     const [root, victim] = [tempFolder(), tempFolder()];

@@ -14,7 +14,7 @@ import {
   type Stats,
 } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
-import { asImgconvError, ImgconvError, isErrno } from '../model/errors.js';
+import { ImgconvError, isErrno } from '../model/errors.js';
 
 /*
  * What lies below a place's root is reached without following a symbolic link: whoever may write there could otherwise
@@ -230,14 +230,24 @@ export class Descent {
       try {
         closeSync(step.fd);
       } catch (error) {
-        const names = [...this.#steps, step].slice(1).map(({ name }) => name);
-        throw asImgconvError(error, this.#shown(names));
+        // Nothing was written by way of it, so nothing is lost (close(2)).
+        if (!isErrno(error, 'EIO', 'EINTR', 'ENOSPC', 'EDQUOT')) throw error;
       }
     }
   }
 
   [Symbol.dispose](): void {
     this.#leave(0);
+  }
+}
+
+/** Deletes whatever is there, unless a link leads to it. @throws the system's error */
+export function removeBelow(root: string, path: string): void {
+  try {
+    using descent = new Descent(root);
+    descent.remove(placeBelow(root, path));
+  } catch (error) {
+    if (!(error instanceof ImgconvError)) throw error;
   }
 }
 

@@ -7,15 +7,13 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
-  rmdirSync,
-  rmSync,
   type Stats,
 } from 'node:fs';
 import { basename, join } from 'node:path';
 import { makeFolder } from './folder.js';
 import { algorithmOf, hexOf, isDigest, type Digest } from '../model/digest.js';
 import { asImgconvError, ImgconvError, isErrno } from '../model/errors.js';
-import { expectPlain } from './below.js';
+import { Descent, expectPlain, removeBelow } from './below.js';
 import { MAX_CONFIG } from '../model/json.js';
 import { BUFFER_SIZE } from './buffers.js';
 import { createHasher, expectDigest, type Expected, type Hasher } from './hash.js';
@@ -90,7 +88,7 @@ export class StagedDownloads implements Downloads {
 
   async #fetch(blob: Expected, origin: Origin, onBytes?: (count: number) => void): Promise<FileBytes> {
     const path = this.#pathFor(blob.digest);
-    await using download = new Download(path, blob, this.#pool, onBytes);
+    await using download = new Download(path, this.#staging.root, blob, this.#pool, onBytes);
     return await download.complete(origin);
   }
 
@@ -104,12 +102,12 @@ export class StagedDownloads implements Downloads {
       makeFolder(this.#staging.root);
       makeOwn(folder);
       expectPlain(this.#staging.root, `${folder}/`);
-      if (isOwn(folder)) sweep(folder);
+      if (isOwn(folder)) sweep(folder, this.#staging.root);
       this.#made = true;
     }
     if (!isOwn(folder)) return this.#staging.path();
     const path = pathOf(folder, digest);
-    const unlock = lockIn(folder, path);
+    const unlock = lockIn(folder, path, this.#staging.root);
     if (unlock === undefined) return this.#staging.path();
     this.#kept.set(digest, { path, unlock });
     return path;
@@ -120,7 +118,7 @@ export class StagedDownloads implements Downloads {
     for (const digest of digests) {
       const kept = this.#kept.get(digest) ?? this.#ofEarlier(digest);
       if (kept === undefined) continue;
-      rmSync(kept.path, { force: true });
+      removeBelow(this.#staging.root, kept.path);
       kept.unlock();
       this.#kept.delete(digest);
     }
@@ -130,7 +128,7 @@ export class StagedDownloads implements Downloads {
     if (this.#folder === undefined || !isOwn(this.#folder)) return undefined;
     this.#earlier ??= new Set(namesIn(this.#folder).map((name) => name.replace(/\.lock$/, '')));
     const path = pathOf(this.#folder, digest);
-    const unlock = this.#earlier.has(basename(path)) ? tryLock(lockOf(path)) : undefined;
+    const unlock = this.#earlier.has(basename(path)) ? tryLock(lockOf(path), this.#staging.root) : undefined;
     return unlock && { path, unlock };
   }
 
@@ -144,8 +142,9 @@ export class StagedDownloads implements Downloads {
     if (this.#folder === undefined || !isOwn(this.#folder)) return;
     try {
       // Also what a killed run left.
-      sweep(this.#folder);
-      rmdirSync(this.#folder);
+      sweep(this.#folder, this.#staging.root);
+      using descent = new Descent(this.#staging.root);
+      descent.rmdir(PARTIAL_FOLDER);
     } catch (error) {
       if (!isErrno(error, 'ENOTEMPTY', 'EEXIST', 'ENOENT', 'ENOTDIR', 'EACCES', 'EPERM', 'EROFS'))
         throw error;
@@ -195,13 +194,13 @@ function namesIn(folder: string): string[] {
 }
 
 /** Another run may have removed the folder, which was empty, as it ended. */
-function lockIn(folder: string, path: string): (() => void) | undefined {
+function lockIn(folder: string, path: string, root: string): (() => void) | undefined {
   try {
-    return tryLock(lockOf(path));
+    return tryLock(lockOf(path), root);
   } catch (error) {
     if (!isErrno(error, 'ENOENT')) throw error;
     makeFolder(folder);
-    return tryLock(lockOf(path));
+    return tryLock(lockOf(path), root);
   }
 }
 
@@ -210,16 +209,16 @@ function lockOf(path: string): string {
 }
 
 /** Removes downloads that nobody came back for, locks whose download is gone, and what dead processes left of taking one. */
-function sweep(folder: string): void {
+function sweep(folder: string, root: string): void {
   for (const name of namesIn(folder)) {
     const path = join(folder, name);
     const [, owner] = /\.lock-(.+)$/.exec(name) ?? [];
-    if (owner !== undefined && isOwnerName(owner) && isDeadOwner(owner, path)) rmSync(path, { force: true });
+    if (owner !== undefined && isOwnerName(owner) && isDeadOwner(owner, path)) removeBelow(root, path);
     const ofDownload = name.endsWith('.lock') ? path.slice(0, -'.lock'.length) : path;
     const stat = lstatSync(ofDownload, { throwIfNoEntry: false });
     if (stat !== undefined && Date.now() - stat.mtimeMs < PARTIAL_AGE_MS) continue;
     if (!isDigest(name.replace(/\.lock$/, '').replace('-', ':')) || isLocked(lockOf(ofDownload))) continue;
-    rmSync(path, { force: true });
+    removeBelow(root, path);
   }
 }
 
@@ -230,7 +229,7 @@ const AGAIN = constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK;
  * What an earlier run left under this name, if it was one of this user: a regular file of no other name that nobody else
  * may write to. What is anything else is deleted, and what it may be a link to stays as it is. Undefined: nothing is there.
  */
-function openEarlier(path: string): number | undefined {
+function openEarlier(path: string, root: string): number | undefined {
   if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return undefined;
   let fd: number | undefined;
   try {
@@ -241,13 +240,14 @@ function openEarlier(path: string): number | undefined {
     if (!isErrno(error, 'ELOOP', 'ENXIO', 'EISDIR', 'EACCES', 'EPERM')) throw asImgconvError(error, path);
   }
   if (fd !== undefined) closeSync(fd);
-  rmSync(path, { recursive: true, force: true });
+  removeBelow(root, path);
   return undefined;
 }
 
 /** One file that grows to a blob; what is in it already is hashed, not trusted. */
 class Download {
   readonly #path: string;
+  readonly #root: string;
   readonly #blob: Expected;
   readonly #pool: Pool;
   readonly #onBytes: ((count: number) => void) | undefined;
@@ -255,13 +255,21 @@ class Download {
   #hasher: Hasher;
   #done = 0;
 
-  constructor(path: string, blob: Expected, pool: Pool, onBytes: ((count: number) => void) | undefined) {
+  /** `root`: of the place that it lies in. */
+  constructor(
+    path: string,
+    root: string,
+    blob: Expected,
+    pool: Pool,
+    onBytes: ((count: number) => void) | undefined,
+  ) {
     this.#path = path;
+    this.#root = root;
     this.#blob = blob;
     this.#pool = pool;
     this.#onBytes = onBytes;
     this.#hasher = createHasher(algorithmOf(blob.digest));
-    this.#fd = openEarlier(path) ?? openSync(path, ANEW, 0o644);
+    this.#fd = openEarlier(path, root) ?? openSync(path, ANEW, 0o644);
   }
 
   /** Fetches what is lacking. Bytes that turn out wrong are thrown away, and all is fetched anew once. */
@@ -277,7 +285,7 @@ class Download {
       } catch (error) {
         this.#restart();
         if (anew && wasThere === 0) {
-          rmSync(this.#path, { force: true });
+          removeBelow(this.#root, this.#path);
           throw error;
         }
       }

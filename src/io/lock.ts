@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeFolder } from './folder.js';
 import { ImgconvError, isErrno } from '../model/errors.js';
+import { Descent, placeBelow, removeBelow } from './below.js';
 import { isDeadOwner, ownerName } from './owner.js';
 import { closeFile, openRegular, readFully } from './region.js';
 
@@ -61,15 +62,17 @@ export async function released(path: string, withdraw: () => void, signal?: Abor
 }
 
 /**
- * Takes a lock that lasts until it is given back, or until this process ends.
+ * Takes a lock below `root` that lasts until it is given back, or until this process ends.
  * Undefined when another live holder has it, or where files cannot be linked.
  */
-export function tryLock(path: string): (() => void) | undefined {
-  const own = `${path}-${ownerName()}`;
+export function tryLock(path: string, root: string): (() => void) | undefined {
+  using folder = new Descent(root);
+  const at = folder.path(placeBelow(root, path));
+  const own = `${at}-${ownerName()}`;
   writeFileSync(own, ownerName(), { flag: 'wx' });
   try {
     // One that a dead process left is out of the way at the second try.
-    if (!take(own, path) && !take(own, path)) return undefined;
+    if (!take(own, at, path) && !take(own, at, path)) return undefined;
   } catch (error) {
     if (isErrno(error, 'EPERM', 'ENOTSUP', 'EOPNOTSUPP')) return undefined;
     throw error;
@@ -77,7 +80,7 @@ export function tryLock(path: string): (() => void) | undefined {
     rmSync(own, { force: true });
   }
   return () => {
-    rmSync(path, { force: true });
+    removeBelow(root, path);
   };
 }
 
@@ -87,21 +90,21 @@ export function isLocked(path: string): boolean {
   return owner !== undefined && !isDeadOwner(owner, path);
 }
 
-/** A link is made whole or not at all, with the owner's name already in it. */
-function take(own: string, path: string): boolean {
+/** A link is made whole or not at all, with the owner's name already in it. `shown`: the path for messages. */
+function take(own: string, path: string, shown = path): boolean {
   try {
     linkSync(own, path);
     return true;
   } catch (error) {
     if (!isErrno(error, 'EEXIST')) throw error;
   }
-  clearDead(own, path);
+  clearDead(own, path, shown);
   return false;
 }
 
 /** Moves a dead owner's lock out of the way; one that a live process took in between is put back. */
-function clearDead(own: string, path: string): void {
-  const owner = read(path);
+function clearDead(own: string, path: string, shown: string): void {
+  const owner = read(path, shown);
   if (owner === undefined || !isDeadOwner(owner, path)) return;
   const aside = `${own}.dead`;
   try {
@@ -117,7 +120,7 @@ function clearDead(own: string, path: string): void {
 const MAX_OWNER = 256;
 
 /** @throws ImgconvError IO for what is no file: a planted FIFO is not waited for, and no link is followed */
-function read(path: string): string | undefined {
+function read(path: string, shown = path): string | undefined {
   if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return undefined;
   try {
     const { fd } = openRegular(path);
@@ -130,9 +133,13 @@ function read(path: string): string | undefined {
   } catch (error) {
     if (!(error instanceof ImgconvError)) throw error;
     if (error.code === 'NOT_FOUND') return undefined;
-    throw new ImgconvError('IO', error.message, {
-      cause: error,
-      hint: 'it is to be a lock of imgconv: if no imgconv is at work there, delete it',
-    });
+    throw new ImgconvError(
+      'IO',
+      error.message.replace(path, () => shown),
+      {
+        cause: error,
+        hint: 'it is to be a lock of imgconv: if no imgconv is at work there, delete it',
+      },
+    );
   }
 }

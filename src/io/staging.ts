@@ -93,8 +93,9 @@ export class Staging {
     const aside = this.path();
     const place = placeBelow(this.root, path);
     writeFileSync(`${aside}.displaced`, place, { flag: 'wx' });
-    using descent = new Descent(this.root);
-    renameSync(descent.path(place), aside);
+    using places = new Descent(this.root);
+    using staging = new Descent(this.root);
+    staging.rename(places.path(place), placeBelow(this.root, aside));
   }
 
   /** What was made so far has its content. */
