@@ -12,13 +12,14 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
-import { convert, listImages, type Place } from '../src/index.js';
+import { convert, ImgconvError, listImages, type Place } from '../src/index.js';
 import { Descent } from '../src/io/below.js';
 import { StagedDownloads } from '../src/io/downloads.js';
 import { digestOf } from '../src/io/hash.js';
 import { Pool } from '../src/io/pool.js';
 import { PARTIAL_FOLDER, Staging } from '../src/io/staging.js';
 import { Transaction } from '../src/io/transaction.js';
+import { VerifiedBlob } from '../src/io/verified-blob.js';
 import { collectGarbage } from '../src/transfer/gc.js';
 import { verify } from '../src/transfer/verify.js';
 import { chunksOf } from './support/chunks.js';
@@ -289,6 +290,23 @@ describe('a folder that is replaced by a link while it is worked on', () => {
       assert.deepEqual(stateOf(victim), before);
       assert.equal(readdirSync(join(root, 'was-partial')).length, 2);
     });
+
+  test('of the folder of an image that fails, nothing is deleted elsewhere', async (t) => {
+    const [tree, victim] = [tempFolder(), tempFolder()];
+    for (const number of ['0', '1', '2']) put(join(victim, number, 'file'), 'precious');
+    const before = stateOf(victim);
+    t.mock.method(VerifiedBlob.prototype, 'place', () => {
+      const [name = ''] = readdirSync(tree).filter((one) => one.startsWith('.imgconv-'));
+      if (!readdirSync(tree).includes('was-staging')) {
+        renameSync(join(tree, name), join(tree, 'was-staging'));
+        symlinkSync(victim, join(tree, name));
+      }
+      return Promise.reject(new ImgconvError('IO', 'a disk that fails'));
+    });
+    await convert(place('reg', store()), place('dir', tree)).catch(() => undefined);
+    assert.ok(readdirSync(tree).includes('was-staging'));
+    assert.deepEqual(stateOf(victim), before);
+  });
 
   test('a folder is deleted with the links in it, and not what they lead to', () => {
     const [root, victim] = [tempFolder(), tempFolder()];

@@ -1,5 +1,6 @@
-import { linkSync, mkdirSync, rmSync } from 'node:fs';
+import { linkSync, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { removeBelow } from '../../io/below.js';
 import { isIntact } from '../../io/blob-shelf.js';
 import { writeNew } from '../../io/jobs.js';
 import { OncePerDigest } from '../../io/once.js';
@@ -72,7 +73,7 @@ class DirWriter implements ImageWriter {
     try {
       await Promise.all([...contents.blobs].map(([name, blob]) => this.#put(blob, join(folder, name))));
     } catch (error) {
-      rmSync(folder, { recursive: true });
+      removeBelow(this.#tree, folder);
       throw error;
     }
     for (const [name, bytes] of contents.bytes) writeNew(join(folder, name), bytes);
