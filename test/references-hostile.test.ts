@@ -464,6 +464,15 @@ describe('images reads regular files inside the given paths alone', () => {
     assert.deepEqual([asked.stdout, asked.stderr], ['evil.example.com/x:from-env\nok:1\n', '']);
   });
 
+  test('what every object of the language has is no variable', async () => {
+    const folder = tempFolder();
+    const names = ['constructor', 'hasOwnProperty', '__proto__', 'toString'];
+    const services = names.map((name, i) => `  s${i}: {image: "demo/x:${i}\${${name}:+-set}"}`);
+    writeFileSync(join(folder, 'compose.yaml'), ['services:', ...services, ''].join('\n'));
+    const { status, stdout } = await imgconv(['images', folder]);
+    assert.deepEqual([status, stdout], [0, names.map((_, i) => `demo/x:${i}\n`).join('')]);
+  });
+
   test('a document that is no list, of no known kind or not YAML is not quoted', async () => {
     const folder = tempFolder();
     mkdirSync(join(folder, 'lists'));

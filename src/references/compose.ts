@@ -181,7 +181,8 @@ export class ComposeFiles {
     } catch (error) {
       findings.failed(asImgconvError(error, path));
     }
-    const variables = { ...own, ...this.#environment };
+    // No prototype: its names are no variables.
+    const variables = Object.assign(Object.create(null) as Record<string, string>, own, this.#environment);
     this.#variables.set(path, variables);
     return variables;
   }
