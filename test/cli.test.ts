@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { existsSync, openSync, ftruncateSync, closeSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { before, describe, test } from 'node:test';
 
 import { imgconv, imgconvEach, type Outcome } from './support/cli.js';
@@ -503,6 +504,22 @@ describe('pipes', parallel, () => {
     assert.equal(entries.length, 4);
     assert.match(piped.stderr, /images: \d+ written/);
     assert.deepEqual(filesIn(cwd), []);
+  });
+
+  test('a reader that ends early is what the error names', async () => {
+    const tree = layTree(tempFolder(), {
+      'demo/large:1': await imageOf('x'.repeat(300_000), { compress: false }),
+    });
+    const child = spawn(process.execPath, [join(projectRoot, 'bin/imgconv.js'), 'dir2tar', tree, '-'], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    child.stdout.destroy();
+    const status = new Promise<number | null>((resolve) => child.on('close', resolve));
+    assert.match(
+      await text(child.stderr),
+      /: stdout: the program that reads the output ended early\n {2}look at the messages of that program/,
+    );
+    assert.equal(await status, 1);
   });
 
   test('an archive goes from one imgconv to another', async () => {

@@ -90,11 +90,15 @@ refusals(
     ['sync SRC DST --src list --dest reg', `${paths.SRC}: a folder, not a file`, A_LIST],
     ['sync NOPE DST --src list --dest reg', 'nope: no such file', A_LIST],
     ['sync UPPER DST --src list --dest reg', 'upper.list:2: "UPPER/Case:1" is not', 'write it as NAME'],
-    ['sync SRC DST --src yaml --dest reg', `${paths.SRC}: a folder, not a file`, 'nothing is half done'],
+    [
+      'sync SRC DST --src yaml --dest reg',
+      `${paths.SRC}: a folder, not a file`,
+      'no image is left incomplete',
+    ],
     ['sync NOPE DST --src yaml --dest reg', 'nope: no such file', 'a slip in the path'],
-    ['sync NOYAML DST --src yaml --dest reg', 'broken.yml:2: ', 'mend the file where it is said above'],
+    ['sync NOYAML DST --src yaml --dest reg', 'broken.yml:2: ', 'fix the file at the place'],
     ['sync NOIMAGES DST --src yaml --dest reg', 'none.yml: it names no images', 'images-by-semver'],
-    ['sync EMPTY DST --src yaml --dest reg', 'empty.list: there is nothing in it', 'mend the file'],
+    ['sync EMPTY DST --src yaml --dest reg', 'empty.list: there is nothing in it', 'fix the file'],
   ],
   1,
 );
@@ -230,7 +234,7 @@ describe('messages about archives', () => {
         stderr,
         /: layer\.tar \(layer 1 of 1\): expected sha256:00[0-9a-f]{62} \(\d+ bytes\), found sha256:/,
       );
-      assert.doesNotMatch(stderr, /stream|half done/);
+      assert.doesNotMatch(stderr, /stream|left incomplete/);
     }
   });
 

@@ -55,6 +55,11 @@ const SYSTEM: Record<string, readonly [code: ErrorCode, message: string, hint?: 
     'the file system is read-only',
     'mount it read-write or choose another target, then run this again: finished images stay',
   ],
+  EPIPE: [
+    'IO',
+    'the program that reads the output ended early',
+    'look at the messages of that program, then run this again',
+  ],
   EXDEV: ['IO', 'not on the same file system'],
   ENOTDIR: ['IO', 'not a folder, or something on the way to it is not'],
   EISDIR: ['IO', 'a folder, not a file'],
