@@ -20,7 +20,9 @@ export function parseDuration(option: string, text: string): number {
   const [, number = '', unit = ''] = /^([0-9]{1,6})([smhd])$/.exec(text === '0' ? '0s' : text) ?? [];
   const seconds = UNITS[unit];
   if (seconds !== undefined) return Number(number) * seconds * 1000;
-  throw new ImgconvError('USAGE', `--${option} ${text}: not a time such as 90m, 24h or 7d`);
+  throw new ImgconvError('USAGE', `--${option} ${text}: not a time`, {
+    hint: 'give a number with s, m, h or d, such as 90m, 24h or 7d; or 0',
+  });
 }
 
 export async function gcCommand(args: GarbageArguments): Promise<number> {

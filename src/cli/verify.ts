@@ -80,7 +80,7 @@ function* reportTexts(report: VerifyReport): Generator<string> {
   const rest = [
     ...(count('space') > 0 ? [`${count('space')} of lost space (${sizeText(lost)})`] : []),
     ...(count('cosmetic') > 0 ? [`${count('cosmetic')} cosmetic`] : []),
-    ...(seesAll ? [] : ['blobs that no image needs are not told before all manifests can be read']),
+    ...(seesAll ? [] : ['blobs that no image needs cannot be found until all manifests can be read']),
   ];
   yield (
     `${images} image${images === 1 ? '' : 's'} checked, ${brokenImages} broken; ` +

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
 import { ImgconvError } from '../model/errors.js';
+import { nearest } from '../model/nearest.js';
 import { ownNameOf } from '../model/oci-layout.js';
 import { dir } from './dir/index.js';
 import { docker } from './docker/index.js';
@@ -10,7 +11,7 @@ import type { Format } from './format.js';
 import { ociArchive } from './oci-archive/index.js';
 import { oci } from './oci/index.js';
 import { registry } from './registry/index.js';
-import { unrecognised } from './unrecognised.js';
+import { looksLike, unrecognised } from './unrecognised.js';
 
 /** All formats. Commands, help and the tests over all pairs come from here; plain paths are recognised in this order. */
 export const FORMATS: readonly Format[] = [registry, oci, dir, dockerArchive, ociArchive, docker];
@@ -82,7 +83,7 @@ function withReference(format: Format, text: string): Place {
 export function parsePlace(text: string): Place {
   const place = parsePrefixed(text);
   if (place !== undefined && (place.path !== '' || place.format.traits.remote)) return place;
-  throw new ImgconvError('USAGE', `${text}: give a prefix and a path`, {
+  throw new ImgconvError('USAGE', `${text}: a prefix and a path are expected`, {
     hint: hintFor(text),
   });
 }
@@ -91,7 +92,14 @@ function hintFor(text: string): string {
   const [, word, rest = ''] = /^([a-z-]+):(.*)$/s.exec(text) ?? [];
   if (word === 'docker-daemon' || word === 'containers-storage')
     return 'engines are not read: docker save IMAGE | imgconv tar2reg - STORE';
-  const meant = FORMATS.find(({ short }) => short === word);
+  const found = LOCAL.find((format) => existsSync(text) && looksLike(format, text));
+  if (found !== undefined) return `did you mean ${prefixOf(found)}${text}?`;
+  if (word === 'http' || word === 'https') return `did you mean docker:${rest}?`;
+  const near = nearest(
+    word ?? '',
+    FORMATS.map(({ prefix }) => prefix),
+  );
+  const meant = FORMATS.find(({ short }) => short === word) ?? FORMATS.find(({ prefix }) => prefix === near);
   if (meant !== undefined && rest !== '') return `did you mean ${prefixOf(meant)}${rest}?`;
   return `prefixes: ${FORMATS.map(prefixOf).join(' ')}`;
 }

@@ -1,5 +1,5 @@
 import type { Heap, Link, StoredBlob, StoredFile } from '../formats/heap.js';
-import type { Place } from '../formats/table.js';
+import { prefixOf, type Place } from '../formats/table.js';
 import { storedFile } from '../formats/heap.js';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Descent, placeBelow } from '../io/below.js';
@@ -72,8 +72,8 @@ export async function collectGarbage(place: Place, options: GarbageOptions = {})
 
 async function heapOf({ format, path }: Place): Promise<Heap> {
   if (format.heap !== undefined) return await format.heap(path);
-  throw new ImgconvError('USAGE', `${path}: ${format.prefix}: has no garbage: its images share no blobs`, {
-    hint: 'garbage is collected in reg: and oci:',
+  throw new ImgconvError('USAGE', `${path}: gc does not work on ${prefixOf(format)}`, {
+    hint: "gc is for a registry's storage (reg:) and for an OCI layout (oci:)",
   });
 }
 

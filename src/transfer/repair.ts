@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { SET_ASIDE, type Mending, type WantedBlob } from '../formats/audit.js';
 import type { RegistryAccess } from '../formats/access.js';
 import type { SourceImage } from '../formats/format.js';
-import type { Place } from '../formats/table.js';
+import { prefixOf, type Place } from '../formats/table.js';
 import { Descent, expectPlain, placeBelow } from '../io/below.js';
 import { isIntact } from '../io/blob-shelf.js';
 import type { Pool } from '../io/pool.js';
@@ -51,10 +51,13 @@ export async function repair(
   return repaired;
 }
 
-/** For an archive: to change one member is to write all of it. */
+/** For a registry, and for an archive: to change one member is to write all of it. */
 export function notInPlace({ format, path }: Place): ImgconvError {
-  return new ImgconvError('USAGE', `--repair: ${path}: a ${format.prefix}: cannot be repaired in place`, {
-    hint: `write a new one from where the images are whole: imgconv copy …: ${format.prefix}:NEW`,
+  const prefix = prefixOf(format);
+  return new ImgconvError('USAGE', `--repair: ${path}: ${prefix} cannot be repaired in place`, {
+    hint: format.traits.remote
+      ? `push the images again from where they are whole: imgconv push FROM ${prefix}HOST`
+      : `write a new archive from where the images are whole: imgconv copy FROM ${prefix}NEW`,
   });
 }
 
