@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { rmSync } from 'node:fs';
+import { renameSync, rmSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { convert, listImages, type ListedImage, type Place } from '../src/index.js';
 import { imgconv } from './support/cli.js';
@@ -103,6 +104,20 @@ describe('ls', { concurrency: 3 }, () => {
     const { status, stdout } = await imgconv(['ls', fixture('docker20-untagged.tar')]);
     assert.equal(status, 0);
     assert.match(stdout, /^@0 {2}sha256:[0-9a-f]{64} {2}image /);
+  });
+
+  test('says why images cannot be read, and once what is wrong with all', async () => {
+    const store = layStore(tempFolder(), {
+      'demo/app:1': await imageOf('one'),
+      'demo/app:2': await imageOf('two'),
+    });
+    const blobs = join(store, 'docker/registry/v2/blobs');
+    renameSync(blobs, join(store, 'elsewhere'));
+    symlinkSync(join(store, 'elsewhere'), blobs);
+    const { status, stdout, stderr } = await imgconv(['ls', store]);
+    assert.equal(status, 1);
+    assert.match(stdout, /^demo\/app:1 .* unreadable .*\ndemo\/app:2 .* unreadable .*\n$/);
+    assert.match(stderr, /^imgconv: .*blobs: is a symbolic link; .*\n {2}give the real folder.*\n$/);
   });
 
   test('shows what is missing or cannot be read, and the others', async () => {

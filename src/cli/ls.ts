@@ -37,6 +37,7 @@ export async function lsCommand(
   const rows: ListedImage[] = [];
   let failed = false;
   let printed = 0;
+  let said = '';
   const flush = () => {
     const some = rows.splice(0);
     process.stdout.write(json ? jsonText(some, printed === 0) : tableText(some));
@@ -51,9 +52,13 @@ export async function lsCommand(
     const { name = '', digest, error } = image;
     // What is not there has no row, and in JSON what stands for it.
     if (json || error?.code !== 'NOT_FOUND') rows.push(image);
-    if (digest === undefined && error !== undefined) {
+    // That something is missing is said by its row, as of an index whose platforms were not all fetched.
+    if (error !== undefined && (digest === undefined || error.code !== 'BLOB_MISSING')) {
       failed = true;
-      process.stderr.write(`imgconv: ${errorText(await near.hinted(error, name), debug)}`);
+      const text = errorText(await near.hinted(error, name), debug);
+      // What is wrong with the whole place is wrong with each image of it.
+      if (text !== said) process.stderr.write(`imgconv: ${text}`);
+      said = text;
     }
     if (rows.length === ROWS) flush();
     if (process.stdout.destroyed) break;
