@@ -109,6 +109,7 @@ refusals('a target where something else is', paths, [
     `${paths.FILE}: a folder is to be made or filled, and there is a file`,
     'docker-archive:',
   ],
+  ['dir2reg SRC SRC', `${paths.SRC}: the source and the target are one folder`, 'another folder'],
   ['dir2oci SRC FILE/below', `and at ${paths.FILE} is a file`, 'a name that is not taken'],
   ['reg2dir STORE DANGLING', 'and there is a link that leads nowhere', 'a name that is not taken'],
   ['dir2reg SRC LAYOUT', 'there is an OCI image layout, a folder already', 'did you mean imgconv dir2oci '],

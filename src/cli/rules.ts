@@ -1,4 +1,5 @@
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { FORMATS, isPrefixed, prefixOf, type Place } from '../formats/table.js';
 import { looksLike } from '../formats/unrecognised.js';
 import { ImgconvError } from '../model/errors.js';
@@ -55,7 +56,15 @@ const OF_TARGETS: readonly Rule[] = [
         : `give another folder, or did you mean imgconv ${from.short}2${there.short} ${shellText([source, path])}?`,
     ];
   },
+  (_, { format: from, path: source }, { format, path }) =>
+    from !== format && !from.traits.remote && !format.traits.remote && isSameFolder(source, path)
+      ? [`${path}: the source and the target are one folder`, 'give another folder for the target']
+      : undefined,
 ];
+
+function isSameFolder(one: string, other: string): boolean {
+  return resolve(one) === resolve(other) && statSync(one, { throwIfNoEntry: false })?.isDirectory() === true;
+}
 
 /** Those that keep the blobs of all images together. */
 const SHARED = FORMATS.filter(({ heap }) => heap !== undefined);
