@@ -229,10 +229,29 @@ describe('a secret is in no message', () => {
       assert.ok(isLet.size > 1, [...isLet].join());
       for (const error of told)
         if (error !== undefined) {
-          assert.ok(error instanceof ImgconvError, String(error));
+          assert.ok(error instanceof ImgconvError, 'no ImgconvError');
           assert.doesNotMatch(errorText(error, true), LEAK);
         }
     });
+
+  test('even of a token of 900 kB no regular expression is made', async () => {
+    await using registry = await FakeRegistry.start({
+      guard: (_, { url }) => `Bearer realm="${url}/token"`,
+    });
+    registry.fail(
+      /GET \/token/,
+      (_, response) => {
+        reply(response, 200, {}, Buffer.from(JSON.stringify({ token: '['.repeat(900_000) })));
+      },
+      9,
+    );
+    const from = parsePlace(`docker://${registry.host}/app`);
+    const to = { format: formatOf('dir'), path: join(tempFolder(), 'to') };
+    await assert.rejects(
+      convert(from, to, { sourceAccess: { retryTimes: 0 } }),
+      (error) => error instanceof ImgconvError && error.code !== 'IO' && errorText(error).length < 4000,
+    );
+  });
 
   test('of a credential helper, whatever it says', async () => {
     const folder = tempFolder();

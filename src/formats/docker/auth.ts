@@ -64,7 +64,7 @@ export class Authenticator {
     if (challenge.scheme === 'basic') {
       if (credentials?.username === undefined) return undefined;
       const pair = Buffer.from(`${credentials.username}:${credentials.password ?? ''}`).toString('base64');
-      this.#secrets.add(pair);
+      this.#keepSecret(pair);
       return `Basic ${pair}`;
     }
     const key = [...scopes].sort().join(' ');
@@ -94,7 +94,7 @@ export class Authenticator {
   async #find(repository: string | undefined): Promise<Credentials | undefined> {
     const found = await this.#credentials.find(this.#host, repository);
     for (const secret of [found?.password, found?.identityToken, found?.registryToken])
-      if (secret) this.#secrets.add(secret);
+      if (secret) this.#keepSecret(secret);
     return found;
   }
 
@@ -173,7 +173,7 @@ export class Authenticator {
     const value = content.token || content.access_token;
     if (!value || !/^[\x21-\x7e]+$/.test(value))
       throw new ImgconvError('REGISTRY', `${where}: an answer without a token`);
-    this.#secrets.add(value);
+    this.#keepSecret(value);
     const lifetime = content.expires_in && content.expires_in > 0 ? content.expires_in : LIFETIME;
     return { value, until: Date.now() + lifetime * 1000 * SAFE_PART };
   }
@@ -193,7 +193,7 @@ export class Authenticator {
       return this.#transport.send(url, { method: 'GET', headers: {} }, where);
     url.searchParams.set('account', credentials.username);
     const pair = Buffer.from(`${credentials.username}:${credentials.password ?? ''}`).toString('base64');
-    this.#secrets.add(pair);
+    this.#keepSecret(pair);
     return this.#transport.send(url, { method: 'GET', headers: { authorization: `Basic ${pair}` } }, where);
   }
 
@@ -216,12 +216,16 @@ export class Authenticator {
     return this.#transport.send(realm, outgoing, this.redact(placeOf(realm)));
   }
 
-  /** A server may repeat what it was sent, also in a URL: hosts are lower case there, and paths are escaped. */
+  /** A server may repeat it, also in a URL: hosts are lower case there, and paths are escaped. */
+  #keepSecret(secret: string): void {
+    for (const form of [secret, encodeURIComponent(Buffer.from(secret).toString())])
+      this.#secrets.add(form).add(form.toLowerCase());
+  }
+
+  /** What a server says, without what it was sent. */
   redact(text: string): string {
     let redacted = text;
-    for (const secret of this.#secrets)
-      for (const form of new Set([secret, encodeURIComponent(Buffer.from(secret).toString())]))
-        redacted = redacted.replace(new RegExp(form.replace(/[$()*+.?[\\\]^{|}]/g, '\\$&'), 'gi'), '***');
+    for (const secret of this.#secrets) redacted = redacted.replaceAll(secret, '***');
     return redacted;
   }
 
