@@ -488,6 +488,18 @@ describe('a push', () => {
     return { error: images[0]?.error, asked: asked / blobs, begun: registry.asked(/^POST/).length / blobs };
   }
 
+  test(
+    'to a registry that asks for a broken number of bytes in a chunk ends',
+    { timeout: 60_000 },
+    async () => {
+      const { error, asked } = await pushed(9 << 20, ({ method }) =>
+        method === 'POST' ? [202, undefined, 8_388_608.5] : method === 'PUT' ? [413] : [202],
+      );
+      assert.equal(error?.code, 'REGISTRY');
+      assert.ok(asked < 40, `${asked} requests`);
+    },
+  );
+
   test('to a registry that takes a chunk and then loses all of it ends', { timeout: 60_000 }, async () => {
     let patched = 0;
     const { error, asked, begun } = await pushed(9 << 20, ({ method }) => {

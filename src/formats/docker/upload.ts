@@ -117,7 +117,8 @@ export class Upload {
 
   async #session(answer: Answer, offset: number): Promise<Session> {
     await answer.discard();
-    const least = Number(answer.header('oci-chunk-min-length') ?? 0);
+    // Only whole bytes can be sent.
+    const least = Number(/^\d+$/.exec(answer.header('oci-chunk-min-length') ?? '')?.[0] ?? 0);
     if (this.#chunk !== undefined && least > this.#chunk) this.#chunk = Math.min(least, LARGEST_CHUNK);
     return { url: await this.#endpoint.locationOf(answer), offset };
   }
