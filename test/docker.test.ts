@@ -205,6 +205,26 @@ test('each blob is fetched once, however many images name it, and none that the 
 });
 
 describe('a download that breaks off', () => {
+  for (const [what, on] of [
+    ['a manifest', /GET .*manifests\/sha256/],
+    ['a list of tags', /GET .*tags/],
+    ['a list of repositories', /GET .*_catalog/],
+    ['a list of referrers', /GET .*referrers/],
+  ] as const)
+    test(`is asked for again: ${what}`, async () => {
+      await using registry = (await FakeRegistry.start({ referrers: true })).add({
+        'app:1': indexOf([await imageOf('x')]),
+      });
+      registry.fail(on, cutAfter(registry, 5));
+      const { images } = await convert(remote(registry), newPlace('dir'), {
+        sourceAccess: { retryTimes: 1, retryDelay: 1 },
+      });
+      assert.deepEqual(
+        images.map(({ status, error }) => error?.message ?? status),
+        ['written'],
+      );
+    });
+
   for (const at of [0, 1, 70_000, SIZE - 1]) {
     test(`after ${at} bytes goes on there, in the same run`, async () => {
       const { image, digest } = await largeImage();

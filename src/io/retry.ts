@@ -68,12 +68,3 @@ export async function retrying<T>(policy: RetryPolicy, work: () => Promise<T>): 
     }
   }
 }
-
-/** Work that is not done again: what may pass elsewhere is an error here. @throws ImgconvError */
-export async function once<T>(work: Promise<T>): Promise<T> {
-  try {
-    return await work;
-  } catch (failure) {
-    throw failure instanceof Transient ? failure.error : failure;
-  }
-}

@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import { digestOf } from '../../io/hash.js';
-import { once, type RetryPolicy } from '../../io/retry.js';
+import { retrying, type RetryPolicy } from '../../io/retry.js';
 import type { Descriptor } from '../../model/descriptor.js';
 import { algorithmOf, isDigest, type Digest } from '../../model/digest.js';
 import { ImgconvError } from '../../model/errors.js';
@@ -27,7 +27,7 @@ import {
   referrersPath,
   tagsPath,
 } from './paths.js';
-import { expectWithin, NAMES, namesOf, pagesOf, REFERRERS, type ListLimit } from './pages.js';
+import { expectWithin, NAMES, namesOf, pagesOf, REFERRERS, type ListLimit, type Told } from './pages.js';
 import { Transport, type ApiAnswer } from './transport.js';
 
 const RETRY_TIMES = 3;
@@ -58,6 +58,11 @@ export function repositoryText({ host, repository }: Repository): string {
 
 function pulls({ repository }: Repository): readonly string[] {
   return [`repository:${repository}:pull`];
+}
+
+function manifestRequest(from: Repository, reference: string): ApiRequest {
+  const path = manifestPath(from.repository, reference);
+  return { path, headers: { accept: ACCEPT }, scopes: pulls(from), accept: [200, 404] };
 }
 
 /** What is read from registries; each host has one pool of connections, one set of tokens, and maybe a mirror. */
@@ -143,18 +148,9 @@ export class Client {
 
   /** A manifest's bytes, proved if it is asked for by digest; undefined when there is none. */
   async manifest(from: Repository, reference: string): Promise<ServedManifest | undefined> {
-    const { host, repository } = from;
-    const answer = await this.#pull(host, {
-      path: manifestPath(repository, reference),
-      headers: { accept: ACCEPT },
-      scopes: pulls(from),
-      accept: [200, 404],
-    });
-    if (answer.status === 404) {
-      await answer.discard();
-      return undefined;
-    }
-    const bytes = await once(answer.read(MAX_MANIFEST));
+    const request = manifestRequest(from, reference);
+    const { answer, body: bytes } = await this.#read(from.host, request, MAX_MANIFEST);
+    if (bytes === undefined) return undefined;
     const { where } = answer;
     const payload = manifestPayload(bytes, where);
     const said = answer.header('docker-content-digest');
@@ -181,13 +177,7 @@ export class Client {
     from: Repository,
     reference: string,
   ): Promise<{ readonly digest: Digest | undefined } | undefined> {
-    const answer = await this.#pull(from.host, {
-      path: manifestPath(from.repository, reference),
-      method: 'HEAD',
-      headers: { accept: ACCEPT },
-      scopes: pulls(from),
-      accept: [200, 404],
-    });
+    const answer = await this.#pull(from.host, { ...manifestRequest(from, reference), method: 'HEAD' });
     await answer.discard();
     const said = answer.header('docker-content-digest') ?? '';
     return answer.status === 200 ? { digest: isDigest(said) ? said : undefined } : undefined;
@@ -238,7 +228,17 @@ export class Client {
   }
 
   #pages(host: string, path: string, request: Omit<ApiRequest, 'path'>, limit: ListLimit) {
-    return pagesOf((next) => this.#pull(host, { ...request, path: next }), path, limit);
+    return pagesOf((next) => this.#read(host, { ...request, path: next }, limit.page), path, limit);
+  }
+
+  /** An answer with all of its body, asked for again where that breaks off; without one where the status is not 200. */
+  #read(host: string, request: ApiRequest, limit: number): Promise<Told> {
+    return retrying(this.retry, async () => {
+      const answer = await this.#pull(host, request);
+      if (answer.status === 200) return { answer, body: await answer.read(limit) };
+      await answer.discard();
+      return { answer, body: undefined };
+    });
   }
 
   /** The size that a registry says a blob has; undefined when it has none such. */

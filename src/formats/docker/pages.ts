@@ -1,5 +1,4 @@
 import { digestOf } from '../../io/hash.js';
-import { once } from '../../io/retry.js';
 import { ImgconvError } from '../../model/errors.js';
 import { isObject, parseLenientJson } from '../../model/json.js';
 import type { Answer, ApiAnswer } from './transport.js';
@@ -21,6 +20,12 @@ const MAX_PAGES = 10_000;
 
 /** A longer name is none, of a tag or a repository; so much of it is kept, to be shown. */
 const MAX_NAME = 255;
+
+/** An answer, and its body where the status is 200. */
+export interface Told {
+  readonly answer: ApiAnswer;
+  readonly body: Buffer | undefined;
+}
 
 export interface Page {
   readonly body: Uint8Array;
@@ -53,7 +58,7 @@ export function expectWithin(count: number, limit: number, unit: string, where: 
  * @throws ImgconvError REGISTRY for pages that come to no end, or to more than `limit`
  */
 export async function* pagesOf(
-  ask: (path: string | URL) => Promise<ApiAnswer>,
+  ask: (path: string | URL) => Promise<Told>,
   first: string,
   limit: ListLimit,
 ): AsyncGenerator<Page | undefined> {
@@ -61,16 +66,14 @@ export async function* pagesOf(
   // Links can be long, and there can be many.
   const seen = new Set<string>();
   for (let next: string | URL = first; ;) {
-    const answer = await ask(next);
+    const { answer, body } = await ask(next);
     const { where } = answer;
-    if (answer.status !== 200) {
-      await answer.discard();
+    if (body === undefined) {
       if (seen.size > 0)
         throw new ImgconvError('REGISTRY', `${where}: status ${answer.status} for a further page`);
       yield undefined;
       return;
     }
-    const body = await once(answer.read(limit.page));
     expectWithin((bytes += body.length), limit.bytes, 'bytes', where);
     yield { body, where };
     const link = nextLink(answer);
