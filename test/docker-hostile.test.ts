@@ -10,6 +10,8 @@ import { descriptorOf, digestText, hex, imageOf, layTree, OCI, part } from './su
 import { newPlace, place } from './support/places.js';
 import { filesIn } from './support/snapshot.js';
 import { tempFolder } from './support/temp.js';
+import { runCampaign } from './torture/campaign.js';
+import { registry as hostileRegistry } from './torture/registry.js';
 
 const image = await imageOf('x');
 const other = await imageOf('other');
@@ -713,3 +715,16 @@ for (const [title, on, act] of [
       images[0]?.error?.message,
     );
   });
+
+test('requests that are answered in every bad way: nothing hangs, no secret is shown', async () => {
+  const failed: string[] = [];
+  const { tally } = await runCampaign(hostileRegistry, 'short', {
+    from: 0,
+    to: 48,
+    onFailed: ({ number, why }) => {
+      failed.push(`npm run test:hostile -- registry --seed short --only ${number}: ${why}`);
+    },
+  });
+  assert.deepEqual(failed, []);
+  assert.ok(tally.size > 10, [...tally.keys()].join());
+});

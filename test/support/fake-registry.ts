@@ -77,6 +77,16 @@ export class FakeRegistry {
     await new Promise((resolve) => this.#server.close(resolve));
   }
 
+  /** Connections that clients hold open. */
+  connections(): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#server.getConnections((error, count) => {
+        if (error) reject(error);
+        else resolve(count);
+      });
+    });
+  }
+
   /** Stores images as if they had been pushed. */
   add(images: Readonly<Record<string, Sample>>): this {
     for (const [name, { root, members, blobs }] of Object.entries(images)) {
