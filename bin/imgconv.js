@@ -17,6 +17,8 @@ else {
   const { run } = require('./load.js').load();
   // Not before: V8 passes over what it compiled under other flags.
   if (HAS_BUDGET) require('node:v8').setFlagsFromString(`--interrupt-budget=${INTERRUPT_BUDGET}`);
+  // A run that ends without a result, because nothing is left that it could wait for, has failed.
+  process.exitCode = 1;
   run(args, require(manifest).version).then((status) => {
     process.exitCode = status;
   });

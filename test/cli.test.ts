@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, openSync, ftruncateSync, closeSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -576,3 +577,13 @@ for (const [signal, expectedStatus] of [
     },
   );
 }
+
+test('a run that never gets its result does not exit with 0', async () => {
+  const stub = join(tempFolder(), 'stub.cjs');
+  const load = join(projectRoot, 'bin/load.js');
+  const never = 'exports: { load: () => ({ run: () => new Promise(() => undefined) }) }';
+  writeFileSync(stub, `require.cache[${JSON.stringify(load)}] = { loaded: true, ${never} };`);
+  const child = spawn(process.execPath, ['--require', stub, join(projectRoot, 'bin/imgconv.js'), 'ls']);
+  const [status] = (await once(child, 'exit')) as [number];
+  assert.equal(status, 1);
+});
