@@ -25,7 +25,7 @@ export const startRows: readonly Row[] = [
   {
     name: 'ls-one',
     against: 'node -e 0',
-    short: { cpu: 3.6, wall: 4.2 },
+    short: { cpu: 4, wall: 4.4 },
     peers: [],
     async prepare(corpus) {
       const store = join(await corpus.base(), 'store');
