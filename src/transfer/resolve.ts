@@ -254,7 +254,7 @@ function missingError(
     texts.push(counted(platforms.length - PLATFORMS_SHOWN, 'more platform'));
   if (attestations !== undefined) texts.push(`attestations: ${lackText(attestations, few)}`);
   const prune = '--missing prune makes a new index of what is there';
-  const sparse = '--missing sparse keeps the index (into reg and oci)';
+  const sparse = '--missing sparse keeps the index (into reg:, oci: and oci-archive:)';
   const hint =
     root.manifest.kind !== 'index'
       ? 'the source is not whole: fetch the image again'
