@@ -47,11 +47,15 @@ interface Root {
   real: string | undefined;
 }
 
+/** So many roots are remembered: a program that lives long may open thousands. */
+const ROOTS = 256;
+
 const roots = new Map<string, Root>();
 
 function knownRoot(path: string): Root {
   const known = roots.get(path);
   if (known !== undefined) return known;
+  if (roots.size >= ROOTS) roots.clear();
   const root = { prefix: join(path, '_').slice(0, -1), seen: new Map<string, number>(), real: undefined };
   roots.set(path, root);
   return root;
