@@ -8,7 +8,7 @@ import type { Selector } from '../transfer/select.js';
 import { parseCount, REPEATABLE, VALUE } from './options.js';
 import type { OptionTable } from './usage.js';
 
-/** Which side of a conversion an option of skopeo's speaks of; `ls` and `inspect` have but a source. */
+/** Which side of a conversion an option is for, as with skopeo; `ls` and `inspect` have only a source. */
 type Side = 'src' | 'dest';
 
 export interface RegistryArguments {
@@ -77,7 +77,7 @@ const ABOUT: Readonly<Record<keyof RegistryArguments, readonly Side[]>> = {
   allowHttpCredentials: ['src', 'dest'],
 };
 
-/** What is wrong with the first of the options given that speaks of a registry where there is none; and what to do. */
+/** What is wrong with the first of the options given that is for a registry where there is none; and what to do. */
 export function strayRegistryOption(
   args: RegistryArguments,
   formats: Readonly<Partial<Record<Side, Format>>>,

@@ -75,7 +75,7 @@ export interface SourceImage {
   readonly digest: Digest;
   /** What the place itself says of that: it is proved with the manifest. */
   readonly entry?: Pick<Descriptor, 'mediaType' | 'size'> | undefined;
-  /** A revision that no tag names: chosen by its digest, or because it speaks of an image that is chosen. */
+  /** A revision that no tag names: chosen by its digest, or because it is a referrer of an image that is chosen. */
   readonly untagged?: boolean;
   /** Of what it is a referrer, in whatever repository, if the reader knows that without being asked. */
   readonly subject?: Digest | undefined;
@@ -139,9 +139,9 @@ export interface ImageReader {
   /** In a fixed order. */
   images(options: ListOptions): AsyncIterable<SourceImage | UnreadableImage>;
   /**
-   * What speaks of one of these manifests of `image`, tagged first; what speaks of that in turn has to be asked for.
-   * To be called when all images have been listed, with those that have no tag. What cannot be read may speak of any
-   * image of its repository, and is among what speaks of each.
+   * The referrers of these manifests of `image`, tagged first; those of the referrers have to be asked for in turn.
+   * To be called when all images have been listed, with those that have no tag. What cannot be read may be a referrer
+   * of any image of its repository, and is given for each.
    */
   attached(image: SourceImage, digests: ReadonlySet<Digest>): Promise<Attached>;
   readonly audit: Audit;

@@ -28,7 +28,7 @@ export interface Link {
   readonly changed: number;
 }
 
-/** Manifests that speak of one another by digest: a repository of a registry, or all of a layout. */
+/** Manifests that refer to each other by digest: a repository of a registry, or all of a layout. */
 export interface Repository {
   readonly name: string;
   tags(): Iterable<{ readonly tag: string; readonly digest: Digest; readonly path: string }>;

@@ -96,11 +96,11 @@ export class ListingReader implements ImageReader {
   }
 }
 
-/** What speaks of images of one repository. */
+/** The referrers of the images of one repository. */
 interface Subjects {
   /** By digest, or by a tag that has but a part of it. */
   readonly subjects: ReadonlyMap<string, readonly SourceImage[]>;
-  /** Revisions of which nobody can tell what they speak of. */
+  /** Revisions whose subject cannot be read. */
   readonly unreadable: readonly UnreadableImage[];
 }
 

@@ -1,10 +1,10 @@
 import { algorithmOf, hexOf, isDigest, type Digest } from './digest.js';
 
-/** cosign pkg/oci/remote: signatures, attestations and SBOMs, by the digest of what they speak of. */
+/** cosign pkg/oci/remote: signatures, attestations and SBOMs, by the digest of their subject. */
 export const COSIGN_SUFFIXES = ['.sig', '.att', '.sbom'] as const;
 
 /**
- * The digest that a tag speaks of: cosign's `sha256-<hex>.sig`, `.att`, `.sbom` (cosign pkg/oci/remote), and the
+ * The digest of the subject that a tag names: cosign's `sha256-<hex>.sig`, `.att`, `.sbom` (cosign pkg/oci/remote), and the
  * referrers tag `sha256-<hex>` (OCI distribution-spec v1.1 "Referrers Tag Schema").
  */
 export function attachedTo(tag: string | undefined): Digest | undefined {
@@ -24,7 +24,7 @@ export function isCutTag(tag: string | undefined): tag is string {
 }
 
 /**
- * The tag under which a registry without a referrers API has the index of what speaks of a manifest: of the digest's
+ * The tag under which a registry without a referrers API has the index of the referrers of a manifest: of the digest's
  * hex 64 characters at most (OCI distribution-spec v1.1 "Referrers Tag Schema").
  */
 export function referrersTag(digest: Digest): string {

@@ -1,7 +1,7 @@
 import type { ManifestNode } from '../model/manifest.js';
 import { editDescriptors, editManifest } from './edit.js';
 
-/** Docker buildx marks an attestation with the digest of the image that it speaks of. */
+/** Docker buildx marks an attestation with the digest of its image. */
 export const ATTESTED = 'vnd.docker.reference.digest';
 
 /** The tree without attestations; the same when it has none. */

@@ -11,7 +11,7 @@ import { manifestPath } from './paths.js';
 import { pushes } from './upload.js';
 
 /**
- * Lists what speaks of an image under its referrers tag, in registries that do not do so by themselves (OCI
+ * Lists the referrers of an image under its referrers tag, in registries that do not do so by themselves (OCI
  * distribution-spec v1.1 "Pushing Manifests with Subject"). One index is changed by one at a time; others' changes at
  * the same moment can be lost, as the specification says.
  */
@@ -39,7 +39,7 @@ export class Referrers {
     const there = await this.#client.manifest(to, tag);
     const raw = there && parseJson(there.bytes, where);
     if (there !== undefined && parseManifest(there.bytes, where).kind !== 'index')
-      throw new ImgconvError('REGISTRY', `${where}: not an index of what speaks of an image`);
+      throw new ImgconvError('REGISTRY', `${where}: not an index of referrers`);
     const listed: unknown[] = isObject(raw) && Array.isArray(raw['manifests']) ? raw['manifests'] : [];
     if (listed.some((one) => isObject(one) && one['digest'] === node.descriptor.digest)) return;
     const index = isObject(raw) ? raw : { schemaVersion: 2, mediaType: OCI_INDEX };
