@@ -95,7 +95,7 @@ refusals(
       `${paths.SRC}: a folder, not a file`,
       'no image is left incomplete',
     ],
-    ['sync NOPE DST --src yaml --dest reg', 'nope: no such file', 'a slip in the path'],
+    ['sync NOPE DST --src yaml --dest reg', 'nope: no such file', 'check the spelling'],
     ['sync NOYAML DST --src yaml --dest reg', 'broken.yml:2: ', 'fix the file at the place'],
     ['sync NOIMAGES DST --src yaml --dest reg', 'none.yml: it names no images', 'images-by-semver'],
     ['sync EMPTY DST --src yaml --dest reg', 'empty.list: there is nothing in it', 'fix the file'],

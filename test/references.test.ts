@@ -321,7 +321,7 @@ describe('images: lists', () => {
         {
           code: 'NOT_FOUND',
           message: 'no.yaml: no such file or folder',
-          hint: 'look for a slip in the path or the name',
+          hint: 'check the spelling of the path and the name',
         },
       ],
     });

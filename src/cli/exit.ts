@@ -31,7 +31,7 @@ const HINTS: Record<ErrorCode, string> = {
   NAME_INVALID: 'give it another name with --rename, --tag, or a line "SOURCE TARGET" of an --images-file',
   NAME_MISSING: 'give it one: -t NAME:TAG',
   NAME_CONFLICT: 'tell them apart with --rename, --scoped or an --images-file',
-  NOT_FOUND: 'look for a slip in the path or the name',
+  NOT_FOUND: 'check the spelling of the path and the name',
   FORMAT_UNKNOWN: 'say what it is with a prefix: imgconv --help lists them',
   FORMAT_UNSUPPORTED: 'the tool that wrote it may write an older version, or another format, too',
   DIGEST_INVALID: 'the source is damaged, or was not written by the tools for this format: fetch it again',
