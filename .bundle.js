@@ -14,8 +14,8 @@ const out = fileURLToPath(new URL('dist/bundle', import.meta.url));
 await build({
   entryPoints: {
     main: 'dist/src/cli/main.js',
-    thread: 'dist/src/io/thread.js',
-    worker: 'dist/src/io/worker.js',
+    thread: 'dist/src/threads/thread.js',
+    worker: 'dist/src/threads/worker.js',
     undici: 'undici',
   },
   bundle: true,

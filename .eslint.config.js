@@ -1,8 +1,24 @@
 import { readdirSync } from 'node:fs';
 import tseslint from 'typescript-eslint';
 
-/** model ← io ← formats ← transfer ← references ← cli: each imports from those before it, formats not from each other. */
-const LAYERS = ['model', 'io', 'formats', 'transfer', 'references', 'cli'];
+/** Each room of src imports from those before it. A room without a place in this list is an error. */
+const LAYERS = [
+  'model',
+  'bytes',
+  'codecs',
+  'threads',
+  'proof',
+  'storage',
+  'formats',
+  'transfer',
+  'upkeep',
+  'references',
+  'cli',
+];
+for (const { name } of readdirSync(new URL('src', import.meta.url), { withFileTypes: true }).filter((one) =>
+  one.isDirectory(),
+))
+  if (!LAYERS.includes(name)) throw new Error(`src/${name}: no rule says who may import it`);
 const layerRules = LAYERS.map((layer, i) => ({
   files: [`src/${layer}/**/*.ts`],
   rules: {
@@ -17,7 +33,7 @@ const layerRules = LAYERS.map((layer, i) => ({
           ...(layer === 'model'
             ? [{ group: ['node:fs', 'node:fs/*', 'node:path'], message: 'the model is pure' }]
             : []),
-          ...(layer === 'formats' ? [{ group: ['node:crypto'], message: 'hashing is in io' }] : []),
+          ...(layer === 'formats' ? [{ group: ['node:crypto'], message: 'hashing is in bytes' }] : []),
         ],
       },
     ],
@@ -35,11 +51,14 @@ const formats = folders
         'error',
         {
           patterns: [
-            { group: ['**/transfer/*', '**/cli/*'], message: 'formats come before transfer and cli' },
-            { group: ['node:crypto'], message: 'hashing is in io' },
+            {
+              group: LAYERS.slice(LAYERS.indexOf('formats') + 1).map((above) => `**/${above}/*`),
+              message: 'formats come before it',
+            },
+            { group: ['node:crypto'], message: 'hashing is in bytes' },
             {
               group: all.filter((other) => other !== format).map((other) => `**/${other}/*`),
-              message: 'what two formats share belongs in io or model',
+              message: 'what two formats share belongs below them',
             },
           ],
         },

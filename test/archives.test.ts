@@ -13,10 +13,10 @@ import {
   type Place,
   type Report,
 } from '../src/index.js';
-import { digestOf } from '../src/io/hash.js';
-import { Pool } from '../src/io/pool.js';
-import { tarToFile } from '../src/io/tar-sink.js';
-import { VerifiedBlob } from '../src/io/verified-blob.js';
+import { digestOf } from '../src/bytes/hash.js';
+import { Pool } from '../src/threads/pool.js';
+import { tarToFile } from '../src/storage/tar-sink.js';
+import { VerifiedBlob } from '../src/proof/verified-blob.js';
 import { ownPlatform, platformText } from '../src/model/platform.js';
 import { imgconv } from './support/cli.js';
 import { refusal } from './support/errors.js';

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { describe, test } from 'node:test';
-import { bunzip2 } from '../src/io/bunzip2.js';
-import { decompress } from '../src/io/decompress.js';
+import { bunzip2 } from '../src/codecs/bunzip2.js';
+import { decompress } from '../src/codecs/decompress.js';
 import { Random } from './bench/random.js';
 import { CHUNK_SIZES, chunksOf, concat } from './support/chunks.js';
 

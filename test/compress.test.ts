@@ -3,10 +3,10 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { gunzipSync, gzipSync } from 'node:zlib';
-import { compress } from '../src/io/compress.js';
-import { decompress } from '../src/io/decompress.js';
-import { Pool } from '../src/io/pool.js';
-import { ZstdFrames } from '../src/io/zstd-frames.js';
+import { compress } from '../src/threads/compress.js';
+import { decompress } from '../src/codecs/decompress.js';
+import { Pool } from '../src/threads/pool.js';
+import { ZstdFrames } from '../src/codecs/zstd-frames.js';
 import { CHUNK_SIZES, chunksAround, chunksOf, concat } from './support/chunks.js';
 import { digestText } from './support/images.js';
 

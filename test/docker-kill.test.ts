@@ -4,7 +4,7 @@ import { linkSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { ownerName } from '../src/io/owner.js';
+import { ownerName } from '../src/storage/owner.js';
 import { Random } from './bench/random.js';
 import { FakeRegistry } from './support/fake-registry.js';
 import { artifactOf, imageOf, indexOf, layStore, storedBlob, type Sample } from './support/images.js';

@@ -13,7 +13,7 @@ import {
   type Place,
   type Report,
 } from '../src/index.js';
-import { verify } from '../src/transfer/verify.js';
+import { verify } from '../src/upkeep/verify.js';
 import { imgconv } from './support/cli.js';
 import { FakeRegistry } from './support/fake-registry.js';
 import { expected, fixture, syncTree } from './support/fixtures.js';

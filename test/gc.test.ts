@@ -6,10 +6,10 @@ import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { convert, type ErrorCode, type Place } from '../src/index.js';
-import { withLock } from '../src/io/lock.js';
-import { gatePath, Staging } from '../src/io/staging.js';
-import { collectGarbage, type GarbageOptions, type GarbageReport } from '../src/transfer/gc.js';
-import { verify } from '../src/transfer/verify.js';
+import { withLock } from '../src/storage/lock.js';
+import { gatePath, Staging } from '../src/storage/staging.js';
+import { collectGarbage, type GarbageOptions, type GarbageReport } from '../src/upkeep/gc.js';
+import { verify } from '../src/upkeep/verify.js';
 import { imgconv } from './support/cli.js';
 import { refusal } from './support/errors.js';
 import { unpacked } from './support/fixtures.js';
@@ -461,7 +461,7 @@ describe('beside writers', () => {
 
   test('one that was killed is not waited for, and what it left is deleted', async () => {
     const { store, root } = orphaned();
-    const module = new URL('../src/io/staging.js', import.meta.url).href;
+    const module = new URL('../src/storage/staging.js', import.meta.url).href;
     const { signal } = spawnSync(process.execPath, [
       '--input-type=module',
       '-e',
@@ -494,7 +494,7 @@ describe('beside writers', () => {
 
   test('the gate of a killed collector keeps nobody out', async () => {
     const { root } = orphaned();
-    const module = new URL('../src/io/lock.js', import.meta.url).href;
+    const module = new URL('../src/storage/lock.js', import.meta.url).href;
     const child = spawn(process.execPath, [
       '--input-type=module',
       '-e',

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { convert, type Place } from '../src/index.js';
-import { collectGarbage } from '../src/transfer/gc.js';
-import { verify } from '../src/transfer/verify.js';
+import { collectGarbage } from '../src/upkeep/gc.js';
+import { verify } from '../src/upkeep/verify.js';
 import {
   descriptions,
   graphOf,

@@ -6,7 +6,7 @@ import { pipeline } from 'node:stream/promises';
 import { describe, test } from 'node:test';
 import ssri from 'ssri';
 import { parseDigest } from '../src/index.js';
-import { createHasher, digestOf, expectDigest, expectSize } from '../src/io/hash.js';
+import { createHasher, digestOf, expectDigest, expectSize } from '../src/bytes/hash.js';
 import { CHUNK_SIZES, chunksOf } from './support/chunks.js';
 import { refusal } from './support/errors.js';
 
@@ -89,7 +89,7 @@ test('ssri accepts any bytes when it is given a digest as it stands in a manifes
   assert.equal(ssri.parse(digest), null);
   const stream = ssri.integrityStream({ integrity: digest });
   const [passed] = await Promise.all([buffer(stream), pipeline(Readable.from([other]), stream)]);
-  assert.ok(passed.equals(other), 'the trap is gone: the comment in src/io/hash.ts may go too');
+  assert.ok(passed.equals(other), 'the trap is gone: the comment in src/bytes/hash.ts may go too');
   assert.throws(() => {
     expectDigest({ digest, size: other.length }, { digest: digestOf(passed), size: passed.length }, 'here');
   }, refusal('DIGEST_MISMATCH'));

@@ -16,7 +16,7 @@ import {
   type Place,
   type Report,
 } from '../src/index.js';
-import { ownerName } from '../src/io/owner.js';
+import { ownerName } from '../src/storage/owner.js';
 import { imgconv } from './support/cli.js';
 import { digestsOf, fixture, projectRoot, syncTree, unpacked } from './support/fixtures.js';
 import {
@@ -890,7 +890,7 @@ describe('an existing layout', () => {
 
   /** The name of a process that is no more. */
   function deadOwner(): string {
-    const script = `import { ownerName } from ${JSON.stringify(join(projectRoot, 'dist/src/io/owner.js'))}; process.stdout.write(ownerName());`;
+    const script = `import { ownerName } from ${JSON.stringify(join(projectRoot, 'dist/src/storage/owner.js'))}; process.stdout.write(ownerName());`;
     return execFileSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
   }
 

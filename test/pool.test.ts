@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { ImgconvError } from '../src/index.js';
-import type { ScanJob } from '../src/io/jobs.js';
-import { Pool } from '../src/io/pool.js';
+import type { ScanJob } from '../src/threads/jobs.js';
+import { Pool } from '../src/threads/pool.js';
 import { refusal } from './support/errors.js';
 import { digestText } from './support/images.js';
 import { tempFolder } from './support/temp.js';
@@ -131,7 +131,7 @@ describe('small files', () => {
 });
 
 describe('a thread that is started early', () => {
-  const module = fileURLToPath(new URL('../src/io/thread.js', import.meta.url));
+  const module = fileURLToPath(new URL('../src/threads/thread.js', import.meta.url));
   const run = (script: string) => {
     const path = join(tempFolder(), 'script.mjs');
     writeFileSync(path, `import * as threads from ${JSON.stringify(module)};\n${script}`);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { findProgram } from '../src/io/program.js';
+import { findProgram } from '../src/storage/program.js';
 import { imgconv } from './support/cli.js';
 import { projectRoot } from './support/fixtures.js';
 import { put } from './support/images.js';
@@ -110,7 +110,7 @@ const CALLS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     "const child = spawn(program, ['get'], { stdio: ['pipe', 'pipe', 'ignore'], timeout: HELPER_MS });":
       'one constant word; the host goes to stdin; the name is a plain word, looked up in the search path',
   },
-  'src/io/transaction.ts': {
+  'src/storage/transaction.ts': {
     "const child = spawn(program, ['-f', '--', resolve(path)], { stdio: 'ignore', env: {} });":
       'an absolute path behind --',
   },

@@ -18,19 +18,19 @@ import {
 } from 'node:fs';
 import { basename, join } from 'node:path';
 import { describe, test } from 'node:test';
-import { writeFully } from '../src/io/output.js';
-import { Mirror, STEPS } from '../src/io/mirror.js';
-import { ownerName } from '../src/io/owner.js';
-import { Pool } from '../src/io/pool.js';
-import { headOf } from '../src/io/region.js';
-import { Staging, STAGING_PREFIX } from '../src/io/staging.js';
-import { Transaction } from '../src/io/transaction.js';
+import { writeFully } from '../src/bytes/output.js';
+import { Mirror, STEPS } from '../src/storage/mirror.js';
+import { ownerName } from '../src/storage/owner.js';
+import { Pool } from '../src/threads/pool.js';
+import { headOf } from '../src/bytes/region.js';
+import { Staging, STAGING_PREFIX } from '../src/storage/staging.js';
+import { Transaction } from '../src/storage/transaction.js';
 import { refusal } from './support/errors.js';
 import { put } from './support/images.js';
 import { contentsOf, stagingIn } from './support/snapshot.js';
 import { tempFolder } from './support/temp.js';
 
-const MODULE = new URL('../src/io/staging.js', import.meta.url).href;
+const MODULE = new URL('../src/storage/staging.js', import.meta.url).href;
 
 /** A process that has unfinished work in `root`: it runs `code` with `staging` at hand. */
 function owner(root: string, code: string): readonly string[] {
@@ -154,7 +154,7 @@ describe('staging', () => {
     });
   }
 
-  // Lock files have such names too (src/io/lock.ts), and a process may be killed while it has one.
+  // Lock files have such names too (src/storage/lock.ts), and a process may be killed while it has one.
   for (const name of ['lock', 'lock-0badf00d-1-1-abcdef', '0badf00d-1-1-abcdef']) {
     test(`is not stopped by an old file called ${STAGING_PREFIX}${name}`, () => {
       const root = tempFolder();

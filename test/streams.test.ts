@@ -9,8 +9,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { before, describe, test } from 'node:test';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { convert, type Place } from '../src/index.js';
-import type { LocalBytes } from '../src/io/region.js';
-import { indexFile, indexStream, type TarIndex } from '../src/io/tar-index.js';
+import type { LocalBytes } from '../src/bytes/region.js';
+import { indexFile, indexStream, type TarIndex } from '../src/codecs/tar-index.js';
 import { expected, fixture, unpacked } from './support/fixtures.js';
 import {
   artifactOf,

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { before, describe, test } from 'node:test';
 import { extract, pack, type Header } from 'tar-stream';
-import { TarDecoder, tarName, type TarEntry } from '../src/io/tar-decode.js';
-import { BLOCK, decodeTarHeader, encodeTarHeader, paddedSize } from '../src/io/tar-header.js';
+import { TarDecoder, tarName, type TarEntry } from '../src/codecs/tar-decode.js';
+import { BLOCK, decodeTarHeader, encodeTarHeader, paddedSize } from '../src/codecs/tar-header.js';
 import { refusal } from './support/errors.js';
 import { tempFolder } from './support/temp.js';
 
@@ -326,7 +326,7 @@ describe('an extended header', () => {
       writeFileSync(path, Buffer.concat([extended('x', content), Buffer.alloc(2 * BLOCK)]));
       return path;
     });
-    const script = `import { indexFile } from ${JSON.stringify(new URL('../src/io/tar-index.js', import.meta.url).href)};
+    const script = `import { indexFile } from ${JSON.stringify(new URL('../src/codecs/tar-index.js', import.meta.url).href)};
       const read = (path) => { try { indexFile(path); return 'taken'; } catch (error) { return error.code; } };
       console.log(JSON.stringify(process.argv.slice(1).map(read)));`;
     const args = ['--input-type=module', '-e', script, ...files];

@@ -13,9 +13,9 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { headOf, type LocalBytes } from '../src/io/region.js';
-import { indexFile, indexStream, type TarIndex } from '../src/io/tar-index.js';
-import { encodeTarHeader } from '../src/io/tar-header.js';
+import { headOf, type LocalBytes } from '../src/bytes/region.js';
+import { indexFile, indexStream, type TarIndex } from '../src/codecs/tar-index.js';
+import { encodeTarHeader } from '../src/codecs/tar-header.js';
 import { CHUNK_SIZES, chunksOf, concat } from './support/chunks.js';
 import { refusal } from './support/errors.js';
 import { file, link, writeTar, type TarMember } from './support/tars.js';

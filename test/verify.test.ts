@@ -7,8 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { convert, type Format, type Place } from '../src/index.js';
 import type { FaultKind, Severity } from '../src/formats/audit.js';
-import { collectGarbage } from '../src/transfer/gc.js';
-import { verify, type VerifyReport } from '../src/transfer/verify.js';
+import { collectGarbage } from '../src/upkeep/gc.js';
+import { verify, type VerifyReport } from '../src/upkeep/verify.js';
 import { imgconv } from './support/cli.js';
 import { damage, DAMAGES } from './support/damage.js';
 import { refusal } from './support/errors.js';
@@ -539,7 +539,7 @@ describe('configs and layers', () => {
 describe('beside others', () => {
   test('what an imgconv that died left is found, what a live one has is not', async () => {
     const there = await placeOf(formatOf('reg'));
-    const module = new URL('../src/io/staging.js', import.meta.url).href;
+    const module = new URL('../src/storage/staging.js', import.meta.url).href;
     const root = join(there.path, 'docker/registry/v2');
     spawnSync(process.execPath, [
       '--input-type=module',

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
-import { WriteBack } from '../src/io/write-back.js';
+import { WriteBack } from '../src/bytes/write-back.js';
 import { refusal } from './support/errors.js';
 import { tempFolder } from './support/temp.js';
 import { arm, disarm } from './torture/injector.js';

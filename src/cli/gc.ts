@@ -1,6 +1,6 @@
 import { findPlace } from '../formats/table.js';
 import { ImgconvError } from '../model/errors.js';
-import { collectGarbage, type GarbageReport } from '../transfer/gc.js';
+import { collectGarbage, type GarbageReport } from '../upkeep/gc.js';
 import type { Count } from '../transfer/report.js';
 import { printableJson } from './exit.js';
 import { sizeText } from './size.js';

@@ -1,7 +1,7 @@
 import type { RegistryAccess } from '../formats/access.js';
 import { findPlace, type Place } from '../formats/table.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
-import { inspectImages, listImages, type ListedImage } from '../transfer/list.js';
+import { inspectImages, listImages, type ListedImage } from '../upkeep/list.js';
 import type { Selector } from '../transfer/select.js';
 import { errorText, printable, printableJson } from './exit.js';
 import { NearNames } from './near-names.js';

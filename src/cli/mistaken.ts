@@ -1,6 +1,6 @@
 import { existsSync, statSync } from 'node:fs';
 import { findPlace, prefixOf, type Place } from '../formats/table.js';
-import { packingOf } from '../io/tar-index.js';
+import { packingOf } from '../codecs/tar-index.js';
 import { asImgconvError, ImgconvError, type ErrorCode } from '../model/errors.js';
 import { failedImages, type Report } from '../transfer/report.js';
 import { hintOf } from './exit.js';
@@ -88,9 +88,9 @@ async function whyUnreadable(error: ImgconvError, from: Place, meant: Meant): Pr
 async function expectImages({ format, path }: Place): Promise<void> {
   if (!format.traits.sequential || packingOf(path) === 'none') return;
   const [{ Pool }, { PeekSpool }, { MemoryDownloads }] = await Promise.all([
-    import('../io/pool.js'),
-    import('../io/spool.js'),
-    import('../io/downloads.js'),
+    import('../threads/pool.js'),
+    import('../storage/spool.js'),
+    import('../storage/downloads.js'),
   ]);
   await using pool = new Pool(1);
   const downloads = new MemoryDownloads();

@@ -1,6 +1,6 @@
 import type { Place } from '../formats/table.js';
 import { ImgconvError } from '../model/errors.js';
-import { listNames } from '../transfer/list.js';
+import { listNames } from '../upkeep/list.js';
 import { alike, NOTHING_ALIKE } from '../transfer/select.js';
 
 /** So many names that are not there are looked for among all that are: a wrong list may have thousands. */

@@ -1,6 +1,6 @@
 import type { Format } from '../formats/format.js';
 import { ImgconvError } from '../model/errors.js';
-import type { LinkMode } from '../io/verified-blob.js';
+import type { LinkMode } from '../proof/verified-blob.js';
 import type { RegistryArguments } from './registry-options.js';
 import type { OptionTable } from './usage.js';
 

@@ -1,7 +1,7 @@
 import { findPlace, type Place } from '../formats/table.js';
 import { ImgconvError } from '../model/errors.js';
-import { verify, type VerifyReport } from '../transfer/verify.js';
-import type { Finding } from '../transfer/findings.js';
+import { verify, type VerifyReport } from '../upkeep/verify.js';
+import type { Finding } from '../upkeep/findings.js';
 import { printable, printableJson } from './exit.js';
 import { parseCount } from './options.js';
 import { accessOf, strayRegistryOption, type RegistryArguments } from './registry-options.js';

@@ -1,4 +1,4 @@
-import type { TarIndex } from '../io/tar-index.js';
+import type { TarIndex } from '../codecs/tar-index.js';
 import { isDigest } from '../model/digest.js';
 import { INDEX_FILE, LAYOUT_FILE } from '../model/oci-layout.js';
 import { NOTHING_OF_ITS_OWN, stray, type Audit, type Fault } from './audit.js';

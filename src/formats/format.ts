@@ -1,10 +1,10 @@
-import type { Put } from '../io/blob-shelf.js';
-import type { Downloads } from '../io/downloads.js';
-import type { Pool } from '../io/pool.js';
-import type { Bytes, LocalBytes } from '../io/region.js';
-import type { Spool } from '../io/spool.js';
-import type { Staging } from '../io/staging.js';
-import type { LinkMode, VerifiedBlob } from '../io/verified-blob.js';
+import type { Put } from '../storage/blob-shelf.js';
+import type { Downloads } from '../storage/downloads.js';
+import type { Pool } from '../threads/pool.js';
+import type { Bytes, LocalBytes } from '../bytes/region.js';
+import type { Spool } from '../codecs/tar-index.js';
+import type { Staging } from '../storage/staging.js';
+import type { LinkMode, VerifiedBlob } from '../proof/verified-blob.js';
 import type { Descriptor } from '../model/descriptor.js';
 import type { Digest } from '../model/digest.js';
 import { counted, type ImgconvError } from '../model/errors.js';

@@ -1,8 +1,8 @@
 import type { Stats } from 'node:fs';
 import { join } from 'node:path';
-import type { Descent } from '../io/below.js';
-import { entriesIn } from '../io/folder.js';
-import { lookAt, type LocalBytes } from '../io/region.js';
+import type { Descent } from '../bytes/below.js';
+import { entriesIn } from '../bytes/folder.js';
+import { lookAt, type LocalBytes } from '../bytes/region.js';
 import type { Digest } from '../model/digest.js';
 
 /** A file of a place whose blobs are shared by its images. */

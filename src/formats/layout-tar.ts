@@ -1,11 +1,11 @@
 import { statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname } from 'node:path';
-import { expectSize } from '../io/hash.js';
-import { sameContent } from '../io/same-content.js';
-import { Staging } from '../io/staging.js';
-import { tarToFile, tarToStdout, type TarSink } from '../io/tar-sink.js';
-import { Transaction } from '../io/transaction.js';
+import { expectSize } from '../bytes/hash.js';
+import { sameContent } from '../proof/same-content.js';
+import { Staging } from '../storage/staging.js';
+import { tarToFile, tarToStdout, type TarSink } from '../storage/tar-sink.js';
+import { Transaction } from '../storage/transaction.js';
 import { tryConfig } from '../model/config.js';
 import { algorithmOf, type Digest } from '../model/digest.js';
 import { ImgconvError, naming } from '../model/errors.js';

@@ -1,5 +1,5 @@
-import { digestOf, expectDigest } from '../io/hash.js';
-import { headOf, type LocalBytes } from '../io/region.js';
+import { digestOf, expectDigest } from '../bytes/hash.js';
+import { headOf, type LocalBytes } from '../bytes/region.js';
 import type { Descriptor } from '../model/descriptor.js';
 import { algorithmOf, isDigest, type Digest } from '../model/digest.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';

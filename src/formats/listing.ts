@@ -1,5 +1,5 @@
-import { digestOf, expectDigest } from '../io/hash.js';
-import { headOf, localOf } from '../io/region.js';
+import { digestOf, expectDigest } from '../bytes/hash.js';
+import { headOf, localOf } from '../bytes/region.js';
 import { attachedTo, isCutTag, referrersTag } from '../model/attached.js';
 import { algorithmOf, type Digest } from '../model/digest.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';

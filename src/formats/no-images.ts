@@ -1,4 +1,4 @@
-import type { TarIndex } from '../io/tar-index.js';
+import type { TarIndex } from '../codecs/tar-index.js';
 import { ImgconvError } from '../model/errors.js';
 import { INDEX_FILE, LAYOUT_FILE } from '../model/oci-layout.js';
 

@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import { namesIn } from '../io/folder.js';
-import { indexFile, packingOf } from '../io/tar-index.js';
+import { namesIn } from '../bytes/folder.js';
+import { indexFile, packingOf } from '../codecs/tar-index.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import type { Format } from './format.js';
 import { noImages } from './no-images.js';

@@ -1,10 +1,10 @@
 import { createReadStream, readdirSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { Readable } from 'node:stream';
-import { decompress } from '../io/decompress.js';
-import type { LocalBytes } from '../io/region.js';
-import type { Spool } from '../io/spool.js';
-import { indexStream } from '../io/tar-index.js';
+import { decompress } from '../codecs/decompress.js';
+import type { LocalBytes } from '../bytes/region.js';
+import type { Spool } from '../codecs/tar-index.js';
+import { indexStream } from '../codecs/tar-index.js';
 import { ImgconvError, naming } from '../model/errors.js';
 import type { SourceFiles } from './source-files.js';
 import { openRegular, textOf } from './text.js';

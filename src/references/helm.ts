@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { statSync } from 'node:fs';
 import { resolve as absolute } from 'node:path';
-import { absoluteEntries, findProgram } from '../io/program.js';
+import { absoluteEntries, findProgram } from '../storage/program.js';
 import type { Effort } from './effort.js';
 import { Findings } from './findings.js';
 import { findInKubernetes, isKubernetes } from './kubernetes.js';

@@ -1,5 +1,5 @@
 import { constants, fstatSync, openSync, readlinkSync, readSync } from 'node:fs';
-import { closeFile } from '../io/region.js';
+import { closeFile } from '../bytes/region.js';
 import { asImgconvError, ImgconvError, naming } from '../model/errors.js';
 import { MAX_FILE } from './yaml.js';
 

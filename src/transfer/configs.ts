@@ -1,5 +1,5 @@
-import type { Pool } from '../io/pool.js';
-import type { VerifiedBlob } from '../io/verified-blob.js';
+import type { Pool } from '../threads/pool.js';
+import type { VerifiedBlob } from '../proof/verified-blob.js';
 import { tryConfig, type ImageConfig } from '../model/config.js';
 import { MAX_CONFIG } from '../model/json.js';
 import { Lately } from './lately.js';

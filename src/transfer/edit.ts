@@ -1,4 +1,4 @@
-import { digestOf } from '../io/hash.js';
+import { digestOf } from '../bytes/hash.js';
 import type { Descriptor } from '../model/descriptor.js';
 import { isObject, parseJson } from '../model/json.js';
 import { parseManifest, type ManifestNode } from '../model/manifest.js';

@@ -1,9 +1,9 @@
 import type { Place } from '../formats/table.js';
-import type { Pool } from '../io/pool.js';
-import { MemoryDownloads } from '../io/downloads.js';
-import { isThere } from '../io/region.js';
-import { PeekSpool } from '../io/spool.js';
-import { VerifiedBlob } from '../io/verified-blob.js';
+import type { Pool } from '../threads/pool.js';
+import { MemoryDownloads } from '../storage/downloads.js';
+import { isThere } from '../bytes/region.js';
+import { PeekSpool } from '../storage/spool.js';
+import { VerifiedBlob } from '../proof/verified-blob.js';
 import { parseConfig } from '../model/config.js';
 import type { Digest } from '../model/digest.js';
 import { MAX_CONFIG } from '../model/json.js';

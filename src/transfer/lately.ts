@@ -1,4 +1,4 @@
-import type { Pool } from '../io/pool.js';
+import type { Pool } from '../threads/pool.js';
 
 /**
  * What was read lately in a run, of which a pool is the sign. A small source can give one document of megabytes ten

@@ -1,8 +1,8 @@
 import { statfsSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { ImageWriter } from '../formats/format.js';
-import { isThere } from '../io/region.js';
-import type { LinkMode } from '../io/verified-blob.js';
+import { isThere } from '../bytes/region.js';
+import type { LinkMode } from '../proof/verified-blob.js';
 import type { Digest } from '../model/digest.js';
 import { ImgconvError } from '../model/errors.js';
 import { manifestsOf } from '../model/manifest.js';

@@ -1,5 +1,5 @@
 import type { SourceImage } from '../formats/format.js';
-import type { Pool } from '../io/pool.js';
+import type { Pool } from '../threads/pool.js';
 import type { Digest } from '../model/digest.js';
 import { ImgconvError } from '../model/errors.js';
 import { isContainerImage, type ManifestNode } from '../model/manifest.js';

@@ -5,7 +5,7 @@ import {
   type Traits,
   type UnreadableImage,
 } from '../formats/format.js';
-import type { Pool } from '../io/pool.js';
+import type { Pool } from '../threads/pool.js';
 import { asImgconvError, counted, ImgconvError } from '../model/errors.js';
 import { isAttachedTag } from '../model/attached.js';
 import { manifestsOf, type ManifestNode } from '../model/manifest.js';

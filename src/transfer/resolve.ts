@@ -1,6 +1,6 @@
 import type { SourceImage } from '../formats/format.js';
-import { digestOf, expectDigest, expectSize } from '../io/hash.js';
-import type { Pool } from '../io/pool.js';
+import { digestOf, expectDigest, expectSize } from '../bytes/hash.js';
+import type { Pool } from '../threads/pool.js';
 import {
   headOf,
   localOf,
@@ -9,8 +9,8 @@ import {
   type Bytes,
   type FileBytes,
   type LocalBytes,
-} from '../io/region.js';
-import { VerifiedBlob } from '../io/verified-blob.js';
+} from '../bytes/region.js';
+import { VerifiedBlob } from '../proof/verified-blob.js';
 import type { Descriptor } from '../model/descriptor.js';
 import { algorithmOf, type Digest } from '../model/digest.js';
 import { counted, ImgconvError } from '../model/errors.js';

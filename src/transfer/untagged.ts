@@ -1,5 +1,5 @@
 import type { SourceImage, UnreadableImage } from '../formats/format.js';
-import type { Pool } from '../io/pool.js';
+import type { Pool } from '../threads/pool.js';
 import type { Digest } from '../model/digest.js';
 import { manifestsOf, type ManifestNode } from '../model/manifest.js';
 import { splitReference } from '../model/reference.js';

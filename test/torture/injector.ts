@@ -180,7 +180,7 @@ function isWriting(flags: unknown): boolean {
   return typeof flags === 'string' && flags !== 'r';
 }
 
-/** A file may be named by the open folder that it lies in (src/io/below.ts). */
+/** A file may be named by the open folder that it lies in (src/bytes/below.ts). */
 function realPath(path: string): string {
   const [, fd, rest = ''] = /^\/proc\/self\/fd\/(\d+)(\/.*)?$/.exec(path) ?? [];
   const folder = fd === undefined ? undefined : paths.get(Number(fd));

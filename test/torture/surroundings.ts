@@ -24,8 +24,8 @@ import {
   parsePlace,
   type Place,
 } from '../../src/index.js';
-import { collectGarbage } from '../../src/transfer/gc.js';
-import { verify } from '../../src/transfer/verify.js';
+import { collectGarbage } from '../../src/upkeep/gc.js';
+import { verify } from '../../src/upkeep/verify.js';
 import { FakeRegistry } from '../support/fake-registry.js';
 import { imageOf, indexOf, layStore, layTree, put } from '../support/images.js';
 import { archiveOf, entriesOf, layFiles, layoutFiles, savedFiles } from '../support/layouts.js';

@@ -1,7 +1,7 @@
 import { basename, join } from 'node:path';
-import { entriesIn } from '../../io/folder.js';
-import { lookAt } from '../../io/region.js';
-import { STAGING_PREFIX } from '../../io/staging.js';
+import { entriesIn } from '../../bytes/folder.js';
+import { lookAt } from '../../bytes/region.js';
+import { STAGING_PREFIX } from '../../storage/staging.js';
 import { isDigest, isHexOf } from '../../model/digest.js';
 import { blobDigestsOf, manifestsOf, type ManifestNode } from '../../model/manifest.js';
 import { splitReference } from '../../model/reference.js';

@@ -1,6 +1,6 @@
 import { basename, join } from 'node:path';
-import { digestOf } from '../../io/hash.js';
-import { headOf, wholeFile } from '../../io/region.js';
+import { digestOf } from '../../bytes/hash.js';
+import { headOf, wholeFile } from '../../bytes/region.js';
 import { algorithmOf, isDigest, type Digest } from '../../model/digest.js';
 import { asImgconvError, ImgconvError } from '../../model/errors.js';
 import { MAX_MANIFEST } from '../../model/json.js';

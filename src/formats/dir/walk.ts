@@ -1,8 +1,8 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import { entriesIn } from '../../io/folder.js';
-import { headOf, isThere, wholeFile } from '../../io/region.js';
-import { STAGING_PREFIX } from '../../io/staging.js';
+import { entriesIn } from '../../bytes/folder.js';
+import { headOf, isThere, wholeFile } from '../../bytes/region.js';
+import { STAGING_PREFIX } from '../../storage/staging.js';
 import { below, MANIFEST } from './paths.js';
 
 /** A repository path has 255 characters at most, so half as many components. */

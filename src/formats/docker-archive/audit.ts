@@ -1,5 +1,5 @@
-import { headOf, type LocalBytes } from '../../io/region.js';
-import type { TarIndex } from '../../io/tar-index.js';
+import { headOf, type LocalBytes } from '../../bytes/region.js';
+import type { TarIndex } from '../../codecs/tar-index.js';
 import { blobName, MANIFEST, REPOSITORIES } from '../../model/oci-layout.js';
 import { archiveAudit } from '../archive-audit.js';
 import { unreachable, type Audit } from '../audit.js';

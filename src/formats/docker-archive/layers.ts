@@ -1,9 +1,9 @@
-import { decompress, MAGIC_LENGTH, sniffPacking } from '../../io/decompress.js';
-import type { Pool } from '../../io/pool.js';
-import { headOf, shownName, type LocalBytes } from '../../io/region.js';
-import type { Spool } from '../../io/spool.js';
-import type { TarIndex } from '../../io/tar-index.js';
-import { diffIdAt, digestAt, VerifiedBlob } from '../../io/verified-blob.js';
+import { decompress, MAGIC_LENGTH, sniffPacking } from '../../codecs/decompress.js';
+import type { Pool } from '../../threads/pool.js';
+import { headOf, shownName, type LocalBytes } from '../../bytes/region.js';
+import type { Spool } from '../../codecs/tar-index.js';
+import type { TarIndex } from '../../codecs/tar-index.js';
+import { diffIdAt, digestAt, VerifiedBlob } from '../../proof/verified-blob.js';
 import type { Digest } from '../../model/digest.js';
 import { ImgconvError } from '../../model/errors.js';
 

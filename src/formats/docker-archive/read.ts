@@ -1,9 +1,9 @@
 import { basename } from 'node:path';
 import * as z from 'zod';
-import { MAGIC_LENGTH, sniffPacking } from '../../io/decompress.js';
-import { digestOf } from '../../io/hash.js';
-import { headOf, type LocalBytes } from '../../io/region.js';
-import { openTar, type TarIndex } from '../../io/tar-index.js';
+import { MAGIC_LENGTH, sniffPacking } from '../../codecs/decompress.js';
+import { digestOf } from '../../bytes/hash.js';
+import { headOf, type LocalBytes } from '../../bytes/region.js';
+import { openTar, type TarIndex } from '../../codecs/tar-index.js';
 import { parseConfig, type ImageConfig } from '../../model/config.js';
 import { arrayOf, optional, type Descriptor } from '../../model/descriptor.js';
 import { algorithmOf, hexOf, type Algorithm, type Digest } from '../../model/digest.js';

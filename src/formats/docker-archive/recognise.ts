@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs';
-import { indexFile, packingOf } from '../../io/tar-index.js';
+import { indexFile, packingOf } from '../../codecs/tar-index.js';
 import { MANIFEST, REPOSITORIES } from '../../model/oci-layout.js';
 
 /** Packed archives are taken for docker's: what is in them shows when they are read, and OCI layouts are read too. */

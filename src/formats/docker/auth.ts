@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { Transient } from '../../io/retry.js';
+import { Transient } from '../../bytes/retry.js';
 import { ImgconvError } from '../../model/errors.js';
 import { parseSecret } from '../../model/json.js';
 import { parseChallenges, type Challenge } from './challenge.js';

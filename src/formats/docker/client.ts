@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events';
-import { digestOf } from '../../io/hash.js';
-import { retrying, type RetryPolicy } from '../../io/retry.js';
+import { digestOf } from '../../bytes/hash.js';
+import { retrying, type RetryPolicy } from '../../bytes/retry.js';
 import type { Descriptor } from '../../model/descriptor.js';
 import { algorithmOf, isDigest, type Digest } from '../../model/digest.js';
 import { ImgconvError } from '../../model/errors.js';

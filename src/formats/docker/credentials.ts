@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { homedir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import * as z from 'zod';
-import { findProgram } from '../../io/program.js';
+import { findProgram } from '../../storage/program.js';
 import { ImgconvError } from '../../model/errors.js';
 import { parseJson, parseSecret } from '../../model/json.js';
 import type { RegistryAccess } from '../access.js';

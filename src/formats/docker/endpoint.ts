@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { retrying, Transient, type RetryPolicy } from '../../io/retry.js';
+import { retrying, Transient, type RetryPolicy } from '../../bytes/retry.js';
 import { ImgconvError } from '../../model/errors.js';
 import type { RegistryAccess } from '../access.js';
 import { Authenticator } from './auth.js';

@@ -1,4 +1,4 @@
-import { digestOf } from '../../io/hash.js';
+import { digestOf } from '../../bytes/hash.js';
 import { ImgconvError } from '../../model/errors.js';
 import { isObject, parseLenientJson } from '../../model/json.js';
 import type { Answer, ApiAnswer } from './transport.js';

@@ -1,5 +1,5 @@
-import { inOrder } from '../../io/in-order.js';
-import type { Bytes, MemoryBytes, RemoteBytes } from '../../io/region.js';
+import { inOrder } from '../../bytes/in-order.js';
+import type { Bytes, MemoryBytes, RemoteBytes } from '../../bytes/region.js';
 import { COSIGN_SUFFIXES, referrersTag } from '../../model/attached.js';
 import type { Descriptor } from '../../model/descriptor.js';
 import { isDigest, type Digest } from '../../model/digest.js';

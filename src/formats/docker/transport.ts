@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
-import { Transient } from '../../io/retry.js';
+import { Transient } from '../../bytes/retry.js';
 import { ImgconvError } from '../../model/errors.js';
 import type { RegistryAccess } from '../access.js';
 import { proxyFor } from './proxy.js';

@@ -1,5 +1,5 @@
-import { Patience, Transient } from '../../io/retry.js';
-import type { VerifiedBlob } from '../../io/verified-blob.js';
+import { Patience, Transient } from '../../bytes/retry.js';
+import type { VerifiedBlob } from '../../proof/verified-blob.js';
 import { algorithmOf } from '../../model/digest.js';
 import { ImgconvError } from '../../model/errors.js';
 import { repositoryText, type Repository } from './client.js';

@@ -1,6 +1,6 @@
 import { tmpdir } from 'node:os';
-import { Staging } from '../../io/staging.js';
-import type { VerifiedBlob } from '../../io/verified-blob.js';
+import { Staging } from '../../storage/staging.js';
+import type { VerifiedBlob } from '../../proof/verified-blob.js';
 import { attachedTo, referrersTag } from '../../model/attached.js';
 import { algorithmOf, type Digest } from '../../model/digest.js';
 import { ImgconvError } from '../../model/errors.js';

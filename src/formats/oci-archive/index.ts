@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs';
-import { indexFile, packingOf } from '../../io/tar-index.js';
+import { indexFile, packingOf } from '../../codecs/tar-index.js';
 import { INDEX_FILE } from '../../model/oci-layout.js';
 import type { Format } from '../format.js';
 

@@ -1,5 +1,5 @@
 import { basename } from 'node:path';
-import { openTar } from '../../io/tar-index.js';
+import { openTar } from '../../codecs/tar-index.js';
 import { INDEX_FILE, ownNameOf } from '../../model/oci-layout.js';
 import { archiveAudit } from '../archive-audit.js';
 import type { ImageReader, ListOptions, ReadContext } from '../format.js';

@@ -1,8 +1,8 @@
 import type { Dirent } from 'node:fs';
 import { join } from 'node:path';
-import { entriesIn } from '../../io/folder.js';
-import { lookAt } from '../../io/region.js';
-import { STAGING_PREFIX } from '../../io/staging.js';
+import { entriesIn } from '../../bytes/folder.js';
+import { lookAt } from '../../bytes/region.js';
+import { STAGING_PREFIX } from '../../storage/staging.js';
 import { isDigest } from '../../model/digest.js';
 import { INDEX_FILE, LAYOUT_CONTENT, LAYOUT_FILE } from '../../model/oci-layout.js';
 import { irregular, SET_ASIDE, stray, type Audit, type Fault } from '../audit.js';

@@ -1,11 +1,11 @@
 import { basename, join, resolve } from 'node:path';
 import * as z from 'zod';
-import { placeBelow } from '../../io/below.js';
-import { foldersIn, namesIn } from '../../io/folder.js';
-import { withLock } from '../../io/lock.js';
-import { readWhole, wholeFile } from '../../io/region.js';
-import { Staging } from '../../io/staging.js';
-import { Transaction } from '../../io/transaction.js';
+import { placeBelow } from '../../bytes/below.js';
+import { foldersIn, namesIn } from '../../bytes/folder.js';
+import { withLock } from '../../storage/lock.js';
+import { readWhole, wholeFile } from '../../bytes/region.js';
+import { Staging } from '../../storage/staging.js';
+import { Transaction } from '../../storage/transaction.js';
 import { listOf, type Descriptor } from '../../model/descriptor.js';
 import { isDigest } from '../../model/digest.js';
 import { parseJson, parseWith } from '../../model/json.js';

@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import { isThere, wholeFile } from '../../io/region.js';
+import { isThere, wholeFile } from '../../bytes/region.js';
 import type { Digest } from '../../model/digest.js';
 import { blobName, INDEX_FILE, LAYOUT_FILE } from '../../model/oci-layout.js';
 import type { Files } from '../layout.js';

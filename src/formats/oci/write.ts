@@ -1,10 +1,10 @@
 import { basename, resolve } from 'node:path';
 import * as z from 'zod';
-import { BlobShelf } from '../../io/blob-shelf.js';
-import { withLock } from '../../io/lock.js';
-import { isThere, readWhole, wholeFile } from '../../io/region.js';
-import { Staging } from '../../io/staging.js';
-import { Transaction } from '../../io/transaction.js';
+import { BlobShelf } from '../../storage/blob-shelf.js';
+import { withLock } from '../../storage/lock.js';
+import { isThere, readWhole, wholeFile } from '../../bytes/region.js';
+import { Staging } from '../../storage/staging.js';
+import { Transaction } from '../../storage/transaction.js';
 import type { Digest } from '../../model/digest.js';
 import { annotationsSchema, listOf } from '../../model/descriptor.js';
 import { parseJson, parseWith } from '../../model/json.js';

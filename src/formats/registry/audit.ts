@@ -1,6 +1,6 @@
 import { join, relative } from 'node:path';
-import { isThere } from '../../io/region.js';
-import { STAGING_PREFIX } from '../../io/staging.js';
+import { isThere } from '../../bytes/region.js';
+import { STAGING_PREFIX } from '../../storage/staging.js';
 import { isDigest, type Digest } from '../../model/digest.js';
 import { ImgconvError } from '../../model/errors.js';
 import { blobDigestsOf, manifestsOf, type ManifestNode } from '../../model/manifest.js';

@@ -1,8 +1,8 @@
 import { dirname, join } from 'node:path';
-import { placeBelow, type Descent } from '../../io/below.js';
-import { foldersIn, namesIn } from '../../io/folder.js';
-import { lookAt, wholeFile } from '../../io/region.js';
-import { syncFileSystem } from '../../io/transaction.js';
+import { placeBelow, type Descent } from '../../bytes/below.js';
+import { foldersIn, namesIn } from '../../bytes/folder.js';
+import { lookAt, wholeFile } from '../../bytes/region.js';
+import { syncFileSystem } from '../../storage/transaction.js';
 import { isErrno } from '../../model/errors.js';
 import { isDigest, type Digest } from '../../model/digest.js';
 import {

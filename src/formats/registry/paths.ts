@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import { notPlain } from '../../io/below.js';
-import { lookAt } from '../../io/region.js';
+import { notPlain } from '../../bytes/below.js';
+import { lookAt } from '../../bytes/region.js';
 import { algorithmOf, hexOf, type Digest } from '../../model/digest.js';
 
 /*

@@ -1,5 +1,5 @@
-import { namesIn } from '../../io/folder.js';
-import { isThere, wholeFile } from '../../io/region.js';
+import { namesIn } from '../../bytes/folder.js';
+import { isThere, wholeFile } from '../../bytes/region.js';
 import { asImgconvError, ImgconvError } from '../../model/errors.js';
 import { choiceOf, isGlob, repositoryKey } from '../../model/reference.js';
 import type { ImageReader, ListOptions, SourceImage, UnreadableImage } from '../format.js';

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import { entriesIn, foldersIn, namesIn } from '../../io/folder.js';
-import { closeFile, openRegular, readFully } from '../../io/region.js';
+import { entriesIn, foldersIn, namesIn } from '../../bytes/folder.js';
+import { closeFile, openRegular, readFully } from '../../bytes/region.js';
 import { isDigest, parseDigest, type Digest } from '../../model/digest.js';
 import { isErrno } from '../../model/errors.js';
 import { repositoriesPath } from './paths.js';

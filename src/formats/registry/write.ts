@@ -1,10 +1,10 @@
 import { lstatSync } from 'node:fs';
-import { BlobShelf } from '../../io/blob-shelf.js';
-import { isThere } from '../../io/region.js';
-import { Staging } from '../../io/staging.js';
-import type { Step } from '../../io/mirror.js';
-import { Transaction } from '../../io/transaction.js';
-import { VerifiedBlob } from '../../io/verified-blob.js';
+import { BlobShelf } from '../../storage/blob-shelf.js';
+import { isThere } from '../../bytes/region.js';
+import { Staging } from '../../storage/staging.js';
+import type { Step } from '../../storage/mirror.js';
+import { Transaction } from '../../storage/transaction.js';
+import { VerifiedBlob } from '../../proof/verified-blob.js';
 import type { Digest } from '../../model/digest.js';
 import { ImgconvError } from '../../model/errors.js';
 import { blobDigestsOf, manifestPayload, manifestsOf } from '../../model/manifest.js';

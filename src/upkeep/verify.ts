@@ -2,16 +2,16 @@ import { tmpdir } from 'node:os';
 import type { RegistryAccess } from '../formats/access.js';
 import type { ImageReader } from '../formats/format.js';
 import type { Place } from '../formats/table.js';
-import { Pool } from '../io/pool.js';
-import { StagedDownloads } from '../io/downloads.js';
-import { PeekSpool, StagingSpool } from '../io/spool.js';
-import { Staging } from '../io/staging.js';
+import { Pool } from '../threads/pool.js';
+import { StagedDownloads } from '../storage/downloads.js';
+import { PeekSpool, StagingSpool } from '../storage/spool.js';
+import { Staging } from '../storage/staging.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { Findings, type Finding } from './findings.js';
 import { Look } from './look.js';
 import { Proofs } from './proof.js';
 import { notInPlace, repair, type Repaired } from './repair.js';
-import type { Count } from './report.js';
+import type { Count } from '../transfer/report.js';
 
 export interface VerifyOptions {
   /** Also unpacks layers. */

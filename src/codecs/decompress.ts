@@ -5,7 +5,7 @@ import zlib from 'node:zlib';
 import { ImgconvError, type ErrorCode } from '../model/errors.js';
 import type { Compression } from '../model/media-type.js';
 import { bunzip2 } from './bunzip2.js';
-import { headOf, tailOf, type LocalBytes } from './region.js';
+import { headOf, tailOf, type LocalBytes } from '../bytes/region.js';
 import { ZstdFrames } from './zstd-frames.js';
 
 /** What an archive file may be packed in; layers are gzip or zstd at most. */

@@ -11,13 +11,13 @@ import {
 import { algorithmOf, type Digest } from '../model/digest.js';
 import { ImgconvError, isErrno } from '../model/errors.js';
 import type { Compression } from '../model/media-type.js';
-import { createHasher, digestOf, expectDigest, expectSize, type Expected } from './hash.js';
-import { BUFFER_SIZE, takeBuffer } from './buffers.js';
-import { decompress, gzipSize, MAGIC_LENGTH, sniffCompression } from './decompress.js';
-import { Output } from './output.js';
-import { makeFolderOf } from './folder.js';
-import { NOT_ORDINARY, type ScanJob, type Unlinked, type UnpackResult } from './jobs.js';
-import type { Pool } from './pool.js';
+import { createHasher, digestOf, expectDigest, expectSize, type Expected } from '../bytes/hash.js';
+import { BUFFER_SIZE, takeBuffer } from '../bytes/buffers.js';
+import { decompress, gzipSize, MAGIC_LENGTH, sniffCompression } from '../codecs/decompress.js';
+import { Output } from '../bytes/output.js';
+import { makeFolderOf } from '../bytes/folder.js';
+import { NOT_ORDINARY, type ScanJob, type Unlinked, type UnpackResult } from '../threads/jobs.js';
+import type { Pool } from '../threads/pool.js';
 import {
   closeFile,
   fileIdOf,
@@ -36,7 +36,7 @@ import {
   type PackedBytes,
   type RemoteBytes,
   type Target,
-} from './region.js';
+} from '../bytes/region.js';
 
 /** How a blob that is a file of its own gets into its place: `auto` tries the three in this order. */
 export type LinkMode = 'auto' | 'hard' | 'reflink' | 'copy';

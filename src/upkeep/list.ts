@@ -1,18 +1,18 @@
 import { choiceText, type ImageReader, type SourceImage, type UnreadableImage } from '../formats/format.js';
 import type { RegistryAccess } from '../formats/access.js';
 import type { Place } from '../formats/table.js';
-import { Pool } from '../io/pool.js';
-import { MemoryDownloads } from '../io/downloads.js';
-import { PeekSpool } from '../io/spool.js';
-import { VerifiedBlob } from '../io/verified-blob.js';
+import { Pool } from '../threads/pool.js';
+import { MemoryDownloads } from '../storage/downloads.js';
+import { PeekSpool } from '../storage/spool.js';
+import { VerifiedBlob } from '../proof/verified-blob.js';
 import type { Digest } from '../model/digest.js';
 import { asImgconvError, type ImgconvError } from '../model/errors.js';
 import { isObject, MAX_CONFIG, parseJson } from '../model/json.js';
 import { blobDescriptorsOf, isContainerImage, manifestsOf, type ManifestNode } from '../model/manifest.js';
 import { isEngineLayer } from '../model/media-type.js';
 import { platformText } from '../model/platform.js';
-import { platformOf, readSharedTree } from './resolve.js';
-import { listOptions, select, type Selector } from './select.js';
+import { platformOf, readSharedTree } from '../transfer/resolve.js';
+import { listOptions, select, type Selector } from '../transfer/select.js';
 
 /** One image as `ls` shows it. */
 export interface ListedImage {

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { asImgconvError } from '../model/errors.js';
 import { Mirror, STEPS, type Step } from './mirror.js';
-import type { Pool } from './pool.js';
+import type { Pool } from '../threads/pool.js';
 import { findProgram } from './program.js';
 import type { Staging } from './staging.js';
 

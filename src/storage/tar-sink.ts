@@ -2,13 +2,13 @@ import { fsyncSync, ftruncateSync, openSync } from 'node:fs';
 import { once } from 'node:events';
 import { PassThrough } from 'node:stream';
 import { asImgconvError, ImgconvError, naming } from '../model/errors.js';
-import { compress } from './compress.js';
-import { writeFully } from './output.js';
-import type { Pool } from './pool.js';
-import { closeFile } from './region.js';
-import { BLOCK, encodeTarHeader, paddedSize } from './tar-header.js';
-import type { VerifiedBlob } from './verified-blob.js';
-import { WriteBack } from './write-back.js';
+import { compress } from '../threads/compress.js';
+import { writeFully } from '../bytes/output.js';
+import type { Pool } from '../threads/pool.js';
+import { closeFile } from '../bytes/region.js';
+import { BLOCK, encodeTarHeader, paddedSize } from '../codecs/tar-header.js';
+import type { VerifiedBlob } from '../proof/verified-blob.js';
+import { WriteBack } from '../bytes/write-back.js';
 
 /** An archive under construction; only what is proved stays in it. */
 export interface TarSink {

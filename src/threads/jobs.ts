@@ -2,10 +2,10 @@ import { linkSync, lstatSync, renameSync, rmSync, writeFileSync, type BigIntStat
 import zlib from 'node:zlib';
 import type { Algorithm, Digest } from '../model/digest.js';
 import { asImgconvError, ImgconvError, naming } from '../model/errors.js';
-import { dropBytes, notePassing, WINDOW } from './buffers.js';
-import { decompress } from './decompress.js';
-import { makeFolderOf } from './folder.js';
-import { createHasher, type Expected, type Hasher } from './hash.js';
+import { dropBytes, notePassing, WINDOW } from '../bytes/buffers.js';
+import { decompress } from '../codecs/decompress.js';
+import { makeFolderOf } from '../bytes/folder.js';
+import { createHasher, type Expected, type Hasher } from '../bytes/hash.js';
 import {
   changedFile,
   closeFile,
@@ -17,8 +17,8 @@ import {
   type FileBytes,
   type FileId,
   type Target,
-} from './region.js';
-import { Output } from './output.js';
+} from '../bytes/region.js';
+import { Output } from '../bytes/output.js';
 
 /** Reads a region once, hashing it and, with `to`, writing it there; with `link` the whole file is then linked there. */
 export interface ScanJob {

@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib';
 import { ImgconvError } from '../model/errors.js';
-import { BUFFER_SIZE, giveBuffer, WINDOW } from './buffers.js';
+import { BUFFER_SIZE, giveBuffer, WINDOW } from '../bytes/buffers.js';
 import type { PieceResult } from './jobs.js';
 import type { Pool } from './pool.js';
 

@@ -10,19 +10,19 @@ import {
   type Stats,
 } from 'node:fs';
 import { basename, join } from 'node:path';
-import { makeFolder } from './folder.js';
+import { makeFolder } from '../bytes/folder.js';
 import { algorithmOf, hexOf, isDigest, type Digest } from '../model/digest.js';
 import { asImgconvError, ImgconvError, isErrno } from '../model/errors.js';
-import { Descent, expectPlain, removeBelow } from './below.js';
+import { Descent, expectPlain, removeBelow } from '../bytes/below.js';
 import { MAX_CONFIG } from '../model/json.js';
-import { BUFFER_SIZE } from './buffers.js';
-import { createHasher, expectDigest, type Expected, type Hasher } from './hash.js';
-import { writeFully } from './output.js';
+import { BUFFER_SIZE } from '../bytes/buffers.js';
+import { createHasher, expectDigest, type Expected, type Hasher } from '../bytes/hash.js';
+import { writeFully } from '../bytes/output.js';
 import { isLocked, tryLock } from './lock.js';
 import { isDeadOwner, isOwnerName } from './owner.js';
-import type { Pool } from './pool.js';
-import { fileIdOf, readFully, type FileBytes, type MemoryBytes } from './region.js';
-import { Patience, Transient, type RetryPolicy } from './retry.js';
+import type { Pool } from '../threads/pool.js';
+import { fileIdOf, readFully, type FileBytes, type MemoryBytes } from '../bytes/region.js';
+import { Patience, Transient, type RetryPolicy } from '../bytes/retry.js';
 import { PARTIAL_FOLDER, type Staging } from './staging.js';
 
 /** Where a blob can be fetched from. */

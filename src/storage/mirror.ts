@@ -1,10 +1,10 @@
 import { lstatSync, mkdirSync, statSync, type Dirent } from 'node:fs';
 import { dirname } from 'node:path';
 import { ImgconvError, isErrno, naming } from '../model/errors.js';
-import { Descent, placeBelow, prefixBelow } from './below.js';
-import { entriesIn } from './folder.js';
-import { assemble, type AssembleJob } from './jobs.js';
-import type { Pool } from './pool.js';
+import { Descent, placeBelow, prefixBelow } from '../bytes/below.js';
+import { entriesIn } from '../bytes/folder.js';
+import { assemble, type AssembleJob } from '../threads/jobs.js';
+import type { Pool } from '../threads/pool.js';
 import type { Staging } from './staging.js';
 
 /** What comes after all that it needs is on the disk: an index after its members, a tag after what it names. */

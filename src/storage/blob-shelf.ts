@@ -1,10 +1,10 @@
 import { renameSync, rmSync } from 'node:fs';
 import type { Digest } from '../model/digest.js';
-import { isThere, wholeFile, type FileBytes } from './region.js';
-import { OncePerDigest } from './once.js';
-import type { Pool } from './pool.js';
+import { isThere, wholeFile, type FileBytes } from '../bytes/region.js';
+import { OncePerDigest } from '../proof/once.js';
+import type { Pool } from '../threads/pool.js';
 import type { Transaction } from './transaction.js';
-import { VerifiedBlob, type LinkMode, type Placement } from './verified-blob.js';
+import { VerifiedBlob, type LinkMode, type Placement } from '../proof/verified-blob.js';
 
 /** What became of a blob, for the report; `present`: it was in its place and intact; a registry mounts what another repository has. */
 export type Put = Placement | 'present' | 'uploaded' | 'mounted';

@@ -1,11 +1,11 @@
 import { linkSync, lstatSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { makeFolder } from './folder.js';
+import { makeFolder } from '../bytes/folder.js';
 import { ImgconvError, isErrno } from '../model/errors.js';
-import { Descent, placeBelow, removeBelow } from './below.js';
+import { Descent, placeBelow, removeBelow } from '../bytes/below.js';
 import { isDeadOwner, ownerName } from './owner.js';
-import { closeFile, openRegular, readFully } from './region.js';
+import { closeFile, openRegular, readFully } from '../bytes/region.js';
 
 /** A lock is held for as long as it takes to rewrite one small file. */
 const PATIENCE_MS = 60_000;

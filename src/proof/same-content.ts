@@ -1,7 +1,7 @@
 import { lstatSync } from 'node:fs';
 import { dirname } from 'node:path';
-import type { Pool } from './pool.js';
-import { wholeFile } from './region.js';
+import type { Pool } from '../threads/pool.js';
+import { wholeFile } from '../bytes/region.js';
 
 function regularFile(path: string) {
   return lstatSync(path, { throwIfNoEntry: false })?.isFile() ? wholeFile(path, dirname(path)) : undefined;

@@ -1,12 +1,12 @@
 import { lstatSync } from 'node:fs';
-import { createHasher, expectDigest } from '../io/hash.js';
-import { LayerTar } from '../io/layer-tar.js';
-import type { Pool } from '../io/pool.js';
-import type { Bytes } from '../io/region.js';
-import { VerifiedBlob } from '../io/verified-blob.js';
+import { createHasher, expectDigest } from '../bytes/hash.js';
+import { LayerTar } from '../codecs/layer-tar.js';
+import type { Pool } from '../threads/pool.js';
+import type { Bytes } from '../bytes/region.js';
+import { VerifiedBlob } from '../proof/verified-blob.js';
 import { algorithmOf, type Digest } from '../model/digest.js';
 import { asImgconvError, type ImgconvError } from '../model/errors.js';
-import type { Count } from './report.js';
+import type { Count } from '../transfer/report.js';
 
 /**
  * Proves blobs of a place, each content once, however many images name it and under however many names it lies there.

@@ -3,22 +3,17 @@ import { dirname } from 'node:path';
 import type { Digest } from '../model/digest.js';
 import { ImgconvError } from '../model/errors.js';
 import { MAX_CONFIG, mayBeJson } from '../model/json.js';
-import { notePassing } from './buffers.js';
-import { compress } from './compress.js';
-import { decompress, MAGIC_LENGTH, sniffPacking } from './decompress.js';
-import { createHasher } from './hash.js';
-import { Output } from './output.js';
-import { peek } from './peek.js';
-import type { Pool } from './pool.js';
-import type { FileBytes, LocalBytes, Target } from './region.js';
+import { notePassing } from '../bytes/buffers.js';
+import { compress } from '../threads/compress.js';
+import { decompress, MAGIC_LENGTH, sniffPacking } from '../codecs/decompress.js';
+import { createHasher } from '../bytes/hash.js';
+import { Output } from '../bytes/output.js';
+import { peek } from '../bytes/peek.js';
+import type { Pool } from '../threads/pool.js';
+import type { FileBytes, LocalBytes, Target } from '../bytes/region.js';
+import type { Spool } from '../codecs/tar-index.js';
 import type { Staging } from './staging.js';
-import { VerifiedBlob } from './verified-blob.js';
-
-/** Takes members of an archive that passes as a stream; says where they can be read later. */
-export interface Spool {
-  /** `size` is what the archive says that there is of them, in bytes. */
-  add(path: string, chunks: AsyncIterable<Uint8Array>, size: number): Promise<LocalBytes>;
-}
+import { VerifiedBlob } from '../proof/verified-blob.js';
 
 /** Writes a stream to a new file, hashing it on the way; with `flush` it is on the disk then. Messages call it `shown`. */
 export async function stageFile(

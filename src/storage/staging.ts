@@ -1,11 +1,11 @@
 import { lstatSync, readdirSync, renameSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { ImgconvError, isErrno } from '../model/errors.js';
-import { Descent, placeBelow } from './below.js';
-import { makeFolder } from './folder.js';
+import { Descent, placeBelow } from '../bytes/below.js';
+import { makeFolder } from '../bytes/folder.js';
 import { released } from './lock.js';
 import { isDeadOwner, isOwnerName, ownerName } from './owner.js';
-import { headOf, isThere, wholeFile } from './region.js';
+import { headOf, isThere, wholeFile } from '../bytes/region.js';
 
 /** Names that begin so are imgconv's own unfinished work; readers pass over them. */
 export const STAGING_PREFIX = '.imgconv-';

@@ -2,12 +2,12 @@ import type { Heap, Link, StoredBlob, StoredFile } from '../formats/heap.js';
 import { prefixOf, type Place } from '../formats/table.js';
 import { storedFile } from '../formats/heap.js';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Descent, placeBelow } from '../io/below.js';
-import { withLock } from '../io/lock.js';
-import { claimsOn, deadWork, gatePath, Staging } from '../io/staging.js';
+import { Descent, placeBelow } from '../bytes/below.js';
+import { withLock } from '../storage/lock.js';
+import { claimsOn, deadWork, gatePath, Staging } from '../storage/staging.js';
 import { ImgconvError } from '../model/errors.js';
 import { Marker, type Unreached } from './mark.js';
-import type { Count } from './report.js';
+import type { Count } from '../transfer/report.js';
 
 export interface GarbageOptions {
   /** What changed since is left alone; in milliseconds, a day if not said. */

@@ -3,9 +3,9 @@ import type { Audit, Fault, WantedBlob } from '../formats/audit.js';
 import { SET_ASIDE, unreachable } from '../formats/audit.js';
 import type { ImageReader, Located, SourceImage, UnreadableImage } from '../formats/format.js';
 import { filesBelow } from '../formats/heap.js';
-import type { Pool } from '../io/pool.js';
-import { deadWork } from '../io/staging.js';
-import { VerifiedBlob } from '../io/verified-blob.js';
+import type { Pool } from '../threads/pool.js';
+import { deadWork } from '../storage/staging.js';
+import { VerifiedBlob } from '../proof/verified-blob.js';
 import { tryConfig } from '../model/config.js';
 import type { Descriptor } from '../model/descriptor.js';
 import { isDigest, type Digest } from '../model/digest.js';
@@ -17,7 +17,7 @@ import { platformText } from '../model/platform.js';
 import { parseReference, splitReference } from '../model/reference.js';
 import { Findings } from './findings.js';
 import { Proofs } from './proof.js';
-import { blobsOf, readTree } from './resolve.js';
+import { blobsOf, readTree } from '../transfer/resolve.js';
 
 /** Images under way at once, so that threads have work while manifests are read. */
 const IMAGES_AT_ONCE = 8;

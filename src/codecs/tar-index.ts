@@ -2,11 +2,16 @@ import { createReadStream, fstatSync, openSync, realpathSync, statSync } from 'n
 import { posix } from 'node:path';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { decompress, MAGIC_LENGTH, sniffPacking } from './decompress.js';
-import { peek } from './peek.js';
-import { closeFile, readFully, type LocalBytes } from './region.js';
-import type { Spool } from './spool.js';
+import { peek } from '../bytes/peek.js';
+import { closeFile, readFully, type LocalBytes } from '../bytes/region.js';
 import { TarDecoder, tarName, type TarEntry } from './tar-decode.js';
 import { BLOCK, paddedSize } from './tar-header.js';
+
+/** Takes members of an archive that passes as a stream; says where they can be read later. */
+export interface Spool {
+  /** `size` is what the archive says that there is of them, in bytes. */
+  add(path: string, chunks: AsyncIterable<Uint8Array>, size: number): Promise<LocalBytes>;
+}
 
 /** The kernel's own bound on a chain of symbolic links (path_resolution(7)). */
 const MAX_LINKS = 40;

@@ -3,7 +3,7 @@ import { attachedTo } from '../model/attached.js';
 import type { Digest } from '../model/digest.js';
 import { ImgconvError } from '../model/errors.js';
 import { blobDigestsOf } from '../model/manifest.js';
-import { readManifest } from './resolve.js';
+import { readManifest } from '../transfer/resolve.js';
 
 /** What one manifest names. */
 interface Edges {
