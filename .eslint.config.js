@@ -12,7 +12,8 @@ const LAYERS = [
   'formats',
   'transfer',
   'upkeep',
-  'references',
+  'discover',
+  'requests',
   'cli',
 ];
 for (const { name } of readdirSync(new URL('src', import.meta.url), { withFileTypes: true }).filter((one) =>

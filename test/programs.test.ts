@@ -114,7 +114,7 @@ const CALLS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     "const child = spawn(program, ['-f', '--', resolve(path)], { stdio: 'ignore', env: {} });":
       'an absolute path behind --',
   },
-  'src/references/helm.ts': {
+  'src/discover/helm.ts': {
     'execFile(': 'helm template -- release-name, then an absolute path',
   },
 };

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { parseSyncFile, referencesOf, type SyncRepository } from '../src/references/sync-file.js';
-import { parseTagPattern } from '../src/references/tag-pattern.js';
-import { parseConstraint, versionOfTag } from '../src/references/version-constraint.js';
+import { parseSyncFile, referencesOf, type SyncRepository } from '../src/requests/sync-file.js';
+import { parseTagPattern } from '../src/requests/tag-pattern.js';
+import { parseConstraint, versionOfTag } from '../src/requests/version-constraint.js';
 import { refusal } from './support/errors.js';
 import { skopeoManual } from './support/skopeo-manual.js';
 

@@ -1,6 +1,6 @@
-import { findReferences } from '../references/find.js';
-import type { Findings, Spot } from '../references/findings.js';
-import { readStdin } from '../references/text.js';
+import { findReferences } from '../discover/find.js';
+import type { Findings, Spot } from '../discover/findings.js';
+import { readStdin } from '../discover/text.js';
 import { errorText, hintOf, printable, printableJson } from './exit.js';
 
 export interface ImagesArguments {

@@ -4,7 +4,7 @@ import { registry } from '../formats/registry/index.js';
 import { findPlace, FORMATS, isPrefixed, parsePlace, prefixOf, type Place } from '../formats/table.js';
 import { ImgconvError } from '../model/errors.js';
 import { isHostName } from '../model/reference.js';
-import { wholeSelectors } from '../references/wanted.js';
+import { wholeSelectors } from '../requests/wanted.js';
 import { convertCommand, selectorsOf } from './convert.js';
 import type { ConversionArguments } from './options.js';
 import { shellText } from './shell.js';

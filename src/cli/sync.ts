@@ -8,9 +8,9 @@ import { withTags } from '../formats/docker/tags.js';
 import { FORMATS, parsePlace, prefixOf, type Place } from '../formats/table.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { ownPlatform, parsePlatform } from '../model/platform.js';
-import type { SyncRegistry } from '../references/sync-file.js';
-import { readText } from '../references/text.js';
-import { wholeSelectors } from '../references/wanted.js';
+import type { SyncRegistry } from '../requests/sync-file.js';
+import { readText } from '../discover/text.js';
+import { wholeSelectors } from '../requests/wanted.js';
 import type { Report } from '../transfer/report.js';
 import { readImagesFile, type Selector } from '../transfer/select.js';
 import { convertCommand } from './convert.js';
@@ -119,7 +119,7 @@ const MAX_REFERENCES = 2_000_000;
 async function yamlSource(args: SyncArguments): Promise<Source> {
   const isStdin = args.SRC === '-';
   const file = isStdin ? 'stdin' : args.SRC;
-  const { parseSyncFile, referencesOf } = await import('../references/sync-file.js');
+  const { parseSyncFile, referencesOf } = await import('../requests/sync-file.js');
   const registries = parseSyncFile(isStdin ? readFileSync(0, 'utf8') : readText(args.SRC), file);
   const repositories = registries.flatMap((registry) => registry.repositories);
   if (repositories.length === 0)

@@ -4,7 +4,7 @@ import { isObject } from '../model/json.js';
 import { canonicalText, isTag, parseReference } from '../model/reference.js';
 import { parseTagPattern } from './tag-pattern.js';
 import { parseConstraint, versionOfTag } from './version-constraint.js';
-import { parseYaml, type Path, type YamlDocument } from './yaml.js';
+import { parseYaml, type Path, type YamlDocument } from '../discover/yaml.js';
 
 /** What `skopeo sync --src yaml` is to fetch of one repository. */
 export interface SyncRepository {

@@ -1,7 +1,7 @@
 import { ImgconvError } from '../model/errors.js';
 import { canonicalText, isGlob, parseReference, type Reference } from '../model/reference.js';
 import type { Selector } from '../transfer/select.js';
-import { withoutScheme } from './findings.js';
+import { withoutScheme } from '../discover/findings.js';
 
 /**
  * References as registries are asked for them: whole (`ubuntu` is `docker.io/library/ubuntu:latest`), each once, those of
