@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { readLegacy } from '../src/formats/docker-archive/legacy.js';
-import { readDocument, type Files } from '../src/formats/layout.js';
+import { readLegacy, type Members } from '../src/formats/docker-archive/legacy.js';
+import { documentAt } from '../src/formats/layout.js';
 import { digestOf } from '../src/bytes/hash.js';
 import { headOf } from '../src/bytes/region.js';
 import { indexFile } from '../src/codecs/tar-index.js';
@@ -11,8 +11,15 @@ import type { Digest } from '../src/model/digest.js';
 import { refusal } from './support/errors.js';
 import { fixture, projectRoot } from './support/fixtures.js';
 
+function readFrom(files: Members) {
+  return (name: string, limit: number) => {
+    const at = files.get(name);
+    return at && documentAt(at, `${files.path}: ${name}`, limit);
+  };
+}
+
 /** Image IDs by name, and the layers in the order that they were hashed in. */
-async function load(files: Files): Promise<{ ids: Record<string, string>; hashed: string[] }> {
+async function load(files: Members): Promise<{ ids: Record<string, string>; hashed: string[] }> {
   const hashed: string[] = [];
   const diffIdOf = (name: string): Promise<Digest> => {
     hashed.push(name);
@@ -20,13 +27,13 @@ async function load(files: Files): Promise<{ ids: Record<string, string>; hashed
     assert.ok(at !== undefined, name);
     return Promise.resolve(digestOf(headOf(at, at.size)));
   };
-  const images = await readLegacy(files, (name, limit) => readDocument(files, name, limit), diffIdOf);
+  const images = await readLegacy(files, readFrom(files), diffIdOf);
   const ids = images.flatMap(({ names, config }) => names.map((name) => [name, digestOf(config)]));
   return { ids: Object.fromEntries(ids) as Record<string, string>, hashed };
 }
 
 /** An archive of these members, which notes the names that it is asked for. */
-function archiveOf(members: Readonly<Record<string, string | Uint8Array>>): Files & { asked: string[] } {
+function archiveOf(members: Readonly<Record<string, string | Uint8Array>>): Members & { asked: string[] } {
   const asked: string[] = [];
   const get = (name: string) => {
     asked.push(name);
@@ -247,7 +254,7 @@ test('an image has all its names, and a chain that images share is read once', a
   const read = (name: string, limit: number) => {
     asked.push(name);
     assert.equal(limit, 8 * 1024 * 1024);
-    return readDocument(files, name, limit);
+    return readFrom(files)(name, limit);
   };
   const images = await readLegacy(files, read, () => Promise.resolve(digestOf(EMPTY_TAR)));
   const layers = [1, 2, 3].map((number) => `${v1Id(number)}/layer.tar`);
@@ -434,7 +441,7 @@ describe('refused before any layer is read:', () => {
       const files = archiveOf(members);
       let hashed = 0;
       const diffIdOf = () => Promise.resolve(digestOf(new Uint8Array(++hashed)));
-      const read = (name: string, limit: number) => readDocument(files, name, limit);
+      const read = readFrom(files);
       await assert.rejects(readLegacy(files, read, diffIdOf), refusal(code, ...words));
       assert.equal(hashed, 0);
       const names = /^(?:repositories|[0-9a-f]{64}\/(?:json|layer\.tar))$/;

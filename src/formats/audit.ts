@@ -1,7 +1,7 @@
 import type { Digest } from '../model/digest.js';
 import type { ManifestNode } from '../model/manifest.js';
 import type { SourceImage } from './format.js';
-import type { StoredBlob } from './heap.js';
+import type { Listing, StoredBlob } from './heap.js';
 
 /** An image cannot be had as it should be; room is taken up by what nobody needs; neither, but not as it should be. */
 export type Severity = 'broken' | 'space' | 'cosmetic';
@@ -70,11 +70,11 @@ export interface Audit {
   /** Undefined where no single file can be mended. */
   readonly mending: Mending | undefined;
   /** Of an image whose manifests could be read; those that are missing or damaged are not in the tree. */
-  ofImage(image: SourceImage, root: ManifestNode): Iterable<Fault>;
+  ofImage(image: SourceImage, root: ManifestNode): Listing<Fault>;
   /** Of the place, when all images have been looked at. */
-  ofPlace(): Iterable<Fault>;
+  ofPlace(): Listing<Fault>;
   /** The common store of blobs, to find those that no image needs. */
-  blobs(): Iterable<StoredBlob>;
+  blobs(): Listing<StoredBlob>;
 }
 
 export interface Mending {

@@ -5,6 +5,9 @@ import { entriesIn } from '../bytes/folder.js';
 import { lookAt, type LocalBytes } from '../bytes/region.js';
 import type { Digest } from '../model/digest.js';
 
+/** What a place lists: all at once, or as it is read. */
+export type Listing<T> = Iterable<T> | AsyncIterable<T>;
+
 /** A file of a place whose blobs are shared by its images. */
 export interface StoredFile {
   readonly path: string;
@@ -31,9 +34,9 @@ export interface Link {
 /** Manifests that refer to each other by digest: a repository of a registry, or all of a layout. */
 export interface Repository {
   readonly name: string;
-  tags(): Iterable<{ readonly tag: string; readonly digest: Digest; readonly path: string }>;
+  tags(): Listing<{ readonly tag: string; readonly digest: Digest; readonly path: string }>;
   /** Revisions are manifests that can be asked for without a tag. */
-  links(): Iterable<Link>;
+  links(): Listing<Link>;
 }
 
 /** A place whose blobs are shared by its images, so that some may belong to none. */
@@ -41,12 +44,12 @@ export interface Heap {
   /** Where its writers have their staging folders. */
   readonly root: string;
   /** @throws ImgconvError for a link that cannot be read: what it names is unknown then */
-  repositories(): Iterable<Repository>;
-  locate(digest: Digest): LocalBytes | undefined;
+  repositories(): Listing<Repository>;
+  locate(digest: Digest): LocalBytes | undefined | Promise<LocalBytes | undefined>;
   /** Everything where blobs lie that is called like one, in a fixed order. */
-  blobs(): Iterable<StoredBlob>;
+  blobs(): Listing<StoredBlob>;
   /** Folders of pushes that were not finished. */
-  uploads(): Iterable<StoredFile>;
+  uploads(): Listing<StoredFile>;
   /** Takes links back; they are flushed to the disk when this settles. `descent` is into the root. */
   unlink(repository: Repository, links: readonly Link[], descent: Descent): Promise<void>;
   deleteBlob(blob: StoredBlob, descent: Descent): void;

@@ -22,48 +22,59 @@ import type { ListOptions, SourceImage, UnreadableImage } from './format.js';
 export interface Files {
   /** For messages. */
   readonly path: string;
-  get(name: string): LocalBytes | undefined;
+  get(name: string): LocalBytes | undefined | Promise<LocalBytes | undefined>;
 }
 
 /** A document of at most `limit` bytes; undefined when it is not there. */
-export function readDocument(files: Files, name: string, limit: number): Uint8Array | undefined {
-  const at = files.get(name);
-  if (at === undefined) return undefined;
+export async function readDocument(
+  files: Files,
+  name: string,
+  limit: number,
+): Promise<Uint8Array | undefined> {
+  const at = await files.get(name);
+  return at && documentAt(at, `${files.path}: ${name}`, limit);
+}
+
+/** A document of at most `limit` bytes. */
+export function documentAt(at: LocalBytes, where: string, limit: number): Uint8Array {
   // Spools keep what may be a document.
   if (at.kind === 'dropped' && at.size <= limit && !mayBeJson(at.head))
-    throw new ImgconvError('MANIFEST_INVALID', `${files.path}: ${name}: not JSON`);
+    throw new ImgconvError('MANIFEST_INVALID', `${where}: not JSON`);
   if (at.size > limit || at.kind === 'dropped')
-    throw new ImgconvError(
-      'ARCHIVE_INVALID',
-      `${files.path}: ${name} has ${at.size} bytes, more than ${limit}`,
-    );
+    throw new ImgconvError('ARCHIVE_INVALID', `${where} has ${at.size} bytes, more than ${limit}`);
   return headOf(at, at.size);
 }
 
 /** The entries of a layout's index.json. @throws ImgconvError NOT_FOUND without one */
-export function readLayout(files: Files): Descriptor[] {
-  const version = readDocument(files, LAYOUT_FILE, MAX_MANIFEST);
+export async function readLayout(files: Files): Promise<Descriptor[]> {
+  const version = await readDocument(files, LAYOUT_FILE, MAX_MANIFEST);
   if (version !== undefined) checkLayoutVersion(version, `${files.path}: ${LAYOUT_FILE}`);
-  const index = readDocument(files, INDEX_FILE, MAX_MANIFEST);
+  const index = await readDocument(files, INDEX_FILE, MAX_MANIFEST);
   if (index === undefined)
     throw new ImgconvError('NOT_FOUND', `${files.path}: no ${INDEX_FILE} in it: not an OCI layout`);
   return parseLayoutIndex(index, `${files.path}: ${INDEX_FILE}`);
 }
 
 /** A manifest of a layout, proved against its descriptor; undefined when the layout lacks it. */
-export function readLayoutManifest(files: Files, descriptor: Descriptor): Manifest | undefined {
-  const there = readBlob(files, descriptor.digest);
+export async function readLayoutManifest(
+  files: Files,
+  descriptor: Descriptor,
+): Promise<Manifest | undefined> {
+  const there = await readBlob(files, descriptor.digest);
   if (there === undefined) return undefined;
   expectEntry(descriptor, there, `${files.path}: ${blobName(descriptor.digest)}`);
   return there.manifest;
 }
 
 /** A manifest, proved against its digest. */
-function readBlob(files: Files, digest: Digest): { manifest: Manifest; size: number } | undefined {
+async function readBlob(
+  files: Files,
+  digest: Digest,
+): Promise<{ manifest: Manifest; size: number } | undefined> {
   const name = blobName(digest);
-  const at = files.get(name);
+  const at = await files.get(name);
   if (at?.kind === 'dropped') expectDigest({ digest, size: at.size }, at, `${files.path}: ${name}`);
-  const bytes = readDocument(files, name, MAX_MANIFEST);
+  const bytes = await readDocument(files, name, MAX_MANIFEST);
   if (bytes === undefined) return undefined;
   const where = `${files.path}: ${name}`;
   const size = bytes.length;
@@ -113,7 +124,6 @@ export async function* numberedImages(
   entries: readonly Descriptor[],
   options: ListOptions,
 ): AsyncGenerator<SourceImage | UnreadableImage> {
-  await Promise.resolve();
   const numbers = new Map<string, number[]>();
   for (const [i, entry] of entries.entries()) {
     const key = `${entry.digest} ${layoutName(entry, layout.ownName) ?? ''}`;
@@ -121,7 +131,7 @@ export async function* numberedImages(
     if (others === undefined) numbers.set(key, [i]);
     else others.push(i);
   }
-  for (const image of layoutImages(layout, entries, options)) {
+  for await (const image of layoutImages(layout, entries, options)) {
     if ('error' in image) yield image;
     else {
       // A referrer without a name is listed by its digest beside its subject.
@@ -146,12 +156,12 @@ export interface KnownImages {
  * gives. An entry without a name is an image of its own unless another image has it: as a member of its index, as its
  * referrer, or by the same digest.
  */
-export function* layoutImages(
+export async function* layoutImages(
   layout: Layout,
   entries: readonly Descriptor[],
   options: ListOptions,
   known: KnownImages = { entries: [], repositories: new Map() },
-): Generator<SourceImage | UnreadableImage> {
+): AsyncGenerator<SourceImage | UnreadableImage> {
   const { ownName } = layout;
   const listed: Descriptor[] = [...known.entries];
   const repositories = new Map<Digest, string | undefined>([
@@ -181,18 +191,18 @@ export function* layoutImages(
   if (unnamed.length > 0) yield* unnamedImages(layout, listed, unnamed, repositories, options);
 }
 
-function* unnamedImages(
+async function* unnamedImages(
   layout: Layout,
   listed: readonly Descriptor[],
   unnamed: readonly Descriptor[],
   repositories: ReadonlyMap<Digest, string | undefined>,
   { untagged }: ListOptions,
-): Generator<SourceImage | UnreadableImage> {
+): AsyncGenerator<SourceImage | UnreadableImage> {
   const { files } = layout;
-  const { own, subjects, unreadable, wrong } = readUnnamed(files, unnamed);
+  const { own, subjects, unreadable, wrong } = await readUnnamed(files, unnamed);
   yield* wrong;
   const wanted = new Set([...own.keys(), ...unreadable.keys(), ...subjects.values()]);
-  const owners = ownersOf(files, [...listed, ...own.values()], wanted);
+  const owners = await ownersOf(files, [...listed, ...own.values()], wanted);
   // A damaged member is reported with its index.
   for (const [digest, image] of unreadable) if (!owners.has(digest)) yield image;
   const above = (digest: Digest) => {
@@ -219,7 +229,7 @@ function* unnamedImages(
 }
 
 /** Each manifest is read once, and each entry held against it. */
-function readUnnamed(files: Files, unnamed: readonly Descriptor[]) {
+async function readUnnamed(files: Files, unnamed: readonly Descriptor[]) {
   const own = new Map<Digest, Descriptor>();
   const subjects = new Map<Digest, Digest>();
   const unreadable = new Map<Digest, UnreadableImage>();
@@ -232,7 +242,7 @@ function readUnnamed(files: Files, unnamed: readonly Descriptor[]) {
     const unread = (error: unknown) => ({ name: undefined, where, error: asImgconvError(error, where) });
     if (unreadable.has(digest)) continue;
     try {
-      if (!read.has(digest)) read.set(digest, readBlob(files, digest));
+      if (!read.has(digest)) read.set(digest, await readBlob(files, digest));
     } catch (error) {
       unreadable.set(digest, unread(error));
       continue;
@@ -255,11 +265,11 @@ function readUnnamed(files: Files, unnamed: readonly Descriptor[]) {
  * For each of the `wanted` digests that is a member of an index, at any depth, the entry that has this index. Each
  * index is read once; what cannot be read is reported when its image is read.
  */
-function ownersOf(
+async function ownersOf(
   files: Files,
   entries: readonly Descriptor[],
   wanted: ReadonlySet<Digest>,
-): Map<Digest, Digest> {
+): Promise<Map<Digest, Digest>> {
   const owners = new Map<Digest, Digest>();
   const seen = new Set<Digest>();
   for (const entry of entries) {
@@ -267,7 +277,7 @@ function ownersOf(
     for (const index of queue) {
       if (!isIndexType(index.mediaType) || seen.has(index.digest)) continue;
       seen.add(index.digest);
-      for (const member of membersOf(files, index)) {
+      for (const member of await membersOf(files, index)) {
         const { digest } = member;
         if (wanted.has(digest) && !owners.has(digest)) owners.set(digest, entry.digest);
         if (isIndexType(member.mediaType) && !seen.has(digest)) queue.push(member);
@@ -277,9 +287,9 @@ function ownersOf(
   return owners;
 }
 
-function membersOf(files: Files, { digest }: Descriptor): readonly Descriptor[] {
+async function membersOf(files: Files, { digest }: Descriptor): Promise<readonly Descriptor[]> {
   try {
-    const manifest = readBlob(files, digest)?.manifest;
+    const manifest = (await readBlob(files, digest))?.manifest;
     return manifest?.kind === 'index' ? manifest.manifests : [];
   } catch {
     return [];

@@ -58,7 +58,7 @@ export async function collectGarbage(place: Place, options: GarbageOptions = {})
   const { olderThan = DAY_MS, untagged = false, dryRun = false, patience = PATIENCE_MS } = options;
   const since = Date.now() - olderThan;
   const marker = new Marker(heap, { untagged, since });
-  const first = find(heap, marker, since);
+  const first = await find(heap, marker, since);
   const unfinished = deadWork(heap.root).length;
   if (dryRun) return reportOf(first, unfinished, false);
   new Staging(heap.root).sweep();
@@ -66,7 +66,11 @@ export async function collectGarbage(place: Place, options: GarbageOptions = {})
     return reportOf(first, unfinished, true);
   return withLock(gatePath(heap.root), async () => {
     await expectNoWriter(heap.root, patience);
-    return reportOf(await remove(heap, both(first, find(heap, marker, since)), since), unfinished, true);
+    return reportOf(
+      await remove(heap, both(first, await find(heap, marker, since)), since),
+      unfinished,
+      true,
+    );
   });
 }
 
@@ -77,11 +81,11 @@ async function heapOf({ format, path }: Place): Promise<Heap> {
   });
 }
 
-function find(heap: Heap, marker: Marker, since: number): Garbage {
-  const { reached, unreached } = marker.mark();
+async function find(heap: Heap, marker: Marker, since: number): Promise<Garbage> {
+  const { reached, unreached } = await marker.mark();
   const blobs: StoredBlob[] = [];
   const young = { blobs: 0, bytes: 0 };
-  for (const blob of heap.blobs()) {
+  for await (const blob of heap.blobs()) {
     if (reached.has(blob.digest)) continue;
     if (blob.changed <= since) blobs.push(blob);
     else {
@@ -89,7 +93,8 @@ function find(heap: Heap, marker: Marker, since: number): Garbage {
       young.bytes += blob.size;
     }
   }
-  const uploads = [...heap.uploads()].filter(({ changed }) => changed <= since);
+  const uploads: StoredFile[] = [];
+  for await (const upload of heap.uploads()) if (upload.changed <= since) uploads.push(upload);
   return { unreached, blobs, uploads, young };
 }
 

@@ -140,7 +140,7 @@ export class Look {
       }
       await this.#ofManifest(image, node, found);
     }
-    for (const fault of this.#audit.ofImage(image, root)) found(fault);
+    for await (const fault of this.#audit.ofImage(image, root)) found(fault);
   }
 
   /** A folder that is called by a digest still tells what it should hold. */
@@ -288,23 +288,23 @@ export class Look {
     }
   }
 
-  #unreachable(begun: number): void {
-    for (const { digest, path, size, changed } of this.#audit.blobs()) {
+  async #unreachable(begun: number): Promise<void> {
+    for await (const { digest, path, size, changed } of this.#audit.blobs()) {
       // What was written since may be of an image that was tagged since.
       if (!this.#reached.has(digest) && changed <= begun) this.#findings.add(unreachable(path, size));
     }
   }
 
   /** All that belongs to no image. `whole`: all images were looked at, so that what they need is known. */
-  ofPlace(path: string, begun: number, whole: boolean): void {
+  async ofPlace(path: string, begun: number, whole: boolean): Promise<void> {
     try {
-      for (const fault of this.#audit.ofPlace()) {
+      for await (const fault of this.#audit.ofPlace()) {
         // What an image lacks was told with the image.
         if (fault.kind === 'link-dangling' && fault.digest !== undefined && this.#reached.has(fault.digest))
           continue;
         this.#findings.add(fault);
       }
-      if (whole && this.seesAll) this.#unreachable(begun);
+      if (whole && this.seesAll) await this.#unreachable(begun);
     } catch (error) {
       const what = withoutPlace(asImgconvError(error, path), path);
       this.#findings.add({ severity: 'broken', kind: 'image-unreadable', where: path, what });

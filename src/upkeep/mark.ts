@@ -57,12 +57,13 @@ export class Marker {
    * All digests that are reached in any repository, and the links of those that are not.
    * @throws ImgconvError when a manifest with a tag or a revision cannot be read: what it names is unknown then
    */
-  mark(): { reached: ReadonlySet<Digest>; unreached: Unreached[] } {
+  async mark(): Promise<{ reached: ReadonlySet<Digest>; unreached: Unreached[] }> {
     const reached = new Set<Digest>();
     const unreached: Unreached[] = [];
-    for (const repository of this.#heap.repositories()) {
-      const links = [...repository.links()];
-      const { manifests, blobs } = this.#reach(repository, links);
+    for await (const repository of this.#heap.repositories()) {
+      const links: Link[] = [];
+      for await (const link of repository.links()) links.push(link);
+      const { manifests, blobs } = await this.#reach(repository, links);
       for (const digest of manifests) reached.add(digest);
       for (const digest of blobs) reached.add(digest);
       const left = links.filter(
@@ -83,21 +84,21 @@ export class Marker {
     return left.length === 0 ? [] : [{ repository, links: left }];
   }
 
-  #reach(repository: Repository, links: readonly Link[]): Reached {
+  async #reach(repository: Repository, links: readonly Link[]): Promise<Reached> {
     const { untagged, since } = this.#options;
     const manifests = new Set<Digest>();
     const blobs = new Set<Digest>();
     const queue: Digest[] = [];
     const referrers = new Map<Digest, Digest[]>();
-    for (const { tag, digest, path } of repository.tags()) {
-      this.#expect(digest, path);
+    for await (const { tag, digest, path } of repository.tags()) {
+      await this.#expect(digest, path);
       queue.push(digest);
       const subject = attachedTo(tag);
       if (subject !== undefined) queue.push(subject);
     }
     for (const { kind, digest, path, changed } of links) {
       if (kind === 'revision') {
-        const { subject } = this.#expect(digest, path);
+        const { subject } = await this.#expect(digest, path);
         const others = subject === undefined ? undefined : referrers.get(subject);
         if (others !== undefined) others.push(digest);
         else if (subject !== undefined) referrers.set(subject, [digest]);
@@ -107,8 +108,9 @@ export class Marker {
       if (kind === 'layer' && changed > since) blobs.add(this.#one(digest));
     }
     for (let digest = queue.pop(); digest !== undefined; digest = queue.pop()) {
-      const manifest = this.#read(digest);
-      if (manifest === undefined || manifests.has(digest)) continue;
+      if (manifests.has(digest)) continue;
+      const manifest = await this.#read(digest);
+      if (manifest === undefined) continue;
       manifests.add(this.#one(digest));
       for (const blob of manifest.blobs) blobs.add(blob);
       for (const child of manifest.children) queue.push(child);
@@ -124,17 +126,17 @@ export class Marker {
     return known ?? digest;
   }
 
-  #expect(digest: Digest, path: string): Edges {
-    const edges = this.#read(digest);
+  async #expect(digest: Digest, path: string): Promise<Edges> {
+    const edges = await this.#read(digest);
     if (edges !== undefined) return edges;
     throw new ImgconvError('BLOB_MISSING', `${path}: the manifest that it names, ${digest}, is not there`);
   }
 
   /** Undefined when it is not there. */
-  #read(digest: Digest): Edges | undefined {
+  async #read(digest: Digest): Promise<Edges | undefined> {
     const known = this.#known.get(digest);
     if (known !== undefined) return known;
-    const at = this.#heap.locate(digest);
+    const at = await this.#heap.locate(digest);
     if (at === undefined) return undefined;
     const { manifest } = readManifest(at, digest);
     const all = (digests: readonly Digest[]) => [...new Set(digests)].map((one) => this.#one(one));

@@ -135,7 +135,7 @@ class Verification {
       const images = await look.ofImages(reader, only, named);
       if (images === 0 && named !== undefined && only === undefined)
         throw new ImgconvError('NOT_FOUND', `${named}: no such image in the registry`);
-      look.ofPlace(path, begun, only === undefined);
+      await look.ofPlace(path, begun, only === undefined);
       return { images, findings, mending: reader.audit.mending, seesAll: look.seesAll };
     } finally {
       if (this.#stream === undefined) await reader.close();

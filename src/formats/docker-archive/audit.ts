@@ -22,8 +22,8 @@ export function engineArchiveAudit(index: TarIndex, named: readonly string[] | u
   });
   return {
     ...audit,
-    *blobs() {
-      for (const blob of audit.blobs()) if (!isV1Json(index.get(blobName(blob.digest)))) yield blob;
+    async *blobs() {
+      for await (const blob of audit.blobs()) if (!isV1Json(index.get(blobName(blob.digest)))) yield blob;
     },
   };
 }

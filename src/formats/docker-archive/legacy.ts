@@ -1,9 +1,9 @@
+import type { TarIndex } from '../../codecs/tar-index.js';
 import { isHexOf, type Digest } from '../../model/digest.js';
 import { ImgconvError } from '../../model/errors.js';
 import { isObject, MAX_CONFIG, parseJson } from '../../model/json.js';
 import { REPOSITORIES } from '../../model/oci-layout.js';
 import { isTag } from '../../model/reference.js';
-import type { Files } from '../layout.js';
 import { makeConfig, parseV1Image, type V1Image } from './v1-image.js';
 
 /*
@@ -21,6 +21,9 @@ export interface LegacyImage {
   /** Names in the archive of the layer tars, lowest first. */
   readonly layers: readonly string[];
 }
+
+/** Members of the archive by name. */
+export type Members = Pick<TarIndex, 'path' | 'get'>;
 
 /** A member's bytes; refuses more than `limit`. */
 type Read = (name: string, limit: number) => Uint8Array | undefined;
@@ -47,7 +50,7 @@ interface Link {
  * @throws ImgconvError ARCHIVE_INVALID for chains that loop, break off or are too deep, BLOB_MISSING, MANIFEST_INVALID
  */
 export async function readLegacy(
-  files: Files,
+  files: Members,
   read: Read,
   diffIdOf: (name: string) => Promise<Digest>,
 ): Promise<LegacyImage[]> {
@@ -77,12 +80,12 @@ export async function readLegacy(
 
 class LegacyArchive {
   readonly #path: string;
-  readonly #files: Files;
+  readonly #files: Members;
   readonly #read: Read;
   readonly #links = new Map<string, Link>();
   #total = 0;
 
-  constructor(files: Files, read: Read) {
+  constructor(files: Members, read: Read) {
     this.#path = files.path;
     this.#files = files;
     this.#read = read;

@@ -31,6 +31,7 @@ import {
 import { familiarText, splitReference } from '../../model/reference.js';
 import type { ImageReader, ListOptions, ReadContext, SourceImage, UnreadableImage } from '../format.js';
 import {
+  documentAt,
   layoutImage,
   layoutImages,
   numberedImages,
@@ -74,11 +75,11 @@ interface Described {
 export async function openArchive(file: string, { pool, spool }: ReadContext): Promise<ImageReader> {
   const index = await openTar(file, spool);
   if (index.has(MANIFEST)) {
-    const archive = new Archive(index, new Layers(index, pool, spool));
+    const archive = await Archive.open(index, new Layers(index, pool, spool));
     return new ListingReader((options) => archive.images(options), engineArchiveAudit(index, archive.named));
   }
   if (index.has(INDEX_FILE)) {
-    const entries = readLayout(index);
+    const entries = await readLayout(index);
     const layout = { files: index, ownName: ownNameOf(basename(file)), provesDiffIds: true };
     const images = (options: ListOptions) => numberedImages(layout, entries, options);
     return new ListingReader(images, engineArchiveAudit(index, []));
@@ -130,25 +131,35 @@ class Archive {
   /** The whole of index.json, for entries that it has no name for. */
   #byConfig: Sorted | undefined;
 
-  constructor(index: TarIndex, layers: Layers) {
-    this.#index = index;
-    this.#asLayout = { files: index, ownName: '', provesDiffIds: true };
-    this.#layers = layers;
+  static async open(index: TarIndex, layers: Layers): Promise<Archive> {
     const where = `${index.path}: ${MANIFEST}`;
-    const manifest = readDocument(index, MANIFEST, MAX_CONFIG) ?? new Uint8Array();
+    const manifest = (await readDocument(index, MANIFEST, MAX_CONFIG)) ?? new Uint8Array();
     const raw = parseJson(manifest, where);
     const entries = Array.isArray(raw)
       ? raw.map((entry, i) => inOwnCase(entry, ENTRY_FIELDS, `${where}: ${i}`))
       : raw;
-    this.#entries = parseWith(entriesSchema, entries, where);
-    const names = this.#entries.reduce((sum, { RepoTags }) => sum + Math.max(RepoTags?.length ?? 0, 1), 0);
+    const parsed = parseWith(entriesSchema, entries, where);
+    const names = parsed.reduce((sum, { RepoTags }) => sum + Math.max(RepoTags?.length ?? 0, 1), 0);
     if (names > MAX_NAMES)
       throw new ImgconvError('ARCHIVE_INVALID', `${where}: ${names} images, more than ${MAX_NAMES}`);
     // Without its index a layout would be taken for an older archive, and its images get other manifests.
     if (index.has(LAYOUT_FILE) && !index.has(INDEX_FILE))
       throw new ImgconvError('ARCHIVE_INVALID', `${index.path}: ${LAYOUT_FILE} in it, and no ${INDEX_FILE}`);
-    this.#layout = index.has(INDEX_FILE) ? readLayout(index) : [];
-    for (const descriptor of this.#layout) {
+    return new Archive(index, layers, parsed, index.has(INDEX_FILE) ? await readLayout(index) : []);
+  }
+
+  private constructor(
+    index: TarIndex,
+    layers: Layers,
+    entries: readonly Entry[],
+    layout: readonly Descriptor[],
+  ) {
+    this.#index = index;
+    this.#asLayout = { files: index, ownName: '', provesDiffIds: true };
+    this.#layers = layers;
+    this.#entries = entries;
+    this.#layout = layout;
+    for (const descriptor of layout) {
       const name = familiarText(layoutName(descriptor) ?? '');
       const others = this.#named.get(name);
       if (others === undefined) this.#named.set(name, [descriptor]);
@@ -185,8 +196,8 @@ class Archive {
   }
 
   /** What `docker load` checks of an entry before its layers (moby tarexport/load.go). */
-  #describe(entry: Entry): Described {
-    const config = this.#configs.get(entry.Config) ?? this.#readConfig(entry.Config);
+  async #describe(entry: Entry): Promise<Described> {
+    const config = this.#configs.get(entry.Config) ?? (await this.#readConfig(entry.Config));
     this.#configs.set(entry.Config, config);
     const layers = entry.Layers ?? [];
     const { diffIds } = config.config;
@@ -199,11 +210,11 @@ class Archive {
     return { ...config, layers };
   }
 
-  #readConfig(name: string): Config {
+  async #readConfig(name: string): Promise<Config> {
     const where = `${this.#index.path}: ${name}`;
     if ((this.#configBytes += this.#index.get(name)?.size ?? 0) > MAX_CONFIGS)
       throw new ImgconvError('ARCHIVE_INVALID', `${where}: the configs take more than ${MAX_CONFIGS} bytes`);
-    const bytes = readDocument(this.#index, name, MAX_CONFIG);
+    const bytes = await readDocument(this.#index, name, MAX_CONFIG);
     if (bytes === undefined)
       throw new ImgconvError('BLOB_MISSING', `${where}: named by ${MANIFEST} and not in the archive`);
     const config = describe(bytes, where);
@@ -237,8 +248,8 @@ class Archive {
     const only = named[0];
     // The containerd store names a config that it never fetched: the index alone can tell what there is.
     if (only !== undefined && !this.#index.has(entry.Config)) return layoutImage(this.#asLayout, only, name);
-    const described = this.#describe(entry);
-    const candidates = this.#candidates(named, described);
+    const described = await this.#describe(entry);
+    const candidates = await this.#candidates(named, described);
     for (const { descriptor, manifest } of candidates) {
       if (!this.#agrees(manifest, described)) continue;
       covered.add(descriptor);
@@ -255,9 +266,12 @@ class Archive {
   }
 
   /** Manifests of this config, with the entries of index.json that lead to them: those of the name, or else all. */
-  #candidates(named: readonly Descriptor[], { configAt, configDigest }: Described): readonly Candidate[] {
+  async #candidates(
+    named: readonly Descriptor[],
+    { configAt, configDigest }: Described,
+  ): Promise<readonly Candidate[]> {
     const { byConfig, algorithms } =
-      named.length > 0 ? this.#sort(named) : (this.#byConfig ??= this.#sort(this.#layout));
+      named.length > 0 ? await this.#sort(named) : (this.#byConfig ??= await this.#sort(this.#layout));
     return [...algorithms].flatMap((algorithm) => {
       const digest =
         algorithm === algorithmOf(configDigest)
@@ -268,11 +282,11 @@ class Archive {
   }
 
   /** By config, the first of each under one entry. */
-  #sort(entries: readonly Descriptor[]): Sorted {
+  async #sort(entries: readonly Descriptor[]): Promise<Sorted> {
     const sorted = new Map<Digest, Candidate[]>();
     for (const descriptor of entries) {
       const seen = new Set<Digest>();
-      for (const manifest of this.#manifestsAt(descriptor)) {
+      for (const manifest of await this.#manifestsAt(descriptor)) {
         const { digest } = manifest.config;
         if (seen.has(digest)) continue;
         seen.add(digest);
@@ -285,12 +299,12 @@ class Archive {
   }
 
   /** The image manifests at and under an entry of index.json. @throws ImgconvError when one is damaged */
-  #manifestsAt(root: Descriptor): readonly ImageManifest[] {
+  async #manifestsAt(root: Descriptor): Promise<readonly ImageManifest[]> {
     const known = this.#manifests.get(root.digest);
     if (known !== undefined) return known;
     const found: ImageManifest[] = [];
     const seen = new Set<Digest>();
-    const visit = (descriptor: Descriptor, depth: number) => {
+    const visit = async (descriptor: Descriptor, depth: number): Promise<void> => {
       if (depth > MAX_NESTING || seen.has(descriptor.digest)) return;
       seen.add(descriptor.digest);
       if (++this.#manifestCount > MAX_MANIFESTS)
@@ -298,7 +312,7 @@ class Archive {
           'ARCHIVE_INVALID',
           `${this.#index.path}: ${INDEX_FILE}: more than ${MAX_MANIFESTS} manifests under its entries`,
         );
-      const manifest = readLayoutManifest(this.#index, descriptor);
+      const manifest = await readLayoutManifest(this.#index, descriptor);
       if (manifest === undefined && descriptor === root)
         throw new ImgconvError(
           'BLOB_MISSING',
@@ -306,9 +320,9 @@ class Archive {
         );
       if (manifest === undefined) this.#partial.add(root.digest);
       if (manifest?.kind === 'image') found.push(manifest);
-      if (manifest?.kind === 'index') for (const member of manifest.manifests) visit(member, depth + 1);
+      if (manifest?.kind === 'index') for (const member of manifest.manifests) await visit(member, depth + 1);
     };
-    visit(root, 1);
+    await visit(root, 1);
     this.#manifests.set(root.digest, found);
     return found;
   }
@@ -345,7 +359,11 @@ async function* legacyImages(index: TarIndex, layers: Layers): AsyncGenerator<So
       throw new ImgconvError('BLOB_MISSING', `${index.path}: ${name} is not in the archive`);
     return layers.diffIdOf(at);
   };
-  const images = await readLegacy(index, (name, limit) => readDocument(index, name, limit), diffIdOf);
+  const read = (name: string, limit: number) => {
+    const at = index.get(name);
+    return at && documentAt(at, `${index.path}: ${name}`, limit);
+  };
+  const images = await readLegacy(index, read, diffIdOf);
   for (const { names, config, layers: named } of images) {
     const where = `${index.path}: ${names[0] ?? ''}`;
     const described = { ...describe(config, `${where}: config`), layers: named };

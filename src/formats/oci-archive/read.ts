@@ -10,7 +10,7 @@ import { noImages } from '../no-images.js';
 export async function openLayoutArchive(path: string, { spool }: ReadContext): Promise<ImageReader> {
   const files = await openTar(path, spool);
   if (!files.has(INDEX_FILE)) throw noImages(files);
-  const entries = readLayout(files);
+  const entries = await readLayout(files);
   const layout = { files, ownName: ownNameOf(basename(path)), provesDiffIds: false };
   const images = (options: ListOptions) => numberedImages(layout, entries, options);
   return new ListingReader(

@@ -19,8 +19,8 @@ import { blobPath, blobsPath, filesOf, indexFile, lockPath } from './paths.js';
 export function layoutHeap(layout: string): Heap {
   return {
     root: layout,
-    *repositories() {
-      yield entriesOf(layout);
+    async *repositories() {
+      yield await entriesOf(layout);
     },
     locate: (digest) => wholeFile(blobPath(layout, digest), layout),
     blobs: () => storedBlobs(layout),
@@ -32,10 +32,10 @@ export function layoutHeap(layout: string): Heap {
   };
 }
 
-function entriesOf(layout: string): Repository {
+async function entriesOf(layout: string) {
   const path = indexFile(layout);
   const changed = storedFile(path, layout)?.changed ?? 0;
-  const entries = readLayout(filesOf(layout)).map(({ digest, annotations }) => ({
+  const entries = (await readLayout(filesOf(layout))).map(({ digest, annotations }) => ({
     digest,
     tag: tagOf(annotations, basename(resolve(layout))),
   }));
@@ -48,7 +48,7 @@ function entriesOf(layout: string): Repository {
       for (const { tag, digest } of entries)
         if (tag === undefined) yield { kind: 'revision', digest, path, changed };
     },
-  };
+  } satisfies Repository;
 }
 
 /** An entry that has but a tag has it also where the folder's name is no repository's. */
@@ -83,7 +83,7 @@ async function dropEntries(layout: string, links: readonly Link[]): Promise<void
     const file = wholeFile(path, layout);
     if (file === undefined) return;
     const index = parseWith(indexSchema, parseJson(readWhole(file).bytes, path), path);
-    const named = entriesOf(layout);
+    const named = await entriesOf(layout);
     const tagged = new Set<string>([...named.tags()].map(({ digest }) => digest));
     const manifests = index.manifests.filter(({ digest }) => tagged.has(digest) || !dropped.has(digest));
     transaction.write(path, JSON.stringify({ ...index, manifests }));

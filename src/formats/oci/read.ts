@@ -5,10 +5,10 @@ import { ListingReader } from '../listing.js';
 import { layoutAudit } from './audit.js';
 import { filesOf } from './paths.js';
 
-export function openLayout(path: string): Promise<ImageReader> {
+export async function openLayout(path: string): Promise<ImageReader> {
   const files = filesOf(path);
-  const entries = readLayout(files);
+  const entries = await readLayout(files);
   const layout = { files, ownName: basename(resolve(path)), provesDiffIds: false };
   const images = (options: ListOptions) => numberedImages(layout, entries, options);
-  return Promise.resolve(new ListingReader(images, layoutAudit(path)));
+  return new ListingReader(images, layoutAudit(path));
 }

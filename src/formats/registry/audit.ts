@@ -23,7 +23,7 @@ export function registryAudit(root: string): Audit {
       if (sound.repository !== repository) sound = { repository, links: new Set() };
       yield* linksOf(root, repository, image, node, sound.links);
     },
-    *ofPlace() {
+    async *ofPlace() {
       yield* strayIn(root);
       yield* uploadsIn(root);
     },
@@ -31,9 +31,9 @@ export function registryAudit(root: string): Audit {
   };
 }
 
-function* uploadsIn(root: string): Generator<Fault> {
+async function* uploadsIn(root: string): AsyncGenerator<Fault> {
   try {
-    for (const { path, size, changed } of registryHeap(root).uploads()) {
+    for await (const { path, size, changed } of registryHeap(root).uploads()) {
       const what = `a push that was not finished, last written to ${agoText(Date.now() - changed)} ago`;
       yield { severity: 'space', kind: 'upload', where: path, what, bytes: size };
     }
