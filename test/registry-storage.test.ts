@@ -3,6 +3,7 @@ import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } f
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { openRegistry } from '../src/formats/registry/read.js';
+import { LocalStorage } from '../src/storage/local.js';
 import { convert, failedImages, listImages, type ListedImage } from '../src/index.js';
 import { digestsOf, unpacked } from './support/fixtures.js';
 import { hex, imageOf, indexOf, layStore, layTree, put, storedBlob } from './support/images.js';
@@ -60,7 +61,7 @@ describe('reading', () => {
         ['a/b:1', 'a:1', 'a:2', 'library/c:1'],
       ],
     ] as const) {
-      const reader = await openRegistry(store);
+      const reader = await openRegistry(new LocalStorage(store));
       const names: (string | undefined)[] = [];
       for await (const { name } of reader.images({ untagged: false, wanted })) names.push(name);
       assert.deepEqual(names.sort(), expected);

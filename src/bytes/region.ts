@@ -150,6 +150,14 @@ export function isThere(path: string, root?: string): boolean {
   }
 }
 
+/** True for a folder. With `root`, in which it lies, no link is followed. @throws ImgconvError IO for a link below the root */
+export function isFolder(path: string, root?: string): boolean {
+  if (root === undefined) return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+  const stat = lookAt(path, root);
+  if (stat?.isSymbolicLink() === true) throw notPlain(path, stat, root, 'folder');
+  return stat?.isDirectory() === true;
+}
+
 /** What is at a path below `root`; a link itself. @throws ImgconvError IO for a link on the way */
 export function lookAt(path: string, root: string): Stats | undefined {
   expectPlain(root, path);

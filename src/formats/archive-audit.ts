@@ -15,7 +15,7 @@ export function archiveAudit(index: TarIndex, others: (name: string) => Fault | 
         if (fault !== 'known') yield fault;
       }
     },
-    *blobs(): Generator<StoredBlob> {
+    *blobs(): Generator<Omit<StoredBlob, 'key'>> {
       for (const name of index.names()) {
         const digest = digestIn(name);
         const size = digest === undefined ? undefined : index.get(name)?.size;

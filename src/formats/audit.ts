@@ -1,7 +1,11 @@
 import type { Digest } from '../model/digest.js';
 import type { ManifestNode } from '../model/manifest.js';
 import type { SourceImage } from './format.js';
-import type { Listing, StoredBlob } from './heap.js';
+import type { Storage } from '../storage/driver.js';
+import type { StoredBlob } from './heap.js';
+
+/** What a walk over keys or archive members gives. */
+type Listing<T> = Iterable<T> | AsyncIterable<T>;
 
 /** An image cannot be had as it should be; room is taken up by what nobody needs; neither, but not as it should be. */
 export type Severity = 'broken' | 'space' | 'cosmetic';
@@ -29,15 +33,17 @@ export type FaultKind =
   | 'irregular' // a symbolic link, which is not followed, a FIFO, a device or a socket
   | 'stray'; // a file that is no part of the format
 
-/** A file that is to be as it is said here; `needs` is a file without which it would lead nowhere. */
+/** A document that is to be as it is said here; `needs` is the key of a file without which it would lead nowhere. */
 export interface SmallFile {
-  readonly path: string;
+  readonly key: string;
   readonly content: string;
   readonly needs?: string | undefined;
 }
 
 /** A blob that is to be fetched from elsewhere. */
 export interface WantedBlob {
+  readonly key: string;
+  /** What messages call it. */
   readonly path: string;
   readonly digest: Digest;
   /** Undefined where nothing says it. */
@@ -74,14 +80,13 @@ export interface Audit {
   /** Of the place, when all images have been looked at. */
   ofPlace(): Listing<Fault>;
   /** The common store of blobs, to find those that no image needs. */
-  blobs(): Listing<StoredBlob>;
+  blobs(): Listing<Omit<StoredBlob, 'key'>>;
 }
 
 export interface Mending {
-  /** Where writers have their staging folders. */
-  readonly root: string;
-  /** Where a blob of this image is to lie. */
-  placeOf(image: Pick<SourceImage, 'where' | 'digest'>, digest: Digest, as: WantedBlob['as']): string;
+  readonly storage: Storage;
+  /** The key that a blob of this image is to have. */
+  keyOf(image: Pick<SourceImage, 'where' | 'digest'>, digest: Digest, as: WantedBlob['as']): string;
 }
 
 /** The folder in a place where repairs put damaged files. */

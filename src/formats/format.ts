@@ -1,4 +1,5 @@
-import type { Put } from '../storage/blob-shelf.js';
+import type { Put } from '../storage/blob-writer.js';
+import type { Storage } from '../storage/driver.js';
 import type { Downloads } from '../storage/downloads.js';
 import type { Pool } from '../threads/pool.js';
 import type { Bytes, LocalBytes } from '../bytes/region.js';
@@ -29,7 +30,7 @@ export interface Format {
   open(path: string, context: ReadContext): Promise<ImageReader>;
   create(path: string, context: WriteContext): Promise<ImageWriter>;
   /** How garbage is collected; undefined where no blob is shared by images, or none can be deleted. */
-  readonly heap: ((path: string) => Promise<Heap>) | undefined;
+  readonly heap: ((storage: Storage) => Promise<Heap>) | undefined;
   readonly traits: Traits;
 }
 
@@ -53,13 +54,15 @@ export interface Traits {
 }
 
 export interface ReadContext {
+  /** Where the files are, if not in this machine's file system. */
+  readonly storage?: Storage | undefined;
   readonly pool: Pool;
   /** Takes what can be read only once. */
   readonly spool: Spool;
   /** Fetches what another machine has. */
   readonly downloads: Downloads;
   /** Manifests that the target has, proved, which need not be fetched; undefined where it has none that can be found so. */
-  readonly held?: ((digest: Digest) => Uint8Array | undefined) | undefined;
+  readonly held?: ((digest: Digest) => Promise<Uint8Array | undefined>) | undefined;
   readonly access: RegistryAccess;
 }
 
@@ -149,6 +152,8 @@ export interface ImageReader {
 }
 
 export interface WriteContext {
+  /** Where the files are to be, if not in this machine's file system. */
+  readonly storage?: Storage | undefined;
   readonly pool: Pool;
   readonly link: LinkMode;
   /** For which platforms an engine's view of an index is made, best first. */
@@ -182,7 +187,12 @@ export interface ImageWriter {
   /** True when blobs are files of their own, which may be links. */
   readonly links: boolean;
   /** Where a blob with this digest lies, whichever image it is of; undefined when the place does not keep them by digest. */
-  readonly find: ((digest: Digest) => LocalBytes | undefined) | undefined;
+  readonly find: ((digest: Digest) => Promise<LocalBytes | undefined>) | undefined;
+  /**
+   * To be called before what the place holds is relied on: until `close`, no garbage is collected there.
+   * @throws ImgconvError IO when garbage is being collected and that does not end, INTERRUPTED
+   */
+  claim(signal?: AbortSignal): Promise<void>;
   /** True when this blob seems to be there (by its size): for plans, never for proof. */
   holds(
     name: Reference,

@@ -100,6 +100,10 @@ export class LayoutTarWriter implements ImageWriter {
     return false;
   }
 
+  claim(signal?: AbortSignal): Promise<void> {
+    return this.staging.claim(signal);
+  }
+
   async write({ name, root, blobs, signatures }: ImageToWrite): Promise<Written> {
     const tar = (this.#tar ??= this.#begin());
     const notes = signaturesNote(signatures);

@@ -11,6 +11,7 @@ import type { Format } from './format.js';
 import { ociArchive } from './oci-archive/index.js';
 import { oci } from './oci/index.js';
 import { registry } from './registry/index.js';
+import type { Storage } from '../storage/driver.js';
 import { looksLike, unrecognised } from './unrecognised.js';
 
 /** All formats. Commands, help and the tests over all pairs come from here; plain paths are recognised in this order. */
@@ -36,6 +37,8 @@ export function isPrefixedPath(text: string): boolean {
 
 export interface Place {
   readonly format: Format;
+  /** Where the files are, if not in this machine's file system: `path` is then their name in messages. */
+  readonly storage?: Storage | undefined;
   /** In the file system; of a registry the host, and what follows it. */
   readonly path: string;
   /** What follows a path as skopeo writes it: the image meant, or the name that it is to get. */

@@ -109,6 +109,7 @@ export async function convert(from: Place, to: Place, options: ConvertOptions = 
   const counter = new Counter();
   const { link = 'auto', platforms = [] } = options;
   const writer = await to.format.create(to.path, {
+    storage: to.storage,
     pool,
     link,
     platforms: platforms.length > 0 ? platforms : [ownPlatform()],
@@ -130,6 +131,7 @@ export async function convert(from: Place, to: Place, options: ConvertOptions = 
       to.path !== STDOUT && !to.format.traits.remote,
     );
     const reader = await from.format.open(from.path, {
+      storage: from.storage,
       pool,
       spool: options.dryRun ? new PeekSpool() : spool,
       held: heldBy(writer),
@@ -164,8 +166,8 @@ export async function convert(from: Place, to: Place, options: ConvertOptions = 
 function heldBy({ find }: ImageWriter): ReadContext['held'] {
   return (
     find &&
-    ((digest) => {
-      const at = find(digest);
+    (async (digest) => {
+      const at = await find(digest);
       if (at === undefined || at.size > MAX_MANIFEST) return undefined;
       const bytes = headOf(at, at.size);
       return digestOf(bytes, algorithmOf(digest)) === digest ? bytes : undefined;
@@ -270,7 +272,7 @@ class Conversion {
   }
 
   async #write(jobs: readonly Job[], writer: ImageWriter): Promise<void> {
-    if (jobs.length > 0 && this.#to.path !== STDOUT) await writer.staging.claim(this.#options.signal);
+    if (jobs.length > 0 && this.#to.path !== STDOUT) await writer.claim(this.#options.signal);
     const there = await knownForms(this.#to, jobs, this.#compression, this.#pool);
     const { sequential } = this.#to.format.traits;
     const making = {

@@ -29,8 +29,10 @@ export async function knownForms(
       .map(({ digest }) => digest),
   );
   const forms = new Map<Digest, VerifiedBlob[]>();
-  if (wanted.size === 0 || !isThere(place.path) || !place.format.recognises(place.path)) return forms;
+  const isRecognised = () => isThere(place.path) && place.format.recognises(place.path);
+  if (wanted.size === 0 || (place.storage === undefined && !isRecognised())) return forms;
   const reader = await place.format.open(place.path, {
+    storage: place.storage,
     pool,
     spool: new PeekSpool(),
     downloads: new MemoryDownloads(),

@@ -1,4 +1,4 @@
-import type { Put } from '../storage/blob-shelf.js';
+import type { Put } from '../storage/blob-writer.js';
 import type { ImgconvError } from '../model/errors.js';
 
 export interface ImageReport {

@@ -1,10 +1,7 @@
-import type { Heap, Link, StoredBlob, StoredFile } from '../formats/heap.js';
+import type { Heap, Link, StoredBlob } from '../formats/heap.js';
 import { prefixOf, type Place } from '../formats/table.js';
-import { storedFile } from '../formats/heap.js';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { Descent, placeBelow } from '../bytes/below.js';
-import { withLock } from '../storage/lock.js';
-import { claimsOn, deadWork, gatePath, Staging } from '../storage/staging.js';
+import { storedFile, type Deletion, type StoredFile } from '../storage/driver.js';
+import { LocalStorage } from '../storage/local.js';
 import { ImgconvError } from '../model/errors.js';
 import { Marker, type Unreached } from './mark.js';
 import type { Count } from '../transfer/report.js';
@@ -59,23 +56,19 @@ export async function collectGarbage(place: Place, options: GarbageOptions = {})
   const since = Date.now() - olderThan;
   const marker = new Marker(heap, { untagged, since });
   const first = await find(heap, marker, since);
-  const unfinished = deadWork(heap.root).length;
+  const unfinished = (await heap.storage.leftovers()).length;
   if (dryRun) return reportOf(first, unfinished, false);
-  new Staging(heap.root).sweep();
+  await heap.storage.sweep();
   if (first.unreached.length + first.blobs.length + first.uploads.length === 0)
     return reportOf(first, unfinished, true);
-  return withLock(gatePath(heap.root), async () => {
-    await expectNoWriter(heap.root, patience);
-    return reportOf(
-      await remove(heap, both(first, await find(heap, marker, since)), since),
-      unfinished,
-      true,
-    );
+  return heap.storage.withoutWriters(patience, async (deletion) => {
+    const garbage = both(first, await find(heap, marker, since));
+    return reportOf(await remove(heap, garbage, since, deletion), unfinished, true);
   });
 }
 
-async function heapOf({ format, path }: Place): Promise<Heap> {
-  if (format.heap !== undefined) return await format.heap(path);
+async function heapOf({ format, path, storage }: Place): Promise<Heap> {
+  if (format.heap !== undefined) return await format.heap(storage ?? new LocalStorage(path));
   throw new ImgconvError('USAGE', `${path}: gc does not work on ${prefixOf(format)}`, {
     hint: "gc is for a registry's storage (reg:) and for an OCI layout (oci:)",
   });
@@ -114,36 +107,23 @@ function both(first: Garbage, second: Garbage): Garbage {
   };
 }
 
-/** The gate is closed: no imgconv begins to write. Those that have begun are waited for. */
-async function expectNoWriter(root: string, patience: number): Promise<void> {
-  const begun = Date.now();
-  for (let claims = claimsOn(root); claims.length > 0; claims = claimsOn(root)) {
-    if (Date.now() - begun >= patience)
-      throw new ImgconvError('IO', `${root}: another imgconv is writing there: ${claims.join(', ')}`, {
-        hint: 'nothing was deleted; try again when it has ended, or delete that folder if no imgconv is at work there',
-      });
-    await sleep(20);
-  }
-}
-
 /** Deletes, and gives what was deleted. */
-async function remove(heap: Heap, garbage: Garbage, since: number): Promise<Garbage> {
-  using descent = new Descent(heap.root);
+async function remove(heap: Heap, garbage: Garbage, since: number, deletion: Deletion): Promise<Garbage> {
   for (const { repository, links } of garbage.unreached)
-    if (links.length > 0) await heap.unlink(repository, links, descent);
+    if (links.length > 0) await heap.unlink(repository, links, deletion);
   const blobs: StoredBlob[] = [];
   for (const blob of garbage.blobs) {
     // A registry or another tool may have come upon it in between.
-    const now = storedFile(blob.path, heap.root);
+    const now = await storedFile(heap.storage, blob.key);
     if (now === undefined || now.changed > since) continue;
-    heap.deleteBlob(blob, descent);
+    await heap.deleteBlob(blob, deletion);
     blobs.push({ ...blob, ...now });
   }
-  for (const { path } of garbage.uploads) descent.remove(placeBelow(heap.root, path));
+  for (const { key } of garbage.uploads) await deletion.folder(key);
   return { ...garbage, blobs };
 }
 
-function countOf(files: readonly StoredFile[]): Count {
+function countOf(files: readonly Pick<StoredFile, 'size'>[]): Count {
   return { blobs: files.length, bytes: files.reduce((sum, { size }) => sum + size, 0) };
 }
 

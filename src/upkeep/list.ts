@@ -70,9 +70,14 @@ export async function listNames(place: Place): Promise<string[]> {
   }
 }
 
-async function openPlace({ format, path }: Place, pool: Pool, access: RegistryAccess): Promise<ImageReader> {
+async function openPlace(
+  { format, path, storage }: Place,
+  pool: Pool,
+  access: RegistryAccess,
+): Promise<ImageReader> {
   try {
     return await format.open(path, {
+      storage,
       pool,
       spool: new PeekSpool(),
       downloads: new MemoryDownloads(),

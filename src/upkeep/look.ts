@@ -1,10 +1,8 @@
-import { join } from 'node:path';
 import type { Audit, Fault, WantedBlob } from '../formats/audit.js';
 import { SET_ASIDE, unreachable } from '../formats/audit.js';
 import type { ImageReader, Located, SourceImage, UnreadableImage } from '../formats/format.js';
-import { filesBelow } from '../formats/heap.js';
 import type { Pool } from '../threads/pool.js';
-import { deadWork } from '../storage/staging.js';
+import { filesBelow } from '../storage/driver.js';
 import { VerifiedBlob } from '../proof/verified-blob.js';
 import { tryConfig } from '../model/config.js';
 import type { Descriptor } from '../model/descriptor.js';
@@ -173,8 +171,10 @@ export class Look {
   }
 
   #want(image: Pick<SourceImage, 'where' | 'digest'>, { digest, size }: Located, as: WantedBlob['as']) {
-    const path = this.#audit.mending?.placeOf(image, digest, as);
-    return path === undefined ? undefined : { path, digest, size, as };
+    const { mending } = this.#audit;
+    if (mending === undefined) return undefined;
+    const key = mending.keyOf(image, digest, as);
+    return { key, path: mending.storage.nameOf(key), digest, size, as };
   }
 
   #absent(
@@ -309,31 +309,19 @@ export class Look {
       const what = withoutPlace(asImgconvError(error, path), path);
       this.#findings.add({ severity: 'broken', kind: 'image-unreadable', where: path, what });
     }
-    const root = this.#audit.mending?.root;
-    if (root === undefined) return;
-    for (const where of deadWork(root)) {
-      const bytes = sizeBelow(where, root);
-      this.#findings.add({
-        severity: 'space',
-        kind: 'unfinished',
-        where,
-        what: 'left by an imgconv that died',
-        bytes,
-      });
+    const storage = this.#audit.mending?.storage;
+    if (storage === undefined) return;
+    for (const key of await storage.leftovers()) {
+      let bytes = 0;
+      for await (const { size } of filesBelow(storage, key)) bytes += size;
+      const [where, what] = [storage.nameOf(key), 'left by an imgconv that died'];
+      this.#findings.add({ severity: 'space', kind: 'unfinished', where, what, bytes });
     }
-    for (const { path: where, size: bytes } of filesBelow(join(root, SET_ASIDE), root))
-      this.#findings.add({
-        severity: 'space',
-        kind: 'set-aside',
-        where,
-        what: 'a damaged file, put here by a repair',
-        bytes,
-      });
+    for await (const { path: where, size: bytes } of filesBelow(storage, SET_ASIDE)) {
+      const what = 'a damaged file, put here by a repair';
+      this.#findings.add({ severity: 'space', kind: 'set-aside', where, what, bytes });
+    }
   }
-}
-
-function sizeBelow(path: string, root: string): number {
-  return [...filesBelow(path, root)].reduce((sum, { size }) => sum + size, 0);
 }
 
 function nameOf({ name, where }: SourceImage | UnreadableImage): string {

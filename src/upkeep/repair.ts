@@ -1,19 +1,14 @@
-import { lstatSync, renameSync } from 'node:fs';
-import { join } from 'node:path';
 import { SET_ASIDE, type Mending, type WantedBlob } from '../formats/audit.js';
 import type { RegistryAccess } from '../formats/access.js';
 import type { SourceImage } from '../formats/format.js';
 import { prefixOf, type Place } from '../formats/table.js';
-import { Descent, expectPlain, placeBelow } from '../bytes/below.js';
-import { isIntact } from '../storage/blob-shelf.js';
-import type { Pool } from '../threads/pool.js';
-import { StagedDownloads } from '../storage/downloads.js';
-import { StagingSpool } from '../storage/spool.js';
-import { isThere } from '../bytes/region.js';
-import { Staging } from '../storage/staging.js';
-import { Transaction } from '../storage/transaction.js';
-import { VerifiedBlob } from '../proof/verified-blob.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
+import { VerifiedBlob } from '../proof/verified-blob.js';
+import { isIntact } from '../storage/blob-writer.js';
+import { StagedDownloads } from '../storage/downloads.js';
+import type { Storage, StorageTransaction } from '../storage/driver.js';
+import { StagingSpool } from '../storage/spool.js';
+import type { Pool } from '../threads/pool.js';
 import type { Findings } from './findings.js';
 
 /** A file that was put in its place. */
@@ -30,25 +25,28 @@ export interface Repaired {
  * them. Damaged files are moved aside.
  */
 export async function repair(
-  mending: Mending,
+  { storage }: Mending,
   findings: Findings,
   sources: readonly Place[],
   pool: Pool,
   access: RegistryAccess = {},
 ): Promise<Repaired[]> {
-  using staging = new Staging(mending.root);
-  await staging.claim();
-  const transaction = new Transaction(staging, pool);
-  const repaired = await fetchAll(mending, findings.fetches(), sources, transaction, pool, access);
-  await transaction.commit();
-  for (const { path, content, needs } of findings.writes()) {
-    if (!isReached(mending.root, path)) continue;
-    if (needs !== undefined && !(isReached(mending.root, needs) && isThere(needs, mending.root))) continue;
-    transaction.write(path, content);
-    repaired.push({ path, from: undefined, setAside: undefined });
+  const transaction = storage.begin(pool);
+  try {
+    await transaction.claim();
+    const repaired = await fetchAll(storage, findings.fetches(), sources, transaction, pool, access);
+    await transaction.commit();
+    for (const { key, content, needs } of findings.writes()) {
+      if (!(await isReached(storage, key))) continue;
+      if (needs !== undefined && !(await isThere(storage, needs))) continue;
+      transaction.put(key, content);
+      repaired.push({ path: storage.nameOf(key), from: undefined, setAside: undefined });
+    }
+    await transaction.commit();
+    return repaired;
+  } finally {
+    transaction.close();
   }
-  await transaction.commit();
-  return repaired;
 }
 
 /** For a registry, and for an archive: to change one member is to write all of it. */
@@ -62,26 +60,26 @@ export function notInPlace({ format, path }: Place): ImgconvError {
 }
 
 async function fetchAll(
-  mending: Mending,
+  storage: Storage,
   fetches: readonly WantedBlob[],
   sources: readonly Place[],
-  transaction: Transaction,
+  transaction: StorageTransaction,
   pool: Pool,
   access: RegistryAccess,
 ): Promise<Repaired[]> {
   const repaired: Repaired[] = [];
   const wanted = new Map<string, WantedBlob>();
   for (const one of fetches) {
-    if (!isReached(mending.root, one.path)) continue;
-    const size = one.size ?? lstatSync(one.path, { throwIfNoEntry: false })?.size ?? -1;
-    if (!(await isIntact(one.path, mending.root, { digest: one.digest, size }, pool).catch(() => false)))
-      wanted.set(one.path, one);
+    if (!(await isReached(storage, one.key))) continue;
+    const size = one.size ?? (await storage.stat(one.key))?.size ?? -1;
+    if (!(await isIntact(storage, one.key, { digest: one.digest, size }, pool).catch(() => false)))
+      wanted.set(one.key, one);
   }
-  for (const { format, path, reference } of sources) {
+  for (const { format, path, reference, storage: from } of sources) {
     if (wanted.size === 0) break;
     const spool = new StagingSpool(transaction.staging, pool);
     const downloads = new StagedDownloads(transaction.staging, pool, false);
-    const reader = await format.open(path, { pool, spool, downloads, access });
+    const reader = await format.open(path, { storage: from, pool, spool, downloads, access });
     const wantedImages = format.traits.remote && reference !== undefined ? [reference] : undefined;
     try {
       for await (const image of reader.images({ untagged: true, wanted: wantedImages })) {
@@ -89,8 +87,8 @@ async function fetchAll(
         for (const want of wanted.values()) {
           const from = await fetchFrom(image, want, transaction, pool);
           if (from === undefined) continue;
-          wanted.delete(want.path);
-          repaired.push({ path: want.path, from, setAside: setAside(mending.root, want) });
+          wanted.delete(want.key);
+          repaired.push({ path: want.path, from, setAside: await setAside(storage, want) });
         }
         if (wanted.size === 0) break;
       }
@@ -104,16 +102,15 @@ async function fetchAll(
 /** Stages the blob, if this image has it and it is right; gives where it was. */
 async function fetchFrom(
   image: SourceImage,
-  { path, digest, size, as }: WantedBlob,
-  transaction: Transaction,
+  { key, path, digest, size, as }: WantedBlob,
+  transaction: StorageTransaction,
   pool: Pool,
 ): Promise<string | undefined> {
   try {
     const at = await image.locate(size === undefined ? { digest } : { digest, size }, as);
     if (at === undefined || at.path === path) return undefined;
-    const staged = transaction.staging.path();
-    await VerifiedBlob.at(at, { digest, size: size ?? at.size }, pool).place(staged, 'auto');
-    transaction.move(staged, path);
+    await transaction.stage(key, VerifiedBlob.at(at, { digest, size: size ?? at.size }, pool), 'auto');
+    transaction.keep(key);
     return at.path;
   } catch (error) {
     const { code } = asImgconvError(error);
@@ -125,9 +122,9 @@ async function fetchFrom(
 }
 
 /** False for what would be put behind a symbolic link: that stays a finding. */
-function isReached(root: string, path: string): boolean {
+async function isReached(storage: Storage, key: string): Promise<boolean> {
   try {
-    expectPlain(root, path);
+    await storage.stat(key);
     return true;
   } catch (error) {
     if (error instanceof ImgconvError) return false;
@@ -135,16 +132,17 @@ function isReached(root: string, path: string): boolean {
   }
 }
 
+/** False also for what lies behind a link. */
+async function isThere(storage: Storage, key: string): Promise<boolean> {
+  return (await isReached(storage, key)) && (await storage.bytes(key)) !== undefined;
+}
+
 /** Moves what is damaged out of the way, now that there is something to put in its place. */
-function setAside(root: string, { path, digest }: WantedBlob): string | undefined {
-  using places = new Descent(root);
-  using shelter = new Descent(root);
-  if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return undefined;
-  const damaged = places.path(placeBelow(root, path));
+async function setAside(storage: Storage, { key, digest }: WantedBlob): Promise<string | undefined> {
+  if ((await storage.stat(key)) === undefined) return undefined;
   const name = `${SET_ASIDE}/${digest.replace(':', '-')}`;
   let aside = name;
-  const isTaken = () => lstatSync(shelter.path(aside, true), { throwIfNoEntry: false }) !== undefined;
-  for (let number = 1; isTaken(); number++) aside = `${name}.${number}`;
-  renameSync(damaged, shelter.path(aside));
-  return join(root, aside);
+  for (let number = 1; (await storage.stat(aside)) !== undefined; number++) aside = `${name}.${number}`;
+  await storage.rename(key, aside);
+  return storage.nameOf(aside);
 }

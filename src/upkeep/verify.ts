@@ -146,6 +146,7 @@ class Verification {
     if (this.#stream !== undefined) return this.#stream;
     const spool = this.#options.deep === true ? new StagingSpool(this.#staging, this.#pool) : new PeekSpool();
     const reader = await this.#place.format.open(this.#place.path, {
+      storage: this.#place.storage,
       pool: this.#pool,
       spool,
       downloads: new StagedDownloads(this.#staging, this.#pool, false),

@@ -1,23 +1,22 @@
-import { basename, join } from 'node:path';
-import { entriesIn } from '../../bytes/folder.js';
-import { lookAt } from '../../bytes/region.js';
+import { basename } from 'node:path';
+import { join, keyOf, storedFile, type Storage } from '../../storage/driver.js';
 import { STAGING_PREFIX } from '../../storage/staging.js';
 import { isDigest, isHexOf } from '../../model/digest.js';
 import { blobDigestsOf, manifestsOf, type ManifestNode } from '../../model/manifest.js';
 import { splitReference } from '../../model/reference.js';
 import { irregular, SET_ASIDE, stray, unreachable, type Audit, type Fault } from '../audit.js';
 import type { SourceImage } from '../format.js';
-import { storedFile } from '../heap.js';
 import { blobPath, MANIFEST, memberPath, VERSION, versionText } from './paths.js';
 
-export function dirAudit(tree: string): Audit {
+export function dirAudit(tree: Storage): Audit {
   return {
     badName: 'cosmetic',
     mending: {
-      root: tree,
-      placeOf: ({ where, digest: own }, digest, as) => {
-        if (as === 'blob') return blobPath(where, digest);
-        return own === digest ? join(where, MANIFEST) : memberPath(where, digest);
+      storage: tree,
+      keyOf: ({ where, digest: own }, digest, as) => {
+        const folder = keyOf(tree, where);
+        if (as === 'blob') return blobPath(folder, digest);
+        return own === digest ? join(folder, MANIFEST) : memberPath(folder, digest);
       },
     },
     ofImage: (image, root) => filesOf(tree, image, root),
@@ -33,7 +32,12 @@ function isBlobName(name: string): boolean {
 }
 
 /** Files of an image's folder that are missing, or that the image does not need. */
-function* filesOf(tree: string, { where, name, digest }: SourceImage, root: ManifestNode): Generator<Fault> {
+async function* filesOf(
+  tree: Storage,
+  { where: place, name, digest }: SourceImage,
+  root: ManifestNode,
+): AsyncGenerator<Fault> {
+  const folder = keyOf(tree, place);
   const images = name === undefined ? [] : [name];
   const needed = new Set([VERSION, MANIFEST]);
   const digests = [digest];
@@ -45,55 +49,57 @@ function* filesOf(tree: string, { where, name, digest }: SourceImage, root: Mani
     for (const digest of own) digests.push(digest);
     for (const { digest } of members) digests.push(digest);
   }
-  const version = join(where, VERSION);
-  if (lookAt(version, tree) === undefined) {
-    const write = { path: version, content: versionText(digests) };
-    yield { severity: 'cosmetic', kind: 'file-missing', where: version, what: 'not there', images, write };
+  const version = join(folder, VERSION);
+  if ((await tree.stat(version)) === undefined) {
+    const [where, write] = [tree.nameOf(version), { key: version, content: versionText(digests) }];
+    yield { severity: 'cosmetic', kind: 'file-missing', where, what: 'not there', images, write };
   }
-  for (const entry of entriesIn(where, where === tree ? where : tree)) {
-    const path = join(where, entry.name);
-    if (!entry.isFile() && !entry.isDirectory()) {
-      yield { ...irregular(path, entry.isSymbolicLink()), images };
+  for (const entry of await tree.list(folder)) {
+    const key = join(folder, entry.name);
+    const path = tree.nameOf(key);
+    if (entry.kind === 'link' || entry.kind === 'other') {
+      yield { ...irregular(path, entry.kind === 'link'), images };
       continue;
     }
     if (needed.has(entry.name) || /^(?:[\w-]+\.)?signature-[1-9][0-9]*$/.test(entry.name)) continue;
-    if (where === tree && (entry.name === SET_ASIDE || entry.name.startsWith(STAGING_PREFIX))) continue;
-    const file = storedFile(path, tree);
+    if (folder === '' && (entry.name === SET_ASIDE || entry.name.startsWith(STAGING_PREFIX))) continue;
+    const file = await storedFile(tree, key);
     if (file !== undefined && isBlobName(entry.name)) yield { ...unreachable(path, file.size), images };
     else yield { ...stray(path), images };
   }
 }
 
 /** What lies outside of images' folders; and folders that were an image's. */
-function* withoutManifest(tree: string, below: string): Generator<Fault> {
-  const folder = join(tree, below);
-  if (lookAt(join(folder, MANIFEST), tree) !== undefined) return;
-  const entries = entriesIn(folder, below === '' ? folder : tree);
-  const files = entries.filter((entry) => !entry.isDirectory());
-  const { tag, digest } = splitReference(below === '' ? basename(folder) : below);
-  const isImage = files.some(({ name }) => name === VERSION || isBlobName(name));
+async function* withoutManifest(tree: Storage, folder: string): AsyncGenerator<Fault> {
+  const own = join(folder, MANIFEST);
+  if ((await tree.stat(own)) !== undefined) return;
+  const entries = await tree.list(folder);
+  const files = entries.filter(({ kind }) => kind !== 'folder');
+  const name = folder === '' ? basename(tree.name) : folder;
+  const { tag, digest } = splitReference(name);
+  const isImage = files.some((file) => file.name === VERSION || isBlobName(file.name));
   if (isImage || (entries.length === 0 && (tag !== undefined || digest !== undefined))) {
-    const path = join(folder, MANIFEST);
+    const path = tree.nameOf(own);
     const known = digest !== undefined && isDigest(digest) ? digest : undefined;
     yield {
       severity: 'broken',
       kind: 'manifest-missing',
       where: path,
       what: 'not there: nothing tells what image it was',
-      images: [below === '' ? basename(folder) : below],
-      fetch: known && { path, digest: known, size: undefined, as: 'manifest' },
+      images: [name],
+      fetch: known && { key: own, path, digest: known, size: undefined, as: 'manifest' },
     };
     return;
   }
   for (const entry of files) {
-    const path = join(folder, entry.name);
+    const path = tree.nameOf(join(folder, entry.name));
     // A link was told as an image that cannot be read.
-    if (entry.isFile()) yield stray(path);
-    else if (!entry.isSymbolicLink()) yield irregular(path, false);
+    if (entry.kind === 'file') yield stray(path);
+    else if (entry.kind !== 'link') yield irregular(path, false);
   }
   for (const entry of entries) {
-    if (!entry.isDirectory() || entry.name.startsWith(STAGING_PREFIX)) continue;
-    if (below === '' && entry.name === SET_ASIDE) continue;
-    yield* withoutManifest(tree, below === '' ? entry.name : `${below}/${entry.name}`);
+    if (entry.kind !== 'folder' || entry.name.startsWith(STAGING_PREFIX)) continue;
+    if (folder === '' && entry.name === SET_ASIDE) continue;
+    yield* withoutManifest(tree, join(folder, entry.name));
   }
 }

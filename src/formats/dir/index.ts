@@ -1,3 +1,4 @@
+import { LocalStorage } from '../../storage/local.js';
 import type { Format } from '../format.js';
 import { recognisesDir } from './walk.js';
 
@@ -7,8 +8,9 @@ export const dir: Format = {
   title: "skopeo's directory, or a tree of them as `skopeo sync` lays it",
   operand: 'TREE',
   recognises: recognisesDir,
-  open: async (path) => (await import('./read.js')).openDir(path),
-  create: async (path, context) => (await import('./write.js')).createDir(path, context),
+  open: async (path, { storage = new LocalStorage(path) }) => (await import('./read.js')).openDir(storage),
+  create: async (path, context) =>
+    (await import('./write.js')).createDir(context.storage ?? new LocalStorage(path), context),
   heap: undefined,
   traits: {
     dropsHost: true,

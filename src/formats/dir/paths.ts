@@ -1,7 +1,7 @@
-import { join } from 'node:path';
 import { algorithmOf, hexOf, type Digest } from '../../model/digest.js';
 import { ImgconvError } from '../../model/errors.js';
 import type { Reference } from '../../model/reference.js';
+import { join } from '../../storage/driver.js';
 
 /*
  * skopeo's directory (containers/image directory/directory_transport.go) and a tree of them (skopeo cmd/skopeo/sync.go):
@@ -25,28 +25,23 @@ function fileNameOf(digest: Digest): string {
   return algorithmOf(digest) === 'sha256' ? hexOf(digest) : `${algorithmOf(digest)}-${hexOf(digest)}`;
 }
 
-/** Of thousands of images there are tens of thousands of files: their paths are not normalised each. */
-export function below(folder: string, name: string): string {
-  return folder === '' ? name : `${folder}/${name}`;
-}
-
 export function blobPath(folder: string, digest: Digest): string {
-  return below(folder, fileNameOf(digest));
+  return join(folder, fileNameOf(digest));
 }
 
 export function memberPath(folder: string, digest: Digest): string {
-  return below(folder, `${fileNameOf(digest)}.${MANIFEST}`);
+  return join(folder, `${fileNameOf(digest)}.${MANIFEST}`);
 }
 
 /** `member` is undefined for signatures of what manifest.json holds. */
 export function signaturePath(folder: string, member: Digest | undefined, number: number): string {
-  return below(folder, `${member === undefined ? '' : `${fileNameOf(member)}.`}signature-${number}`);
+  return join(folder, `${member === undefined ? '' : `${fileNameOf(member)}.`}signature-${number}`);
 }
 
 /** Where an image stands in a tree; the reference's parts were checked, so that this stays inside. */
-export function imagePath(tree: string, { host, repository, tag, digest }: Reference): string {
+export function imagePath({ host, repository, tag, digest }: Reference): string {
   const suffix = tag !== undefined ? `:${tag}` : digest !== undefined ? `@${digest}` : '';
-  return join(tree, ...(host === undefined ? [] : [host]), ...`${repository}${suffix}`.split('/'));
+  return join(host ?? '', `${repository}${suffix}`);
 }
 
 export function versionText(digests: Iterable<Digest>): string {

@@ -1,27 +1,26 @@
-import { basename, join } from 'node:path';
+import { basename } from 'node:path';
 import { digestOf } from '../../bytes/hash.js';
-import { headOf, wholeFile } from '../../bytes/region.js';
 import { algorithmOf, isDigest, type Digest } from '../../model/digest.js';
 import { asImgconvError, ImgconvError } from '../../model/errors.js';
 import { MAX_MANIFEST } from '../../model/json.js';
 import { manifestPayload, mayName, parseManifest } from '../../model/manifest.js';
 import { splitReference } from '../../model/reference.js';
+import { join, type Storage } from '../../storage/driver.js';
 import type { ImageReader, Signature, SourceImage, UnreadableImage } from '../format.js';
 import { ListingReader } from '../listing.js';
 import { dirAudit } from './audit.js';
-import { below, blobPath, checkVersion, MANIFEST, memberPath, signaturePath, VERSION } from './paths.js';
+import { blobPath, checkVersion, MANIFEST, memberPath, signaturePath, VERSION } from './paths.js';
 import { walk } from './walk.js';
 
-export function openDir(tree: string): Promise<ImageReader> {
+export function openDir(tree: Storage): Promise<ImageReader> {
   async function* images(): AsyncGenerator<SourceImage | UnreadableImage> {
-    for (const { place } of walk(tree, '', 0)) {
-      await Promise.resolve();
-      const folder = join(tree, place);
-      const name = place === '' ? ownName(folder) : place;
+    for await (const { folder } of walk(tree)) {
+      const where = tree.nameOf(folder);
+      const name = folder === '' ? ownName(where) : folder;
       try {
-        yield readImage(tree, folder, name);
+        yield await readImage(tree, folder, name);
       } catch (error) {
-        yield { name, where: folder, error: asImgconvError(error, folder) };
+        yield { name, where, error: asImgconvError(error, where) };
       }
     }
   }
@@ -35,23 +34,22 @@ function ownName(folder: string): string | undefined {
   return tag === undefined && digest === undefined ? undefined : name;
 }
 
-function readSmall(path: string, tree: string): Uint8Array | undefined {
-  const file = wholeFile(path, tree);
-  if (file === undefined) return undefined;
-  if (file.size > MAX_MANIFEST)
-    throw new ImgconvError(
-      'MANIFEST_INVALID',
-      `${path}: ${file.size} bytes, a manifest has ${MAX_MANIFEST} at most`,
-    );
-  return headOf(file, file.size);
+async function readSmall(tree: Storage, key: string): Promise<Uint8Array | undefined> {
+  const bytes = await tree.read(key, MAX_MANIFEST + 1);
+  if (bytes === undefined || bytes.length <= MAX_MANIFEST) return bytes;
+  throw new ImgconvError(
+    'MANIFEST_INVALID',
+    `${tree.nameOf(key)}: ${bytes.length} bytes, a manifest has ${MAX_MANIFEST} at most`,
+  );
 }
 
-function readImage(tree: string, folder: string, name: string | undefined): SourceImage {
-  const versionPath = below(folder, VERSION);
-  const version = readSmall(versionPath, tree);
-  if (version !== undefined) checkVersion(Buffer.from(version).toString('latin1'), versionPath);
-  const path = below(folder, MANIFEST);
-  const bytes = readSmall(path, tree);
+async function readImage(tree: Storage, folder: string, name: string | undefined): Promise<SourceImage> {
+  const version = await readSmall(tree, join(folder, VERSION));
+  if (version !== undefined)
+    checkVersion(Buffer.from(version).toString('latin1'), tree.nameOf(join(folder, VERSION)));
+  const own = join(folder, MANIFEST);
+  const path = tree.nameOf(own);
+  const bytes = await readSmall(tree, own);
   if (bytes === undefined) throw new ImgconvError('NOT_FOUND', `${path}: not there`);
   const payload = manifestPayload(bytes, path);
   const named = name === undefined ? undefined : splitReference(name).digest;
@@ -64,38 +62,39 @@ function readImage(tree: string, folder: string, name: string | undefined): Sour
     );
   return {
     name,
-    where: folder,
+    where: tree.nameOf(folder),
     digest,
     locate: ({ digest: wanted }, as) => {
-      if (wanted === digest && as === 'manifest') return wholeFile(path, tree);
-      return wholeFile(as === 'manifest' ? memberPath(folder, wanted) : blobPath(folder, wanted), tree);
+      if (wanted === digest && as === 'manifest') return tree.bytes(own);
+      return tree.bytes(as === 'manifest' ? memberPath(folder, wanted) : blobPath(folder, wanted));
     },
     provesDiffIds: false,
-    signatures: readSignatures({ tree, folder }, digest, bytes, path),
+    signatures: await readSignatures(tree, folder, digest, bytes),
     warnings: [],
   };
 }
 
-function readSignatures(
-  { tree, folder }: { readonly tree: string; readonly folder: string },
+async function readSignatures(
+  tree: Storage,
+  folder: string,
   digest: Digest,
   bytes: Uint8Array,
-  where: string,
-): Signature[] {
+): Promise<Signature[]> {
+  const where = tree.nameOf(join(folder, MANIFEST));
   const signatures: Signature[] = [];
   let bytesOfAll = 0;
-  const collect = (of: Digest, member: Digest | undefined) => {
+  const collect = async (of: Digest, member: Digest | undefined) => {
     for (let number = 1; ; number++) {
-      const signature = readSmall(signaturePath(folder, member, number), tree);
+      const signature = await readSmall(tree, signaturePath(folder, member, number));
       if (signature === undefined) return;
       if ((bytesOfAll += signature.length) > MAX_MANIFEST)
         throw new ImgconvError('MANIFEST_INVALID', `${where}: signatures of more than ${MAX_MANIFEST} bytes`);
       signatures.push({ of, bytes: signature });
     }
   };
-  collect(digest, undefined);
+  await collect(digest, undefined);
   const manifest = mayName(bytes, 'manifests') ? parseManifest(bytes, where) : undefined;
   if (manifest?.kind === 'index')
-    for (const member of manifest.manifests) collect(member.digest, member.digest);
+    for (const member of manifest.manifests) await collect(member.digest, member.digest);
   return signatures;
 }

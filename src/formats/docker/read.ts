@@ -227,7 +227,7 @@ class DockerReader implements ImageReader {
       ? { digest: reference }
       : await this.#client.headManifest(from, reference);
     if (head === undefined) return undefined;
-    const bytes = head.digest && held(head.digest);
+    const bytes = head.digest && (await held(head.digest));
     if (head.digest !== undefined && bytes !== undefined) return { bytes, digest: head.digest };
     return this.#client.manifest(from, reference);
   }

@@ -94,6 +94,10 @@ class DockerWriter implements ImageWriter {
     return answer.status === 200 && [undefined, String(size)].includes(answer.header('content-length'));
   }
 
+  claim(signal?: AbortSignal): Promise<void> {
+    return this.staging.claim(signal);
+  }
+
   /** Blobs, then the members of an index, then the index, under its tag: an image that breaks off is not to be seen. */
   async write({ name, root, blobs, signatures }: ImageToWrite): Promise<Written> {
     const to = this.#repositoryFor(name);

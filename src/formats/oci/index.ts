@@ -1,3 +1,4 @@
+import { LocalStorage } from '../../storage/local.js';
 import type { Format } from '../format.js';
 import { recognisesLayout } from './paths.js';
 
@@ -7,9 +8,10 @@ export const oci: Format = {
   title: 'an OCI image layout, a folder',
   operand: 'LAYOUT',
   recognises: recognisesLayout,
-  open: async (path) => (await import('./read.js')).openLayout(path),
-  create: async (path, context) => (await import('./write.js')).createLayout(path, context),
-  heap: async (path) => (await import('./heap.js')).layoutHeap(path),
+  open: async (path, { storage = new LocalStorage(path) }) => (await import('./read.js')).openLayout(storage),
+  create: async (path, context) =>
+    (await import('./write.js')).createLayout(context.storage ?? new LocalStorage(path), context),
+  heap: async (storage) => (await import('./heap.js')).layoutHeap(storage),
   traits: {
     dropsHost: false,
     takesPort: true,

@@ -1,125 +1,79 @@
 import { basename, resolve } from 'node:path';
-import * as z from 'zod';
-import { BlobShelf } from '../../storage/blob-shelf.js';
-import { withLock } from '../../storage/lock.js';
-import { isThere, readWhole, wholeFile } from '../../bytes/region.js';
-import { Staging } from '../../storage/staging.js';
-import { Transaction } from '../../storage/transaction.js';
-import type { Digest } from '../../model/digest.js';
-import { annotationsSchema, listOf } from '../../model/descriptor.js';
-import { parseJson, parseWith } from '../../model/json.js';
+import { annotationsSchema } from '../../model/descriptor.js';
 import {
+  blobName,
   CONTAINERD_NAME,
-  INDEX_TEMPLATE,
   LAYOUT_CONTENT,
+  LAYOUT_FILE,
   layoutEntry,
   layoutName,
 } from '../../model/oci-layout.js';
-import { familiarText, type Reference } from '../../model/reference.js';
-import {
-  signaturesNote,
-  type ImageToWrite,
-  type ImageWriter,
-  type WriteContext,
-  type Written,
-} from '../format.js';
-import { expectFolder } from '../target.js';
-import { blobPath, blobsPath, indexFile, layoutFile, lockPath } from './paths.js';
+import { familiarText } from '../../model/reference.js';
+import type { Storage } from '../../storage/driver.js';
+import type { ImageToWrite, ImageWriter, WriteContext } from '../format.js';
+import { createStore, type Store, type StoreMapping } from '../store-writer.js';
+import { changeIndex, readIndex, type LayoutIndex } from './index-file.js';
+import { BLOBS } from './paths.js';
 
-export function createLayout(path: string, context: WriteContext): Promise<ImageWriter> {
-  expectFolder(path);
-  return Promise.resolve(new LayoutWriter(path, context));
+export function createLayout(storage: Storage, context: WriteContext): Promise<ImageWriter> {
+  return createStore(storage, new LayoutMapping(basename(resolve(storage.name))), context);
 }
 
-/** What this writer does not know stays as it was. */
-const indexSchema = z.looseObject({ manifests: listOf(z.looseObject({})) });
+type LayoutEntry = ReturnType<typeof layoutEntry>;
 
-class LayoutWriter implements ImageWriter {
-  readonly staging: Staging;
-  readonly links = true;
-  readonly #layout: string;
-  readonly #transaction: Transaction;
-  readonly #shelf: BlobShelf;
-  #entries: ReturnType<typeof layoutEntry>[] = [];
+class LayoutMapping implements StoreMapping {
+  readonly blobsFolder = BLOBS;
+  readonly blobKey = blobName;
+  /** The repository of entries that have only a tag. */
+  readonly #ownName: string;
+  #entries: LayoutEntry[] = [];
+  /** What index.json named when it was last read. */
+  #there: Promise<ReadonlySet<string>> | undefined;
 
-  constructor(layout: string, context: WriteContext) {
-    this.#layout = layout;
-    this.staging = new Staging(layout);
-    this.#transaction = new Transaction(this.staging, context.pool);
-    const pathOf = (digest: Digest) => blobPath(layout, digest);
-    this.#shelf = new BlobShelf(layout, blobsPath(layout), pathOf, this.#transaction, context);
+  constructor(ownName: string) {
+    this.#ownName = ownName;
   }
 
-  readonly find = (digest: Digest) => this.#shelf.find(digest);
-
-  holds(_name: Reference, { digest, size }: { digest: Digest; size: number }): boolean {
-    return this.find(digest)?.size === size;
-  }
-
-  async write({ name, root, blobs, signatures }: ImageToWrite): Promise<Written> {
-    const puts = await Promise.all([...blobs.values()].map((blob) => this.#shelf.put(blob)));
-    for (const digest of blobs.keys()) this.#shelf.keep(digest);
+  async name({ name, root }: ImageToWrite, { storage }: Store) {
     const own = { ...root.descriptor, mediaType: root.manifest.mediaType };
-    const entry = layoutEntry(name, own, basename(resolve(this.#layout)));
+    const entry = layoutEntry(name, own, this.#ownName);
     this.#entries.push(entry);
-    const there = this.#readIndex().manifests.some((one) => this.#isSame(one, entry));
-    return { changed: !there || puts.some((how) => how !== 'present'), notes: signaturesNote(signatures) };
+    this.#there ??= readIndex(storage).then((index) => this.#namesIn(index));
+    const there = await this.#there;
+    return { changed: !there.has(this.#keyOf(entry)), notes: [] };
   }
 
-  /** An entry's name as the reader has it. */
+  /** An entry's name as the reader has it, in one form for all that means the same: `app:1`, `docker.io/library/app:1`. */
   #nameOf(entry: Record<string, unknown>): string | undefined {
     const annotations = annotationsSchema.safeParse(entry['annotations']).data;
-    return layoutName({ annotations }, basename(resolve(this.#layout)));
+    const name = layoutName({ annotations }, this.#ownName);
+    return name === undefined ? undefined : familiarText(name);
   }
 
-  #isSame(one: Record<string, unknown>, entry: ReturnType<typeof layoutEntry>): boolean {
-    return one['digest'] === entry.digest && sameName(this.#nameOf(one), this.#nameOf(entry));
+  #keyOf(entry: Record<string, unknown>): string {
+    return `${this.#nameOf(entry) ?? ''} ${String(entry['digest'])}`;
   }
 
-  #readIndex(): z.infer<typeof indexSchema> {
-    const path = indexFile(this.#layout);
-    const file = wholeFile(path, this.#layout);
-    if (file === undefined) return { ...INDEX_TEMPLATE, manifests: [] };
-    return parseWith(indexSchema, parseJson(readWhole(file).bytes, path), path);
+  #namesIn({ manifests }: LayoutIndex): ReadonlySet<string> {
+    return new Set(manifests.map((one) => this.#keyOf(one)));
   }
 
-  /** Blobs first; then index.json is read, changed and replaced under a lock, so that two writers lose nothing. */
-  async publish(): Promise<void> {
-    await this.#shelf.publish();
+  async commit({ storage, transaction }: Store): Promise<void> {
     const entries = this.#entries.splice(0);
     if (entries.length === 0) return;
-    await withLock(lockPath(this.#layout), async () => {
-      const index = this.#readIndex();
+    this.#there = undefined;
+    await changeIndex(storage, transaction, async (index) => {
+      const there = this.#namesIn(index);
       const fresh = entries
-        .filter((entry) => !index.manifests.some((one) => this.#isSame(one, entry)))
+        .filter((entry) => !there.has(this.#keyOf(entry)))
         .sort((a, b) => (a.annotations[CONTAINERD_NAME] < b.annotations[CONTAINERD_NAME] ? -1 : 1));
-      if (isThere(layoutFile(this.#layout), this.#layout) && fresh.length === 0) return;
-      const kept = index.manifests.filter(
-        (one) => !fresh.some((entry) => sameName(this.#nameOf(one), this.#nameOf(entry))),
-      );
-      if (!isThere(layoutFile(this.#layout), this.#layout))
-        this.#transaction.write(layoutFile(this.#layout), LAYOUT_CONTENT);
-      this.#transaction.write(
-        indexFile(this.#layout),
-        JSON.stringify({ ...index, manifests: [...kept, ...fresh] }),
-        'tag',
-      );
-      await this.#transaction.commit();
+      const isLayout = (await storage.bytes(LAYOUT_FILE)) !== undefined;
+      if (isLayout && fresh.length === 0) return undefined;
+      if (!isLayout) transaction.put(LAYOUT_FILE, LAYOUT_CONTENT);
+      const renamed = new Set(fresh.map((entry) => this.#nameOf(entry)));
+      const isReplaced = (name: string | undefined) => name !== undefined && renamed.has(name);
+      const kept = index.manifests.filter((one) => !isReplaced(this.#nameOf(one)));
+      return { ...index, manifests: [...kept, ...fresh] };
     });
   }
-
-  async finish(): Promise<boolean> {
-    await this.publish();
-    return true;
-  }
-
-  close(): Promise<void> {
-    this.staging[Symbol.dispose]();
-    return Promise.resolve();
-  }
-}
-
-/** One form for all that means the same: `app:1`, `docker.io/library/app:1`. */
-function sameName(one: string | undefined, other: string | undefined): boolean {
-  return one !== undefined && other !== undefined && familiarText(one) === familiarText(other);
 }

@@ -1,24 +1,22 @@
-import { join, relative } from 'node:path';
-import { isThere } from '../../bytes/region.js';
-import { STAGING_PREFIX } from '../../storage/staging.js';
 import { isDigest, type Digest } from '../../model/digest.js';
 import { ImgconvError } from '../../model/errors.js';
 import { blobDigestsOf, manifestsOf, type ManifestNode } from '../../model/manifest.js';
 import { isRepository, splitReference } from '../../model/reference.js';
+import { allBelow, type Storage } from '../../storage/driver.js';
+import { STAGING_PREFIX } from '../../storage/staging.js';
 import { irregular, SET_ASIDE, stray, type Audit, type Fault, type SmallFile } from '../audit.js';
 import type { SourceImage } from '../format.js';
-import { allBelow } from '../heap.js';
-import { registryHeap } from './heap.js';
-import { blobPath, layerLink, repositoriesPath, revisionLink, tagIndexLink, tagLink } from './paths.js';
-import { isAbsent, readLink } from './walk.js';
+import { heapAt } from './heap.js';
+import { blobPath, layerLink, repositoryPath, revisionLink, tagIndexLink, tagLink } from './paths.js';
+import { readLink } from './walk.js';
 
-export function registryAudit(root: string): Audit {
+export function registryAudit(root: Storage): Audit {
   /** Links of the repository at hand that were found to be right. */
   let sound = { repository: '', links: new Set<string>() };
   return {
     badName: 'broken',
-    mending: { root, placeOf: (_, digest) => blobPath(root, digest) },
-    *ofImage(image, node) {
+    mending: { storage: root, keyOf: (_, digest) => blobPath(digest) },
+    async *ofImage(image, node) {
       const { name: repository } = splitReference(image.name ?? '');
       if (sound.repository !== repository) sound = { repository, links: new Set() };
       yield* linksOf(root, repository, image, node, sound.links);
@@ -27,13 +25,13 @@ export function registryAudit(root: string): Audit {
       yield* strayIn(root);
       yield* uploadsIn(root);
     },
-    blobs: () => registryHeap(root).blobs(),
+    blobs: () => heapAt(root).blobs(),
   };
 }
 
-async function* uploadsIn(root: string): AsyncGenerator<Fault> {
+async function* uploadsIn(root: Storage): AsyncGenerator<Fault> {
   try {
-    for await (const { path, size, changed } of registryHeap(root).uploads()) {
+    for await (const { path, size, changed } of heapAt(root).uploads()) {
       const what = `a push that was not finished, last written to ${agoText(Date.now() - changed)} ago`;
       yield { severity: 'space', kind: 'upload', where: path, what, bytes: size };
     }
@@ -50,53 +48,54 @@ function agoText(ms: number): string {
 }
 
 /** The links without which a registry does not serve what an image needs. */
-function* linksOf(
-  root: string,
+async function* linksOf(
+  root: Storage,
   repository: string,
   image: SourceImage,
   node: ManifestNode,
   sound: Set<string>,
-): Generator<Fault> {
+): AsyncGenerator<Fault> {
   const images = [image.name ?? ''];
   const needed = new Map<string, Digest>();
   for (const { descriptor, manifest } of manifestsOf(node)) {
-    needed.set(revisionLink(root, repository, descriptor.digest), descriptor.digest);
+    needed.set(revisionLink(repository, descriptor.digest), descriptor.digest);
     for (const digest of blobDigestsOf(manifest))
-      if (lies(blobPath(root, digest), root)) needed.set(layerLink(root, repository, digest), digest);
+      if (await lies(root, blobPath(digest))) needed.set(layerLink(repository, digest), digest);
   }
-  for (const [path, digest] of needed) {
-    if (sound.has(path)) continue;
-    const fault = faultOf(path, digest, root);
-    if (fault === undefined) sound.add(path);
+  for (const [key, digest] of needed) {
+    if (sound.has(key)) continue;
+    const fault = await faultOf(root, key, digest);
+    if (fault === undefined) sound.add(key);
     else yield { ...fault, severity: 'broken', images };
   }
   const { tag } = splitReference(image.name ?? '');
   if (tag === undefined) return;
-  const path = tagIndexLink(root, repository, tag, image.digest);
-  const fault = faultOf(path, image.digest, root);
+  const fault = await faultOf(root, tagIndexLink(repository, tag, image.digest), image.digest);
   if (fault !== undefined)
     yield { ...fault, what: `${fault.what}: the tag's index lacks what it names`, images };
 }
 
 /** What is wrong with a link that is to hold this digest. */
-function faultOf(path: string, digest: Digest, root: string): Fault | undefined {
-  const write: SmallFile = { path, content: digest, needs: blobPath(root, digest) };
+async function faultOf(root: Storage, key: string, digest: Digest): Promise<Fault | undefined> {
+  const where = root.nameOf(key);
+  const write: SmallFile = { key, content: digest, needs: blobPath(digest) };
+  const wrong = (kind: 'link-missing' | 'link-wrong', what: string): Fault => {
+    return { severity: 'cosmetic', kind, where, what, write };
+  };
   try {
-    const found = readLink(path, root);
+    const found = await readLink(root, key);
     if (found === digest) return undefined;
-    return { severity: 'cosmetic', kind: 'link-wrong', where: path, what: `holds ${found}`, write };
+    return found === undefined ? wrong('link-missing', 'not there') : wrong('link-wrong', `holds ${found}`);
   } catch (error) {
-    const kind = isAbsent(error) ? 'link-missing' : 'link-wrong';
-    const isIo = kind === 'link-wrong' && error instanceof ImgconvError && error.code === 'IO';
-    const what = kind === 'link-missing' ? 'not there' : isIo ? 'cannot be read' : 'holds no digest';
-    return { severity: 'cosmetic', kind, where: path, what, write };
+    const isIo = error instanceof ImgconvError && error.code === 'IO';
+    return wrong('link-wrong', isIo ? 'cannot be read' : 'holds no digest');
   }
 }
 
 /** False also where it cannot be looked at. */
-function lies(path: string, root: string): boolean {
+async function lies(root: Storage, key: string): Promise<boolean> {
   try {
-    return isThere(path, root);
+    return (await root.bytes(key)) !== undefined;
   } catch {
     return false;
   }
@@ -116,14 +115,13 @@ const KINDS = {
 } as const;
 
 /** Every file of the storage: links that no image needs, names that nobody can ask for, and what has no place there. */
-function* strayIn(root: string): Generator<Fault> {
+async function* strayIn(root: Storage): AsyncGenerator<Fault> {
   let known = '';
-  for (const { path, file, isLink } of allBelow(root, root)) {
-    if (file === undefined) {
-      yield irregular(path, isLink);
+  for await (const { key: name, kind } of allBelow(root, '')) {
+    if (kind !== 'file') {
+      yield irregular(root.nameOf(name), kind === 'link');
       continue;
     }
-    const name = relative(root, path);
     const link = KINDS.layer.exec(name) ?? KINDS.revision.exec(name);
     const [, repository = '', algorithm, hex] = link ?? [];
     if (link !== null && repository !== known && !isRepository(repository))
@@ -134,13 +132,13 @@ function* strayIn(root: string): Generator<Fault> {
       link === null ? `${entry?.[3] ?? ''}:${entry?.[4] ?? ''}` : `${algorithm ?? ''}:${hex ?? ''}`;
     if (link !== null || entry !== null) {
       const revision = KINDS.revision.test(name) ? [`${repository}@${digest}`] : undefined;
-      if (isDigest(digest)) yield* ofLink(root, path, digest, revision);
-      else yield stray(path);
+      if (isDigest(digest)) yield* ofLink(root, name, digest, revision);
+      else yield stray(root.nameOf(name));
       continue;
     }
     const tag = KINDS.tag.exec(name);
-    if (tag !== null) yield* ofTag(root, path, tag[1] ?? '', tag[2] ?? '');
-    else if (!isExpected(name)) yield stray(path);
+    if (tag !== null) yield* ofTag(root, name, tag[1] ?? '', tag[2] ?? '');
+    else if (!isExpected(name)) yield stray(root.nameOf(name));
   }
 }
 
@@ -150,8 +148,8 @@ function isExpected(name: string): boolean {
   return [KINDS.signature, KINDS.upload, KINDS.own].some((kind) => kind.test(name));
 }
 
-function badRepository(root: string, repository: string): Fault {
-  const where = join(repositoriesPath(root), repository);
+function badRepository(root: Storage, repository: string): Fault {
+  const where = root.nameOf(repositoryPath(repository));
   return {
     severity: 'broken',
     kind: 'name-invalid',
@@ -162,37 +160,38 @@ function badRepository(root: string, repository: string): Fault {
 }
 
 /** `images`: what a client gets by this link and no other. */
-function* ofLink(
-  root: string,
-  path: string,
+async function* ofLink(
+  root: Storage,
+  key: string,
   digest: Digest,
   images: readonly string[] | undefined,
-): Generator<Fault> {
-  const fault = faultOf(path, digest, root);
+): AsyncGenerator<Fault> {
+  const fault = await faultOf(root, key, digest);
   if (fault !== undefined) yield images === undefined ? fault : { ...fault, severity: 'broken', images };
-  else if (!lies(blobPath(root, digest), root))
+  else if (!(await lies(root, blobPath(digest))))
     yield {
       severity: 'cosmetic',
       kind: 'link-dangling',
-      where: path,
+      where: root.nameOf(key),
       what: 'the blob that it names is not there',
       digest,
     };
 }
 
-function* ofTag(root: string, path: string, repository: string, tag: string): Generator<Fault> {
+async function* ofTag(root: Storage, key: string, repository: string, tag: string): AsyncGenerator<Fault> {
   const images = [`${repository}:${tag}`];
   try {
-    const digest = readLink(path, root);
-    const revision = revisionLink(root, repository, digest);
-    if (tagLink(root, repository, tag) !== path || lies(revision, root)) return;
+    const digest = await readLink(root, key);
+    if (digest === undefined || tagLink(repository, tag) !== key) return;
+    const revision = revisionLink(repository, digest);
+    if (await lies(root, revision)) return;
     yield {
       severity: 'broken',
       kind: 'link-missing',
-      where: revision,
+      where: root.nameOf(revision),
       what: 'not there: registries take the manifest that the tag names for deleted',
       images,
-      write: { path: revision, content: digest, needs: blobPath(root, digest) },
+      write: { key: revision, content: digest, needs: blobPath(digest) },
     };
   } catch {
     // The image is listed as one that cannot be read.

@@ -1,22 +1,9 @@
-import { dirname, join } from 'node:path';
-import { placeBelow, type Descent } from '../../bytes/below.js';
-import { foldersIn, namesIn } from '../../bytes/folder.js';
-import { lookAt, wholeFile } from '../../bytes/region.js';
-import { syncFileSystem } from '../../storage/transaction.js';
-import { isErrno } from '../../model/errors.js';
 import { isDigest, type Digest } from '../../model/digest.js';
+import { filesBelow, foldersIn, storedFile, type Storage, type StoredFile } from '../../storage/driver.js';
+import type { Heap, Link, Repository, StoredBlob } from '../heap.js';
 import {
-  filesBelow,
-  storedFile,
-  type Heap,
-  type Link,
-  type Repository,
-  type StoredBlob,
-  type StoredFile,
-} from '../heap.js';
-import {
+  BLOBS,
   blobPath,
-  blobsPath,
   layerLink,
   layersPath,
   revisionLink,
@@ -28,102 +15,87 @@ import {
   tagsPath,
   uploadsPath,
 } from './paths.js';
-import { digestsIn, isAbsent, readLink, repositories } from './walk.js';
+import { digestsIn, readLink, repositories } from './walk.js';
 
-export function registryHeap(path: string): Heap {
-  const root = rootOf(path);
+export async function registryHeap(storage: Storage): Promise<Heap> {
+  return heapAt(await rootOf(storage));
+}
+
+export function heapAt(root: Storage): Heap {
   return {
-    root,
-    *repositories() {
-      for (const name of repositories(root)) yield repositoryAt(root, name);
+    storage: root,
+    async *repositories() {
+      for await (const name of repositories(root)) yield repositoryAt(root, name);
     },
-    locate: (digest) => wholeFile(blobPath(root, digest), root),
+    locate: (digest) => root.bytes(blobPath(digest)),
     blobs: () => storedBlobs(root),
-    *uploads() {
-      for (const repository of repositories(root)) yield* unfinished(uploadsPath(root, repository), root);
+    async *uploads() {
+      for await (const repository of repositories(root)) yield* unfinished(root, uploadsPath(repository));
     },
-    unlink: async (_, links, descent) => {
-      for (const { path: link } of links) removeWithFolder(placeBelow(root, link), descent);
-      await syncFileSystem(root);
+    unlink: async (_, links, deletion) => {
+      for (const { key } of links) await deletion.file(key, true);
+      await deletion.flush();
     },
-    deleteBlob: (blob, descent) => {
-      removeWithFolder(placeBelow(root, blob.path), descent);
-    },
+    deleteBlob: ({ key }, deletion) => deletion.file(key, true),
   };
 }
 
-function repositoryAt(root: string, name: string): Repository {
-  function* linksOf(
+function repositoryAt(root: Storage, name: string): Repository {
+  async function* linksOf(
     kind: Link['kind'],
-    digests: Iterable<Digest>,
-    pathOf: (digest: Digest) => string,
-  ): Generator<Link> {
-    for (const digest of digests) {
-      const path = pathOf(digest);
-      const file = storedFile(path, root);
-      if (file !== undefined) yield { kind, digest, path, changed: file.changed };
+    digests: AsyncIterable<Digest>,
+    keyOf: (digest: Digest) => string,
+  ): AsyncGenerator<Link> {
+    for await (const digest of digests) {
+      const file = await storedFile(root, keyOf(digest));
+      if (file !== undefined) yield { kind, digest, key: file.key, path: file.path, changed: file.changed };
     }
   }
   return {
     name,
-    *tags() {
-      for (const tag of namesIn(tagsPath(root, name), root)) {
-        const path = tagLink(root, name, tag);
-        try {
-          yield { tag, digest: readLink(path, root), path };
-        } catch (error) {
-          if (!isAbsent(error)) throw error;
-        }
+    async *tags() {
+      for (const { name: tag } of await root.list(tagsPath(name))) {
+        const key = tagLink(name, tag);
+        const digest = await readLink(root, key);
+        if (digest !== undefined) yield { tag, digest, path: root.nameOf(key) };
       }
     },
-    *links() {
-      yield* linksOf('revision', digestsIn(revisionsPath(root, name), root), (digest) =>
-        revisionLink(root, name, digest),
-      );
-      yield* linksOf('layer', digestsIn(layersPath(root, name), root), (digest) =>
-        layerLink(root, name, digest),
-      );
-      for (const tag of namesIn(tagsPath(root, name), root)) {
-        yield* linksOf('tag index', digestsIn(tagIndexPath(root, name, tag), root), (digest) =>
-          tagIndexLink(root, name, tag, digest),
-        );
+    async *links() {
+      const revisions = digestsIn(root, revisionsPath(name));
+      yield* linksOf('revision', revisions, (digest) => revisionLink(name, digest));
+      yield* linksOf('layer', digestsIn(root, layersPath(name)), (digest) => layerLink(name, digest));
+      for (const { name: tag } of await root.list(tagsPath(name))) {
+        const index = digestsIn(root, tagIndexPath(name, tag));
+        yield* linksOf('tag index', index, (digest) => tagIndexLink(name, tag, digest));
       }
     },
   };
 }
 
-function* storedBlobs(root: string): Generator<StoredBlob> {
-  for (const algorithm of foldersIn(blobsPath(root), root)) {
-    for (const pair of foldersIn(join(blobsPath(root), algorithm), root)) {
-      for (const hex of foldersIn(join(blobsPath(root), algorithm, pair), root)) {
+async function* storedBlobs(root: Storage): AsyncGenerator<StoredBlob> {
+  for (const algorithm of await foldersIn(root, BLOBS)) {
+    for (const pair of await foldersIn(root, `${BLOBS}/${algorithm}`)) {
+      for (const hex of await foldersIn(root, `${BLOBS}/${algorithm}/${pair}`)) {
         const digest = `${algorithm}:${hex}`;
-        const file = isDigest(digest) ? storedFile(blobPath(root, digest), root) : undefined;
+        const file = isDigest(digest) ? await storedFile(root, blobPath(digest)) : undefined;
         if (file !== undefined && isDigest(digest)) yield { ...file, digest };
       }
     }
   }
 }
 
-/** A folder of an upload, with all that it holds. */
-function* unfinished(folder: string, root: string): Generator<StoredFile> {
-  for (const name of namesIn(folder, root)) {
-    const path = join(folder, name);
-    const files = [...filesBelow(path, root)];
-    const size = files.reduce((sum, file) => sum + file.size, 0);
-    const changed = files.reduce(
-      (last, file) => Math.max(last, file.changed),
-      Math.floor(lookAt(path, root)?.mtimeMs ?? 0),
-    );
-    yield { path, size, changed, links: 1 };
-  }
-}
-
-/** Deletes a file and the folder that was made for it, unless others have put something there. */
-function removeWithFolder(place: string, descent: Descent): void {
-  try {
-    descent.unlink(place);
-    descent.rmdir(dirname(place));
-  } catch (error) {
-    if (!isErrno(error, 'ENOENT', 'ENOTEMPTY', 'EEXIST')) throw error;
+/** The folders of uploads, each with all that it holds. */
+async function* unfinished(root: Storage, folder: string): AsyncGenerator<StoredFile> {
+  for (const { name } of await root.list(folder)) {
+    const key = `${folder}/${name}`;
+    const stat = await root.stat(key);
+    if (stat === undefined) continue;
+    let { changed } = stat;
+    let size = 0;
+    for await (const file of filesBelow(root, key)) {
+      size += file.size;
+      changed = Math.max(changed, file.changed);
+    }
+    yield { key, path: root.nameOf(key), kind: stat.kind, size, changed, links: 1 };
   }
 }

@@ -1,3 +1,4 @@
+import { LocalStorage } from '../../storage/local.js';
 import type { Format } from '../format.js';
 import { recognisesRegistry } from './paths.js';
 
@@ -7,9 +8,11 @@ export const registry: Format = {
   title: 'the storage directory of a Distribution registry (docker/registry/v2)',
   operand: 'STORE',
   recognises: recognisesRegistry,
-  open: async (path) => (await import('./read.js')).openRegistry(path),
-  create: async (path, context) => (await import('./write.js')).createRegistry(path, context),
-  heap: async (path) => (await import('./heap.js')).registryHeap(path),
+  open: async (path, { storage = new LocalStorage(path) }) =>
+    (await import('./read.js')).openRegistry(storage),
+  create: async (path, context) =>
+    (await import('./write.js')).createRegistry(context.storage ?? new LocalStorage(path), context),
+  heap: async (storage) => (await import('./heap.js')).registryHeap(storage),
   traits: {
     dropsHost: true,
     takesPort: false,

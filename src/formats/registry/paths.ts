@@ -1,8 +1,7 @@
-import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import { notPlain } from '../../bytes/below.js';
-import { lookAt } from '../../bytes/region.js';
+import { isFolder } from '../../bytes/region.js';
 import { algorithmOf, hexOf, type Digest } from '../../model/digest.js';
+import { join as keyIn, type Storage } from '../../storage/driver.js';
 
 /*
  * The storage of a Distribution registry (distribution v2.8.3 registry/storage/paths.go):
@@ -16,31 +15,38 @@ import { algorithmOf, hexOf, type Digest } from '../../model/digest.js';
  *       _manifests/tags/<tag>/current/link                      the one that it names
  *       _uploads/…                                              unfinished pushes
  *
- * A link holds a digest, without a newline.
+ * A link holds a digest, without a newline. Keys are those of the storage at <root>.
  */
 
-/** The storage root below, at or within `path`; where there is none yet, the place it is to have. @throws ImgconvError IO for a link */
-export function rootOf(path: string): string {
-  for (const below of ['docker/registry/v2', 'registry/v2', 'v2', '.']) {
-    const root = join(path, below);
-    if (isFolder(join(root, 'repositories'), path) || isFolder(join(root, 'blobs'), path)) return root;
+/** Where the storage root can be below what the user gave, or what that lies in. */
+const ROOTS = ['docker/registry/v2', 'registry/v2', 'v2', ''];
+
+/** The storage at its root below, at or within the one given; where there is none yet, where it is to be. @throws ImgconvError IO for a link */
+export async function rootOf(storage: Storage): Promise<Storage> {
+  for (const root of ROOTS) {
+    for (const name of [REPOSITORIES, BLOBS]) if (await hasFolder(storage, keyIn(root, name))) return storage.below(root);
   }
-  return join(path, 'docker/registry/v2');
+  return storage.below('docker/registry/v2');
 }
 
 /** Old archives of engines have a file of that name. @throws ImgconvError IO for a link */
-function isFolder(path: string, place: string): boolean {
-  const stat = lookAt(path, place);
-  if (stat?.isSymbolicLink() === true) throw notPlain(path, stat, place, 'folder');
-  return stat?.isDirectory() === true;
+async function hasFolder(storage: Storage, key: string): Promise<boolean> {
+  const kind = (await storage.stat(key))?.kind;
+  if (kind === 'link') await storage.list(key);
+  return kind === 'folder';
 }
 
-export function isRoot(root: string): boolean {
-  return isFolder(repositoriesPath(root), root);
+export function isRoot(root: Storage): Promise<boolean> {
+  return hasFolder(root, REPOSITORIES);
 }
 
+/** As `rootOf` and `isRoot`, for a path. */
 export function recognisesRegistry(path: string): boolean {
-  return statSync(path).isDirectory() && isRoot(rootOf(path));
+  if (!isFolder(path)) return false;
+  for (const root of ROOTS)
+    for (const name of [REPOSITORIES, BLOBS])
+      if (isFolder(join(path, root, name), path)) return isFolder(join(path, root, REPOSITORIES), path);
+  return false;
 }
 
 /* Of thousands of images there are tens of thousands of paths: they are put together, and not normalised each. */
@@ -49,59 +55,55 @@ function byDigest(folder: string, digest: Digest): string {
   return `${folder}/${algorithmOf(digest)}/${hexOf(digest)}`;
 }
 
-export function blobPath(root: string, digest: Digest): string {
+export function blobPath(digest: Digest): string {
   const hex = hexOf(digest);
-  return `${blobsPath(root)}/${algorithmOf(digest)}/${hex.slice(0, 2)}/${hex}/data`;
+  return `${BLOBS}/${algorithmOf(digest)}/${hex.slice(0, 2)}/${hex}/data`;
 }
 
-export function repositoriesPath(root: string): string {
-  return `${root}/repositories`;
+export const REPOSITORIES = 'repositories';
+
+export function repositoryPath(repository: string): string {
+  return `${REPOSITORIES}/${repository}`;
 }
 
-export function repositoryPath(root: string, repository: string): string {
-  return `${repositoriesPath(root)}/${repository}`;
+function manifestsPath(repository: string): string {
+  return `${repositoryPath(repository)}/_manifests`;
 }
 
-function manifestsPath(root: string, repository: string): string {
-  return `${repositoryPath(root, repository)}/_manifests`;
+export function tagsPath(repository: string): string {
+  return `${manifestsPath(repository)}/tags`;
 }
 
-export function tagsPath(root: string, repository: string): string {
-  return `${manifestsPath(root, repository)}/tags`;
+export function revisionsPath(repository: string): string {
+  return `${manifestsPath(repository)}/revisions`;
 }
 
-export function revisionsPath(root: string, repository: string): string {
-  return `${manifestsPath(root, repository)}/revisions`;
+export function layersPath(repository: string): string {
+  return `${repositoryPath(repository)}/_layers`;
 }
 
-export function layersPath(root: string, repository: string): string {
-  return `${repositoryPath(root, repository)}/_layers`;
+export function layerLink(repository: string, digest: Digest): string {
+  return `${byDigest(layersPath(repository), digest)}/link`;
 }
 
-export function layerLink(root: string, repository: string, digest: Digest): string {
-  return `${byDigest(layersPath(root, repository), digest)}/link`;
+export function uploadsPath(repository: string): string {
+  return `${repositoryPath(repository)}/_uploads`;
 }
 
-export function uploadsPath(root: string, repository: string): string {
-  return `${repositoryPath(root, repository)}/_uploads`;
+export const BLOBS = 'blobs';
+
+export function revisionLink(repository: string, digest: Digest): string {
+  return `${byDigest(revisionsPath(repository), digest)}/link`;
 }
 
-export function blobsPath(root: string): string {
-  return `${root}/blobs`;
+export function tagIndexPath(repository: string, tag: string): string {
+  return `${tagsPath(repository)}/${tag}/index`;
 }
 
-export function revisionLink(root: string, repository: string, digest: Digest): string {
-  return `${byDigest(revisionsPath(root, repository), digest)}/link`;
+export function tagIndexLink(repository: string, tag: string, digest: Digest): string {
+  return `${byDigest(tagIndexPath(repository, tag), digest)}/link`;
 }
 
-export function tagIndexPath(root: string, repository: string, tag: string): string {
-  return `${tagsPath(root, repository)}/${tag}/index`;
-}
-
-export function tagIndexLink(root: string, repository: string, tag: string, digest: Digest): string {
-  return `${byDigest(tagIndexPath(root, repository, tag), digest)}/link`;
-}
-
-export function tagLink(root: string, repository: string, tag: string): string {
-  return `${tagsPath(root, repository)}/${tag}/current/link`;
+export function tagLink(repository: string, tag: string): string {
+  return `${tagsPath(repository)}/${tag}/current/link`;
 }

@@ -1,7 +1,6 @@
-import { namesIn } from '../../bytes/folder.js';
-import { isThere, wholeFile } from '../../bytes/region.js';
 import { asImgconvError, ImgconvError } from '../../model/errors.js';
 import { choiceOf, isGlob, repositoryKey } from '../../model/reference.js';
+import type { Storage } from '../../storage/driver.js';
 import type { ImageReader, ListOptions, SourceImage, UnreadableImage } from '../format.js';
 import { ListingReader } from '../listing.js';
 import { registryAudit } from './audit.js';
@@ -15,20 +14,20 @@ import {
   tagLink,
   tagsPath,
 } from './paths.js';
-import { digestsIn, isAbsent, readLink, repositories } from './walk.js';
+import { digestsIn, readLink, repositories } from './walk.js';
 
-export function openRegistry(path: string): Promise<ImageReader> {
-  const root = rootOf(path);
-  if (!isRoot(root)) {
+export async function openRegistry(storage: Storage): Promise<ImageReader> {
+  const root = await rootOf(storage);
+  if (!(await isRoot(root))) {
     throw new ImgconvError(
       'FORMAT_UNKNOWN',
-      `${path}: no registry storage: there is no docker/registry/v2/repositories`,
+      `${storage.name}: no registry storage: there is no docker/registry/v2/repositories`,
       {
         hint: 'give the folder that holds docker/, as a registry has it for its rootdirectory',
       },
     );
   }
-  return Promise.resolve(new ListingReader((options) => images(root, options), registryAudit(root)));
+  return new ListingReader((options) => images(root, options), registryAudit(root));
 }
 
 /** A name without a glob can only mean an image of its own repository; stores leave hosts out. */
@@ -40,30 +39,28 @@ function repositoryFilter(wanted: ListOptions['wanted']): (repository: string) =
 }
 
 async function* images(
-  root: string,
+  root: Storage,
   { untagged, wanted }: ListOptions,
 ): AsyncGenerator<SourceImage | UnreadableImage> {
   const isWanted = repositoryFilter(wanted);
-  for (const repository of repositories(root)) {
+  for await (const repository of repositories(root)) {
     if (!isWanted(repository)) continue;
     try {
-      for (const tag of namesIn(tagsPath(root, repository), root)) {
-        await Promise.resolve();
-        const image = imageAt(root, repository, `:${tag}`, tagLink(root, repository, tag));
-        if (image === undefined) continue;
-        yield image;
+      for (const { name: tag } of await root.list(tagsPath(repository))) {
+        const image = await imageAt(root, repository, `:${tag}`, tagLink(repository, tag));
+        if (image !== undefined) yield image;
       }
       if (untagged) yield* revisions(root, repository);
     } catch (error) {
-      const where = repositoryPath(root, repository);
+      const where = root.nameOf(repositoryPath(repository));
       yield { name: repository, where, error: asImgconvError(error, where) };
     }
   }
 }
 
-function* revisions(root: string, repository: string): Generator<SourceImage | UnreadableImage> {
-  for (const digest of digestsIn(revisionsPath(root, repository), root)) {
-    const image = imageAt(root, repository, `@${digest}`, revisionLink(root, repository, digest));
+async function* revisions(root: Storage, repository: string): AsyncGenerator<SourceImage | UnreadableImage> {
+  for await (const digest of digestsIn(root, revisionsPath(repository))) {
+    const image = await imageAt(root, repository, `@${digest}`, revisionLink(repository, digest));
     if (image === undefined) continue;
     if ('error' in image || image.digest === digest) yield { ...image, untagged: true };
     else {
@@ -75,31 +72,34 @@ function* revisions(root: string, repository: string): Generator<SourceImage | U
 }
 
 /** Undefined where a deleted tag or revision left its folder behind. */
-function imageAt(
-  root: string,
+async function imageAt(
+  root: Storage,
   repository: string,
   suffix: string,
-  path: string,
-): SourceImage | UnreadableImage | undefined {
+  key: string,
+): Promise<SourceImage | UnreadableImage | undefined> {
   const name = `${repository}${suffix}`;
+  const where = root.nameOf(key);
   try {
-    const digest = readLink(path, root);
+    const digest = await readLink(root, key);
+    if (digest === undefined) return undefined;
     return {
       name,
-      where: path,
+      where,
       digest,
-      locate: ({ digest: wanted }, as) => {
+      locate: async ({ digest: wanted }, as) => {
         // A registry deletes a manifest by its revision link, and then no longer serves what tags still name.
-        const deleted =
-          as === 'manifest' && wanted === digest && !isThere(revisionLink(root, repository, digest), root);
-        return deleted ? undefined : wholeFile(blobPath(root, wanted), root);
+        const isDeleted =
+          as === 'manifest' &&
+          wanted === digest &&
+          (await root.bytes(revisionLink(repository, digest))) === undefined;
+        return isDeleted ? undefined : root.bytes(blobPath(wanted));
       },
       provesDiffIds: false,
       signatures: [],
       warnings: [],
     };
   } catch (error) {
-    if (isAbsent(error)) return undefined;
-    return { name, where: path, error: asImgconvError(error, path) };
+    return { name, where, error: asImgconvError(error, where) };
   }
 }

@@ -1,9 +1,6 @@
-import { join } from 'node:path';
-import { entriesIn, foldersIn, namesIn } from '../../bytes/folder.js';
-import { closeFile, openRegular, readFully } from '../../bytes/region.js';
 import { isDigest, parseDigest, type Digest } from '../../model/digest.js';
-import { isErrno } from '../../model/errors.js';
-import { repositoriesPath } from './paths.js';
+import { foldersIn, join, type Storage } from '../../storage/driver.js';
+import { REPOSITORIES } from './paths.js';
 
 /** A repository path has 255 characters at most, so half as many components. */
 const MAX_DEPTH = 130;
@@ -12,45 +9,34 @@ const MAX_DEPTH = 130;
  * Repositories may be nested in one another: `a` and `a/b`. Names with an underscore first are the registry's own. A link
  * or a device is taken for one, so that looking into it says what it is: what it stands for is not taken for deleted.
  */
-export function* repositories(root: string, below = '', depth = 0): Generator<string> {
+export async function* repositories(root: Storage, below = '', depth = 0): AsyncGenerator<string> {
   if (depth > MAX_DEPTH) return;
-  const folder = join(repositoriesPath(root), below);
-  // What lies deeper was seen to be a folder as its own was listed.
-  const entries = entriesIn(folder, below === '' ? root : folder);
-  const folders = entries.filter((entry) => !entry.isFile());
+  const entries = await root.list(below === '' ? REPOSITORIES : `${REPOSITORIES}/${below}`);
+  const folders = entries.filter(({ kind }) => kind !== 'file');
   if (below !== '' && folders.some(({ name }) => name.startsWith('_'))) yield below;
-  for (const entry of folders) {
-    if (entry.name.startsWith('_')) continue;
-    const name = below === '' ? entry.name : `${below}/${entry.name}`;
-    if (entry.isDirectory()) yield* repositories(root, name, depth + 1);
-    else yield name;
+  for (const { name, kind } of folders) {
+    if (name.startsWith('_')) continue;
+    if (kind === 'folder') yield* repositories(root, join(below, name), depth + 1);
+    else yield join(below, name);
   }
 }
 
 /** The digests that `<folder>/<alg>/<hex>` stand for; what is called otherwise is passed over. */
-export function* digestsIn(folder: string, root: string): Generator<Digest> {
-  for (const algorithm of foldersIn(folder, root)) {
-    const digests = join(folder, algorithm);
-    for (const hex of namesIn(digests, digests)) {
+export async function* digestsIn(root: Storage, folder: string): AsyncGenerator<Digest> {
+  for (const algorithm of await foldersIn(root, folder)) {
+    for (const { name: hex } of await root.list(`${folder}/${algorithm}`)) {
       const digest = `${algorithm}:${hex}`;
       if (isDigest(digest)) yield digest;
     }
   }
 }
 
-const link = Buffer.alloc(256);
+/** A link is shorter. */
+const MAX_LINK = 256;
 
-/** @throws ImgconvError when the link is missing or holds no digest */
-export function readLink(path: string, root: string): Digest {
-  const { fd } = openRegular(path, root);
-  try {
-    return parseDigest(link.toString('latin1', 0, readFully(fd, link, 0, path)).trimEnd(), path);
-  } finally {
-    closeFile(fd, path);
-  }
-}
-
-/** True when a link is not there: a deleted tag or revision leaves its folder behind. */
-export function isAbsent(error: unknown): boolean {
-  return isErrno(error instanceof Error && 'cause' in error ? error.cause : error, 'ENOENT');
+/** Undefined when the link is not there: a deleted tag or revision leaves its folder behind. @throws ImgconvError when it holds no digest */
+export async function readLink(root: Storage, key: string): Promise<Digest | undefined> {
+  const content = await root.read(key, MAX_LINK);
+  if (content === undefined) return undefined;
+  return parseDigest(Buffer.from(content).toString('latin1').trimEnd(), root.nameOf(key));
 }

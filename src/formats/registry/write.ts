@@ -1,25 +1,13 @@
-import { lstatSync } from 'node:fs';
-import { BlobShelf } from '../../storage/blob-shelf.js';
-import { isThere } from '../../bytes/region.js';
-import { Staging } from '../../storage/staging.js';
-import type { Step } from '../../storage/mirror.js';
-import { Transaction } from '../../storage/transaction.js';
-import { VerifiedBlob } from '../../proof/verified-blob.js';
 import type { Digest } from '../../model/digest.js';
 import { ImgconvError } from '../../model/errors.js';
-import { blobDigestsOf, manifestPayload, manifestsOf } from '../../model/manifest.js';
-import type { Reference } from '../../model/reference.js';
+import { blobDigestsOf, manifestPayload, manifestsOf, type ManifestNode } from '../../model/manifest.js';
+import { VerifiedBlob } from '../../proof/verified-blob.js';
+import type { Step, Storage } from '../../storage/driver.js';
+import type { ImageToWrite, ImageWriter, WriteContext } from '../format.js';
+import { createStore, type Store, type StoreMapping } from '../store-writer.js';
 import {
-  signaturesNote,
-  type ImageToWrite,
-  type ImageWriter,
-  type WriteContext,
-  type Written,
-} from '../format.js';
-import { expectFolder } from '../target.js';
-import {
+  BLOBS,
   blobPath,
-  blobsPath,
   layerLink,
   repositoryPath,
   revisionLink,
@@ -29,114 +17,88 @@ import {
 } from './paths.js';
 import { readLink } from './walk.js';
 
-export function createRegistry(path: string, context: WriteContext): Promise<ImageWriter> {
-  expectFolder(path);
-  return Promise.resolve(new RegistryWriter(rootOf(path), context));
+export async function createRegistry(storage: Storage, context: WriteContext): Promise<ImageWriter> {
+  return createStore(await rootOf(storage), new RegistryMapping(), context);
 }
 
-class RegistryWriter implements ImageWriter {
-  readonly staging: Staging;
-  readonly links = true;
-  readonly #root: string;
-  readonly #context: WriteContext;
-  readonly #transaction: Transaction;
-  readonly #shelf: BlobShelf;
+class RegistryMapping implements StoreMapping {
+  readonly blobsFolder = BLOBS;
+  readonly blobKey = blobPath;
   readonly #linked = new Set<string>();
   /** Repositories that this run met, and whether they were there then: in a new one no link needs looking at. */
-  readonly #wasThere = new Map<string, boolean>();
+  readonly #wasThere = new Map<string, Promise<boolean>>();
 
-  constructor(root: string, context: WriteContext) {
-    this.#root = root;
-    this.#context = context;
-    this.staging = new Staging(root);
-    this.#transaction = new Transaction(this.staging, context.pool);
-    const pathOf = (digest: Digest) => blobPath(root, digest);
-    this.#shelf = new BlobShelf(root, blobsPath(root), pathOf, this.#transaction, context);
-  }
-
-  readonly find = (digest: Digest) => this.#shelf.find(digest);
-
-  holds(_name: Reference, { digest, size }: { digest: Digest; size: number }): boolean {
-    return this.find(digest)?.size === size;
-  }
-
-  async write({ name, root: image, blobs, signatures }: ImageToWrite): Promise<Written> {
+  async name({ name, root: image, blobs }: ImageToWrite, store: Store) {
     const { repository, tag } = name;
     const notes: string[] = [];
-    const puts = await Promise.all([...blobs.values()].map((blob) => this.#shelf.put(blob)));
-    let changed = puts.some((how) => how !== 'present');
-    const isNew = !this.#isThere(repository);
-    const link = (path: string, digest: Digest, step?: Step) => {
-      if (this.#link(path, digest, isNew, step)) changed = true;
+    const isNew = !(await this.#isThere(store.storage, repository));
+    let changed = false;
+    const link = async (key: string, digest: Digest, step?: Step) => {
+      if (await this.#link(store, key, digest, isNew, step)) changed = true;
     };
-    for (const digest of blobs.keys()) this.#shelf.keep(digest);
-    for (const { descriptor, bytes, manifest } of manifestsOf(image)) {
-      for (const digest of blobDigestsOf(manifest))
-        if (blobs.has(digest)) link(layerLink(this.#root, repository, digest), digest);
-      if (manifest.kind === 'schema1') {
-        // The registry keeps what was signed and no signatures (distribution 2.8 signedmanifesthandler.go Put).
-        const payload = manifestPayload(bytes, descriptor.digest);
-        if (payload.length < bytes.length) notes.push('the signatures of the schema 1 manifest stay behind');
-        const blob = VerifiedBlob.of(
-          payload,
-          descriptor.digest,
-          this.#context.pool,
-          `manifest ${descriptor.digest}`,
-        );
-        if ((await this.#shelf.put(blob)) !== 'present') changed = true;
-        this.#shelf.keep(descriptor.digest);
+    for (const node of manifestsOf(image)) {
+      const { digest } = node.descriptor;
+      for (const blob of blobDigestsOf(node.manifest))
+        if (blobs.has(blob)) await link(layerLink(repository, blob), blob);
+      if (node.manifest.kind === 'schema1') {
+        const payload = payloadOf(node);
+        if (payload.length < node.bytes.length)
+          notes.push('the signatures of the schema 1 manifest stay behind');
+        const blob = VerifiedBlob.of(payload, digest, store.context.pool, `manifest ${digest}`);
+        if ((await store.blobs.put(blob)) !== 'present') changed = true;
+        store.blobs.keep(digest);
       }
-      const step = manifest.kind === 'index' ? 'index' : 'content';
-      link(revisionLink(this.#root, repository, descriptor.digest), descriptor.digest, step);
+      const step = node.manifest.kind === 'index' ? 'index' : 'content';
+      await link(revisionLink(repository, digest), digest, step);
     }
     const { digest } = image.descriptor;
     if (tag === undefined) notes.push('stored without a tag: pull it by its digest');
     else {
-      link(tagIndexLink(this.#root, repository, tag, digest), digest, 'tag');
-      link(tagLink(this.#root, repository, tag), digest, 'tag');
+      await link(tagIndexLink(repository, tag, digest), digest, 'tag');
+      await link(tagLink(repository, tag), digest, 'tag');
     }
-    notes.push(...signaturesNote(signatures));
     return { changed, notes };
   }
 
-  #isThere(repository: string): boolean {
+  commit(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  #isThere(storage: Storage, repository: string): Promise<boolean> {
     const known =
-      this.#wasThere.get(repository) ?? isThere(repositoryPath(this.#root, repository), this.#root);
+      this.#wasThere.get(repository) ??
+      storage.stat(repositoryPath(repository)).then((stat) => stat !== undefined);
     this.#wasThere.set(repository, known);
     return known;
   }
 
   /** False when the link is there and says this already. */
-  #link(path: string, digest: Digest, isNew: boolean, step: Step = 'content'): boolean {
-    const key = `${path} ${digest}`;
-    if (this.#linked.has(key)) return false;
-    this.#linked.add(key);
-    if (!isNew && this.#says(path, digest)) return false;
-    this.#transaction.write(path, digest, step);
+  async #link(
+    { storage, transaction }: Store,
+    key: string,
+    digest: Digest,
+    isNew: boolean,
+    step: Step = 'content',
+  ): Promise<boolean> {
+    const id = `${key} ${digest}`;
+    if (this.#linked.has(id)) return false;
+    this.#linked.add(id);
+    if (!isNew && (await says(storage, key, digest))) return false;
+    transaction.put(key, digest, step);
     return true;
   }
+}
 
-  #says(path: string, digest: Digest): boolean {
-    if (lstatSync(path, { throwIfNoEntry: false })?.size !== digest.length) return false;
-    try {
-      return readLink(path, this.#root) === digest;
-    } catch (error) {
-      if (error instanceof ImgconvError && error.code === 'DIGEST_INVALID') return false;
-      throw error;
-    }
-  }
+/** A registry keeps what was signed and no signatures (distribution 2.8 signedmanifesthandler.go Put). */
+function payloadOf({ bytes, descriptor }: ManifestNode): Uint8Array {
+  return manifestPayload(bytes, descriptor.digest);
+}
 
-  publish(): Promise<void> {
-    return this.#shelf.publish();
-  }
-
-  async finish(): Promise<boolean> {
-    await this.publish();
-    return true;
-  }
-
-  close(): Promise<void> {
-    this.staging[Symbol.dispose]();
-    return Promise.resolve();
+async function says(storage: Storage, key: string, digest: Digest): Promise<boolean> {
+  try {
+    return (await readLink(storage, key)) === digest;
+  } catch (error) {
+    if (error instanceof ImgconvError && error.code === 'DIGEST_INVALID') return false;
+    throw error;
   }
 }

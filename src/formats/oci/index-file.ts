@@ -1,0 +1,35 @@
+import * as z from 'zod';
+import { listOf } from '../../model/descriptor.js';
+import { MAX_MANIFEST, parseJson, parseWith } from '../../model/json.js';
+import { INDEX_FILE, INDEX_TEMPLATE } from '../../model/oci-layout.js';
+import type { Storage, StorageTransaction } from '../../storage/driver.js';
+import { LOCK } from './paths.js';
+
+/** What is not understood stays as it was. */
+const indexSchema = z.looseObject({ manifests: listOf(z.looseObject({})) });
+
+export type LayoutIndex = z.infer<typeof indexSchema>;
+
+export async function readIndex(layout: Storage): Promise<LayoutIndex> {
+  const path = layout.nameOf(INDEX_FILE);
+  const content = await layout.read(INDEX_FILE, MAX_MANIFEST + 1);
+  if (content === undefined) return { ...INDEX_TEMPLATE, manifests: [] };
+  return parseWith(indexSchema, parseJson(content, path), path);
+}
+
+/**
+ * index.json is read, changed and replaced under a lock, so that two writers lose no entry. `change` gives undefined when
+ * nothing is to be done, and may put more into the transaction.
+ */
+export function changeIndex(
+  layout: Storage,
+  transaction: StorageTransaction,
+  change: (index: LayoutIndex) => Promise<LayoutIndex | undefined>,
+): Promise<void> {
+  return layout.exclusively(LOCK, async () => {
+    const index = await change(await readIndex(layout));
+    if (index === undefined) return;
+    transaction.put(INDEX_FILE, JSON.stringify(index), 'tag');
+    await transaction.commit();
+  });
+}

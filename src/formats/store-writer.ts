@@ -1,0 +1,84 @@
+import type { Digest } from '../model/digest.js';
+import type { Reference } from '../model/reference.js';
+import { BlobWriter } from '../storage/blob-writer.js';
+import type { Storage, StorageTransaction } from '../storage/driver.js';
+import { signaturesNote, type ImageToWrite, type ImageWriter, type WriteContext } from './format.js';
+
+/** How a format names images whose blobs all lie in one folder: reg by links, oci by the entries of index.json. */
+export interface StoreMapping {
+  /** The key of the folder that all blobs lie in. */
+  readonly blobsFolder: string;
+  blobKey(digest: Digest): string;
+  /** Puts the documents of an image whose blobs are there or staged. `changed`: one was not there. */
+  name(image: ImageToWrite, store: Store): Promise<{ readonly changed: boolean; readonly notes: string[] }>;
+  /** Puts what names all images together, now that their blobs are there. */
+  commit(store: Store): Promise<void>;
+}
+
+export interface Store {
+  readonly storage: Storage;
+  readonly transaction: StorageTransaction;
+  readonly blobs: BlobWriter;
+  readonly context: WriteContext;
+}
+
+export async function createStore(
+  storage: Storage,
+  mapping: StoreMapping,
+  context: WriteContext,
+): Promise<ImageWriter> {
+  const transaction = storage.begin(context.pool);
+  const keyOf = (digest: Digest) => mapping.blobKey(digest);
+  const blobs = await BlobWriter.create(storage, mapping.blobsFolder, keyOf, transaction, context);
+  return new StoreWriter({ storage, transaction, blobs, context }, mapping);
+}
+
+class StoreWriter implements ImageWriter {
+  readonly staging;
+  readonly links;
+  readonly #store: Store;
+  readonly #mapping: StoreMapping;
+
+  constructor(store: Store, mapping: StoreMapping) {
+    this.#store = store;
+    this.#mapping = mapping;
+    this.staging = store.transaction.staging;
+    this.links = store.storage.links;
+  }
+
+  readonly find = (digest: Digest) => this.#store.blobs.find(digest);
+
+  async holds(_name: Reference, { digest, size }: { digest: Digest; size: number }): Promise<boolean> {
+    return (await this.find(digest))?.size === size;
+  }
+
+  claim(signal?: AbortSignal): Promise<void> {
+    return this.#store.transaction.claim(signal);
+  }
+
+  async write(image: ImageToWrite) {
+    const { blobs } = this.#store;
+    const puts = await Promise.all([...image.blobs.values()].map((blob) => blobs.put(blob)));
+    for (const digest of image.blobs.keys()) blobs.keep(digest);
+    const { changed, notes } = await this.#mapping.name(image, this.#store);
+    return {
+      changed: changed || puts.some((how) => how !== 'present'),
+      notes: [...notes, ...signaturesNote(image.signatures)],
+    };
+  }
+
+  async publish(): Promise<void> {
+    await this.#store.blobs.commit();
+    await this.#mapping.commit(this.#store);
+  }
+
+  async finish(): Promise<boolean> {
+    await this.publish();
+    return true;
+  }
+
+  close(): Promise<void> {
+    this.#store.transaction.close();
+    return Promise.resolve();
+  }
+}
