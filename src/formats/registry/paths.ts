@@ -24,7 +24,8 @@ const ROOTS = ['docker/registry/v2', 'registry/v2', 'v2', ''];
 /** The storage at its root below, at or within the one given; where there is none yet, where it is to be. @throws ImgconvError IO for a link */
 export async function rootOf(storage: Storage): Promise<Storage> {
   for (const root of ROOTS) {
-    for (const name of [REPOSITORIES, BLOBS]) if (await hasFolder(storage, keyIn(root, name))) return storage.below(root);
+    for (const name of [REPOSITORIES, BLOBS])
+      if (await hasFolder(storage, keyIn(root, name))) return storage.below(root);
   }
   return storage.below('docker/registry/v2');
 }
