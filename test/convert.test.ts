@@ -38,7 +38,7 @@ before(async () => {
     sources.set(format.short, there);
   }
 });
-function sourceOf({ short }: Format): Place {
+function sourceOf({ short = '' }: Format): Place {
   const source = sources.get(short);
   assert.ok(source !== undefined);
   return source;

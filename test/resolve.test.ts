@@ -3,6 +3,7 @@ import { appendFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { convert, parseDigest } from '../src/index.js';
+import { openPlace } from '../src/formats/open.js';
 import { MemoryDownloads } from '../src/storage/downloads.js';
 import { Pool } from '../src/threads/pool.js';
 import { isThere } from '../src/bytes/region.js';
@@ -11,14 +12,14 @@ import { MAX_MANIFEST } from '../src/model/json.js';
 import { findClosure, readManifest, readTree } from '../src/transfer/resolve.js';
 import { refusal } from './support/errors.js';
 import { imageOf, indexOf, layTree, put } from './support/images.js';
-import { formatOf, namesOf, newPlace, place } from './support/places.js';
+import { namesOf, newPlace, place } from './support/places.js';
 import { tempFolder } from './support/temp.js';
 
 test('a manifest whose file grows after it was parsed is passed on as it was parsed', async () => {
   const image = indexOf([await imageOf('one')]);
   const tree = layTree(tempFolder(), { 'demo/app:1': image });
   await using pool = new Pool(1);
-  const reader = await formatOf('dir').open(tree, {
+  const reader = await openPlace(place('dir', tree), {
     pool,
     spool: new PeekSpool(),
     downloads: new MemoryDownloads(),

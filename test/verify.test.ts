@@ -69,7 +69,7 @@ function told({ findings }: VerifyReport): [Severity, FaultKind, ...string[]][] 
   return findings.map(({ severity, kind, images: touched }) => [severity, kind, ...touched]);
 }
 
-function isMendable({ short }: Format): boolean {
+function isMendable({ short = '' }: Format): boolean {
   return ['dir', 'reg', 'oci'].includes(short);
 }
 

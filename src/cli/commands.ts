@@ -1,4 +1,5 @@
 import yargs from 'yargs';
+import type { Format } from '../formats/format.js';
 import { FORMATS, prefixOf } from '../formats/table.js';
 import { asImgconvError } from '../model/errors.js';
 import { errorText, EXIT } from './exit.js';
@@ -54,31 +55,36 @@ function joined(args: readonly string[]): string[] {
   return [...args.slice(0, at), `${DASHED_VALUE}=${args[at + 1] ?? ''}`, ...args.slice(at + 2)];
 }
 
-const LOCAL = FORMATS.filter(({ traits }) => !traits.remote);
+/** `X2Y` for every format that has a short name and can be read into every one that can be written. */
+export function conversionsOf(formats: readonly Format[]): Command[] {
+  const named = formats.filter(({ short }) => short !== undefined);
+  const targets = named.filter(({ create }) => create !== undefined);
+  return named
+    .filter(({ open }) => open !== undefined)
+    .flatMap((from) => targets.map((to) => conversionOf(from, to)));
+}
 
-const CONVERSIONS: readonly Command[] = LOCAL.flatMap((from) =>
-  LOCAL.map((to) => {
-    const operand = from.operand === to.operand ? `${to.operand}2` : to.operand;
-    return {
-      name: `${from.short}2${to.short}`,
-      operands: `<${from.operand}> <${operand}> [REF..]`,
-      describe: `${from.prefix}: to ${to.prefix}:`,
-      get options() {
-        return conversionOptions(to);
-      },
-      run: async (argv: unknown) => {
-        const { convertCommand } = await import('./convert.js');
-        const operands = argv as Record<string, string>;
-        const source = { format: from, path: operands[from.operand] ?? '' };
-        const target = { format: to, path: operands[operand] ?? '' };
-        return convertCommand(source, target, argv as ConversionArguments);
-      },
-    };
-  }),
-);
+function conversionOf(from: Format, to: Format): Command {
+  const operand = from.operand === to.operand ? `${to.operand}2` : to.operand;
+  return {
+    name: `${from.short ?? ''}2${to.short ?? ''}`,
+    operands: `<${from.operand}> <${operand}> [REF..]`,
+    describe: `${from.prefix}: to ${to.prefix}:`,
+    get options() {
+      return conversionOptions(to);
+    },
+    run: async (argv: unknown) => {
+      const { convertCommand } = await import('./convert.js');
+      const operands = argv as Record<string, string>;
+      const source = { format: from, path: operands[from.operand] ?? '' };
+      const target = { format: to, path: operands[operand] ?? '' };
+      return convertCommand(source, target, argv as ConversionArguments);
+    },
+  };
+}
 
 const COMMANDS: readonly Command[] = [
-  ...CONVERSIONS,
+  ...conversionsOf(FORMATS),
   {
     name: 'copy',
     operands: '<SRC> <DST> [REF..]',

@@ -1,4 +1,5 @@
 import { existsSync, statSync } from 'node:fs';
+import { openPlace } from '../formats/open.js';
 import { findPlace, prefixOf, type Place } from '../formats/table.js';
 import { packingOf } from '../codecs/tar-index.js';
 import { asImgconvError, ImgconvError, type ErrorCode } from '../model/errors.js';
@@ -26,7 +27,7 @@ export function commandFor(to: Place, refs: readonly string[]): Meant {
 /** The command that converts one into the other, with its operands. */
 export function commandWords(from: Place, to: Place): string[] {
   const { format, path, reference } = to;
-  return format.traits.remote || from.format.traits.remote || reference !== undefined
+  return format.short === undefined || from.format.short === undefined || reference !== undefined
     ? ['copy', written(from), written(to)]
     : [`${from.format.short}2${format.short}`, from.path, path];
 }
@@ -85,7 +86,8 @@ async function whyUnreadable(error: ImgconvError, from: Place, meant: Meant): Pr
 }
 
 /** What is in a packed file shows only when it is read. @throws ImgconvError when it is no archive of images */
-async function expectImages({ format, path }: Place): Promise<void> {
+async function expectImages(place: Place): Promise<void> {
+  const { format, path } = place;
   if (!format.traits.sequential || packingOf(path) === 'none') return;
   const [{ Pool }, { PeekSpool }, { MemoryDownloads }] = await Promise.all([
     import('../threads/pool.js'),
@@ -94,5 +96,5 @@ async function expectImages({ format, path }: Place): Promise<void> {
   ]);
   await using pool = new Pool(1);
   const downloads = new MemoryDownloads();
-  await (await format.open(path, { pool, spool: new PeekSpool(), downloads, access: {} })).close();
+  await (await openPlace(place, { pool, spool: new PeekSpool(), downloads, access: {} })).close();
 }

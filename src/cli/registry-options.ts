@@ -1,5 +1,5 @@
 import type { HostAccess, RegistryAccess } from '../formats/access.js';
-import { canonicalHost, hostsOf } from '../formats/docker/paths.js';
+import { canonicalHost } from '../formats/docker/paths.js';
 import type { Format } from '../formats/format.js';
 import { FORMATS, prefixOf, type Place } from '../formats/table.js';
 import { ImgconvError } from '../model/errors.js';
@@ -85,12 +85,12 @@ export function strayRegistryOption(
   for (const [name, value] of Object.entries(args)) {
     if (value === undefined || !isAbout(name)) continue;
     const places = ABOUT[name].flatMap((side) => formats[side] ?? []);
-    if (places.some(({ traits }) => traits.remote)) continue;
+    if (places.some(({ registry }) => registry !== undefined)) continue;
     const option = `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
     const prefixes = [...new Set(places.map(prefixOf))];
     const said =
       prefixes.length > 1 ? `neither ${prefixes.join(' nor ')} is a` : `${prefixes.join('')} is no`;
-    const registries = FORMATS.filter(({ traits }) => traits.remote).map(prefixOf);
+    const registries = FORMATS.filter(({ registry }) => registry !== undefined).map(prefixOf);
     return [`${option}: ${said} registry`, `leave it out; it is for ${registries.join(' ')}`];
   }
   return undefined;
@@ -109,8 +109,9 @@ export function accessOf(
 ): RegistryAccess {
   const mirrors = side === 'src' ? parseMirrors(args.registryMirror ?? []) : {};
   const texts = wanted.map(({ text }) => text);
-  const remote = [places].flat().filter(({ format }) => format.traits.remote);
-  const hosts = [...new Set(remote.flatMap(({ path }) => hostsOf(path, texts)))].sort();
+  const hosts = new Set(
+    [places].flat().flatMap(({ format, path }) => format.registry?.hostsOf(path, texts) ?? []),
+  );
   const of =
     side === 'src'
       ? {
@@ -129,7 +130,7 @@ export function accessOf(
     retryTimes: parseCount('retry-times', args.retryTimes, 100, 0),
     retryDelay: parseDuration('retry-delay', args.retryDelay),
     mirrors,
-    hosts: credentialsOf(args, side, hosts, Object.values(mirrors)),
+    hosts: credentialsOf(args, side, [...hosts].sort(), Object.values(mirrors)),
     httpCredentials: args.allowHttpCredentials,
   };
 }

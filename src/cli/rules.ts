@@ -51,7 +51,7 @@ const OF_TARGETS: readonly Rule[] = [
     if (there === undefined || looksLike(format, path)) return undefined;
     return [
       `${path}: there is ${there.title} already`,
-      from.traits.remote
+      from.short === undefined || there.short === undefined
         ? `give another folder, or ${prefixOf(there)}${path}`
         : `give another folder, or did you mean imgconv ${from.short}2${there.short} ${shellText([source, path])}?`,
     ];
@@ -89,7 +89,7 @@ const OF_PAIRS: readonly Rule[] = [
   ({ archiveCompression: how }, _, { format }) =>
     how !== undefined && !format.traits.sequential
       ? [
-          `--archive-compression ${how}: ${prefixOf(format)} is a ${format.traits.remote ? 'registry' : 'folder'}, not an archive`,
+          `--archive-compression ${how}: ${prefixOf(format)} is a ${format.registry === undefined ? 'folder' : 'registry'}, not an archive`,
           `did you mean --compression ${how}, which is of layers? an archive is written by ${prefixesWhere(({ sequential }) => sequential)}`,
         ]
       : undefined,
@@ -103,7 +103,7 @@ const OF_PAIRS: readonly Rule[] = [
         ]
       : undefined,
   ({ untagged }, { format }) =>
-    untagged === true && format.traits.remote
+    untagged === true && format.registry !== undefined
       ? [
           `--untagged: ${prefixOf(format)} lists tags only`,
           'choose an image without a tag by its digest: NAME@sha256:…',

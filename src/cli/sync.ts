@@ -5,6 +5,7 @@ import { docker } from '../formats/docker/index.js';
 import { expectWithin } from '../formats/docker/pages.js';
 import { canonicalName, splitPlace } from '../formats/docker/paths.js';
 import { withTags } from '../formats/docker/tags.js';
+import type { Format } from '../formats/format.js';
 import { FORMATS, parsePlace, prefixOf, type Place } from '../formats/table.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { ownPlatform, parsePlatform } from '../model/platform.js';
@@ -29,8 +30,12 @@ interface Source {
 }
 
 /** skopeo's words for places; of the formats all short names will do. */
-const TARGETS = FORMATS.map(({ short }) => short);
-const SOURCES = [...TARGETS, 'yaml', 'list'];
+const TARGETS = FORMATS.filter(({ create }) => create !== undefined).map(kindOf);
+const SOURCES = [...FORMATS.filter(({ open }) => open !== undefined).map(kindOf), 'yaml', 'list'];
+
+function kindOf({ short, prefix }: Format): string {
+  return short ?? prefix;
+}
 
 /**
  * What `skopeo sync` does, in its words (https://github.com/containers/skopeo/blob/main/docs/skopeo-sync.1.md). Unlike
@@ -57,7 +62,7 @@ export async function syncCommand(args: SyncArguments): Promise<number> {
         untagged: false,
         extras: args.extras ?? 'listed',
       },
-      meant: ({ format }) => `did you mean --src ${format.short}?`,
+      meant: ({ format }) => `did you mean --src ${kindOf(format)}?`,
       done: (report) => {
         if (args.digestfile !== undefined && args.dryRun !== true)
           writeFileSync(args.digestfile, digestLines(report, to));
@@ -85,7 +90,7 @@ function kindsOf({ src = '', dest = '' }: SyncArguments): { readonly src: string
 }
 
 function placeOf(kind: string, path: string): Place {
-  const format = FORMATS.find(({ short }) => short === kind);
+  const format = FORMATS.find((one) => kindOf(one) === kind);
   if (format === undefined) throw new ImgconvError('USAGE', `${kind}: no such format`);
   return parsePlace(`${prefixOf(format)}${path}`);
 }
@@ -192,7 +197,7 @@ function withHosts(
 
 /** As skopeo writes them: the digest, and the image where it is now. */
 function digestLines({ images }: Report, { format, path }: Place): string {
-  const separator = format.prefix === 'dir' || format.traits.remote ? '/' : ':';
+  const separator = format.prefix === 'dir' || format.registry !== undefined ? '/' : ':';
   const place = `${prefixOf(format)}${path.replace(/\/$/, '')}${separator}`;
   return images
     .flatMap(({ name, digest, status }) =>

@@ -49,7 +49,7 @@ export async function verifyCommand(args: VerifyArguments): Promise<number> {
 
 /** @throws ImgconvError USAGE for options of registries where neither the place nor a source of repairs is one */
 function expectRegistry(args: RegistryArguments, places: readonly Place[]): void {
-  const format = (places.find(({ format: { traits } }) => traits.remote) ?? places[0])?.format;
+  const format = (places.find((place) => place.format.registry !== undefined) ?? places[0])?.format;
   const stray = format && strayRegistryOption(args, { src: format });
   if (stray !== undefined) throw new ImgconvError('USAGE', stray[0], { hint: stray[1] });
 }

@@ -20,18 +20,30 @@ import type { Heap } from './heap.js';
 export interface Format {
   /** Before a path: `reg:./store`. */
   readonly prefix: string;
-  /** In commands: `dir2reg`. Remote places have none: `copy` takes their URLs. */
-  readonly short: string;
+  /** In commands: `dir2reg`. A format without one is converted from and to with `copy`. */
+  readonly short?: string;
   readonly title: string;
   /** What its path is called in help texts. */
   readonly operand: string;
   /** True when this existing path is of this format. Cheap: looks at names and the first bytes. */
   recognises(path: string): boolean;
-  open(path: string, context: ReadContext): Promise<ImageReader>;
-  create(path: string, context: WriteContext): Promise<ImageWriter>;
+  /** Absent if the format cannot be read. Call `openPlace`, which says so. */
+  readonly open?: (path: string, context: ReadContext) => Promise<ImageReader>;
+  /** Absent if the format cannot be written. Call `createPlace`, which says so. */
+  readonly create?: (path: string, context: WriteContext) => Promise<ImageWriter>;
+  /** How places in registries are written; absent if its places are not in registries. */
+  readonly registry?: RegistryNames;
   /** How garbage is collected; undefined where no blob is shared by images, or none can be deleted. */
   readonly heap: ((storage: Storage) => Promise<Heap>) | undefined;
   readonly traits: Traits;
+}
+
+/** What a registry's place and its options need to know of the names in it. */
+export interface RegistryNames {
+  /** What follows `PREFIX://`, as a path and the image that it names. */
+  split(text: string): { readonly path: string; readonly reference?: string };
+  /** The hosts that are asked for these references of a place, sorted. */
+  hostsOf(path: string, wanted: readonly string[]): string[];
 }
 
 export interface Traits {
@@ -47,7 +59,7 @@ export interface Traits {
   readonly compressesSaved: boolean;
   /** One file that images are appended to, in their order. */
   readonly sequential: boolean;
-  /** Its places are hosts and what they have, not paths in this machine's file system. */
+  /** Its places are not paths in this machine's file system. */
   readonly remote: boolean;
   /** May hold an index some of whose members are absent. */
   readonly takesSparse: boolean;

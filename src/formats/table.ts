@@ -5,9 +5,8 @@ import { nearest } from '../model/nearest.js';
 import { ownNameOf } from '../model/oci-layout.js';
 import { dir } from './dir/index.js';
 import { docker } from './docker/index.js';
-import { splitPlace } from './docker/paths.js';
 import { dockerArchive } from './docker-archive/index.js';
-import type { Format } from './format.js';
+import type { Format, RegistryNames } from './format.js';
 import { ociArchive } from './oci-archive/index.js';
 import { oci } from './oci/index.js';
 import { registry } from './registry/index.js';
@@ -21,8 +20,8 @@ export const FORMATS: readonly Format[] = [registry, oci, dir, dockerArchive, oc
 const LOCAL = FORMATS.filter(({ traits }) => !traits.remote);
 
 /** As it is written before a place. */
-export function prefixOf({ prefix, traits }: Format): string {
-  return traits.remote ? `${prefix}://` : `${prefix}:`;
+export function prefixOf({ prefix, registry }: Format): string {
+  return registry === undefined ? `${prefix}:` : `${prefix}://`;
 }
 
 /** True for a text that begins with a format's prefix. */
@@ -39,18 +38,28 @@ export interface Place {
   readonly format: Format;
   /** Where the files are, if not in this machine's file system: `path` is then their name in messages. */
   readonly storage?: Storage | undefined;
-  /** In the file system; of a registry the host, and what follows it. */
+  /** In the file system, or `-`; of a registry the host, and what follows it. */
   readonly path: string;
   /** What follows a path as skopeo writes it: the image meant, or the name that it is to get. */
   readonly reference?: string | undefined;
+}
+
+/** Stands for stdin or stdout on command lines. */
+export const STREAM = '-';
+
+/** True for an archive that is read from stdin or written to stdout. */
+export function isStream({ format, path }: Place): boolean {
+  return path === STREAM && format.traits.sequential;
 }
 
 /** `PREFIX:PATH`; undefined without a known prefix. */
 function parsePrefixed(text: string): Place | undefined {
   for (const format of FORMATS) {
     if (!text.startsWith(`${format.prefix}:`)) continue;
-    if (format.traits.remote) return remotePlace(format, text);
-    const place = withReference(format, text.slice(format.prefix.length + 1));
+    const rest = text.slice(format.prefix.length + 1);
+    if (format.registry !== undefined) return registryPlace(format, format.registry, rest);
+    if (format.traits.remote) return { format, path: rest };
+    const place = withReference(format, rest);
     const { reference } = place;
     if (reference === undefined || /[:/@]/.test(reference)) return place;
     // A tag alone is of the repository that the layout's own name is.
@@ -60,10 +69,12 @@ function parsePrefixed(text: string): Place | undefined {
 }
 
 /** @throws ImgconvError USAGE without the two slashes */
-function remotePlace(format: Format, text: string): Place {
-  const start = `${format.prefix}://`;
-  if (text.startsWith(start)) return { format, ...splitPlace(text.slice(start.length)) };
-  throw new ImgconvError('USAGE', `${text}: a registry is written ${start}HOST/REPOSITORY`);
+function registryPlace(format: Format, registry: RegistryNames, rest: string): Place {
+  if (rest.startsWith('//')) return { format, ...registry.split(rest.slice(2)) };
+  throw new ImgconvError(
+    'USAGE',
+    `${format.prefix}:${rest}: a registry is written ${prefixOf(format)}HOST/REPOSITORY`,
+  );
 }
 
 /**
@@ -71,7 +82,7 @@ function remotePlace(format: Format, text: string): Place {
  * colon that exists; then, where nothing exists yet and images are named in the file itself, what is before the first.
  */
 function withReference(format: Format, text: string): Place {
-  if (existsSync(text) || text === '-' || text === '') return { format, path: text };
+  if (existsSync(text) || text === STREAM || text === '') return { format, path: text };
   const colons = [...text.matchAll(/:/g)].map(({ index }) => index);
   for (const at of colons.reverse()) {
     if (existsSync(text.slice(0, at)))
@@ -109,12 +120,12 @@ function hintFor(text: string): string {
 
 /** A prefixed path, or a plain one whose format is recognised. @throws ImgconvError NOT_FOUND, FORMAT_UNKNOWN */
 export function findPlace(text: string): Place {
-  if (text === '-') return { format: dockerArchive, path: text };
+  if (text === STREAM) return { format: dockerArchive, path: text };
   if (FORMATS.some(({ prefix, traits }) => traits.remote && text.startsWith(`${prefix}:`)))
     return parsePlace(text);
   if (!existsSync(text)) {
     const place = parsePrefixed(text);
-    if (place !== undefined && (existsSync(place.path) || place.path === '-')) return place;
+    if (place !== undefined && (existsSync(place.path) || isStream(place))) return place;
     throw new ImgconvError('NOT_FOUND', `${place?.path ?? text}: no such file or folder`);
   }
   const format = LOCAL.find((one) => one.recognises(text));

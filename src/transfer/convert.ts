@@ -1,6 +1,7 @@
 import { choiceText, type ImageReader, type ImageWriter, type ReadContext } from '../formats/format.js';
 import type { RegistryAccess } from '../formats/access.js';
-import type { Place } from '../formats/table.js';
+import { createPlace, openPlace } from '../formats/open.js';
+import { isStream, type Place } from '../formats/table.js';
 import { expectLevel } from '../threads/compress.js';
 import { Pool } from '../threads/pool.js';
 import { MemoryDownloads, StagedDownloads } from '../storage/downloads.js';
@@ -76,7 +77,6 @@ interface Outcome {
   readonly notes: readonly string[];
 }
 
-const STDOUT = '-';
 /** So many images or bytes become visible together: syncing once for many is what makes many cheap. */
 const BATCH_IMAGES = 1024;
 const BATCH_BYTES = 2 * 1024 ** 3;
@@ -108,8 +108,7 @@ export async function convert(from: Place, to: Place, options: ConvertOptions = 
   options.signal?.addEventListener('abort', abort);
   const counter = new Counter();
   const { link = 'auto', platforms = [] } = options;
-  const writer = await to.format.create(to.path, {
-    storage: to.storage,
+  const writer = await createPlace(to, {
     pool,
     link,
     platforms: platforms.length > 0 ? platforms : [ownPlatform()],
@@ -125,13 +124,8 @@ export async function convert(from: Place, to: Place, options: ConvertOptions = 
     const passing = format === 'gzip' || format === 'zstd' ? { format, level, exceptBlobs } : undefined;
     const spool = new StagingSpool(writer.staging, pool, passing);
     // What a registry or a pipe is written to is gone with this run: there is no next one to go on.
-    using downloads = new StagedDownloads(
-      writer.staging,
-      pool,
-      to.path !== STDOUT && !to.format.traits.remote,
-    );
-    const reader = await from.format.open(from.path, {
-      storage: from.storage,
+    using downloads = new StagedDownloads(writer.staging, pool, !isStream(to) && !to.format.traits.remote);
+    const reader = await openPlace(from, {
       pool,
       spool: options.dryRun ? new PeekSpool() : spool,
       held: heldBy(writer),
@@ -261,7 +255,7 @@ class Conversion {
     if (this.#options.dryRun) {
       for (const job of jobs) this.#add(job, job.closure, 'planned', job.notes);
     } else if (!this.#stopped()) {
-      if (this.#to.path !== STDOUT) expectSpace(plan, this.#to.path);
+      if (!isStream(this.#to)) expectSpace(plan, this.#to.path);
       await this.#write(jobs, writer);
     }
     return { images: this.#reports, tally: this.#counter.tally(), untaggedLeftOut, plan };
@@ -272,7 +266,7 @@ class Conversion {
   }
 
   async #write(jobs: readonly Job[], writer: ImageWriter): Promise<void> {
-    if (jobs.length > 0 && this.#to.path !== STDOUT) await writer.claim(this.#options.signal);
+    if (jobs.length > 0 && !isStream(this.#to)) await writer.claim(this.#options.signal);
     const there = await knownForms(this.#to, jobs, this.#compression, this.#pool);
     const { sequential } = this.#to.format.traits;
     const making = {

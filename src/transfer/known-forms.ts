@@ -1,3 +1,4 @@
+import { openPlace } from '../formats/open.js';
 import type { Place } from '../formats/table.js';
 import type { Pool } from '../threads/pool.js';
 import { MemoryDownloads } from '../storage/downloads.js';
@@ -31,8 +32,7 @@ export async function knownForms(
   const forms = new Map<Digest, VerifiedBlob[]>();
   const isRecognised = () => isThere(place.path) && place.format.recognises(place.path);
   if (wanted.size === 0 || (place.storage === undefined && !isRecognised())) return forms;
-  const reader = await place.format.open(place.path, {
-    storage: place.storage,
+  const reader = await openPlace(place, {
     pool,
     spool: new PeekSpool(),
     downloads: new MemoryDownloads(),

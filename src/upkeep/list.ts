@@ -1,5 +1,6 @@
 import { choiceText, type ImageReader, type SourceImage, type UnreadableImage } from '../formats/format.js';
 import type { RegistryAccess } from '../formats/access.js';
+import { openPlace } from '../formats/open.js';
 import type { Place } from '../formats/table.js';
 import { Pool } from '../threads/pool.js';
 import { MemoryDownloads } from '../storage/downloads.js';
@@ -35,7 +36,7 @@ export async function* listImages(
   access: RegistryAccess = {},
 ): AsyncGenerator<ListedImage> {
   await using pool = new Pool();
-  const reader = await openPlace(place, pool, access);
+  const reader = await openToList(place, pool, access);
   const unlisted = (name: string | undefined, error: ImgconvError, choice?: string): ListedImage => ({
     name,
     choice,
@@ -62,7 +63,7 @@ export async function* listImages(
 /** All names of tags in a place; nothing of the images is read. */
 export async function listNames(place: Place): Promise<string[]> {
   await using pool = new Pool();
-  const reader = await openPlace(place, pool, {});
+  const reader = await openToList(place, pool, {});
   try {
     return (await collect(reader.images(listOptions([])))).flatMap(({ name }) => name ?? []);
   } finally {
@@ -70,21 +71,16 @@ export async function listNames(place: Place): Promise<string[]> {
   }
 }
 
-async function openPlace(
-  { format, path, storage }: Place,
-  pool: Pool,
-  access: RegistryAccess,
-): Promise<ImageReader> {
+async function openToList(place: Place, pool: Pool, access: RegistryAccess): Promise<ImageReader> {
   try {
-    return await format.open(path, {
-      storage,
+    return await openPlace(place, {
       pool,
       spool: new PeekSpool(),
       downloads: new MemoryDownloads(),
       access,
     });
   } catch (error) {
-    throw asImgconvError(error, path);
+    throw asImgconvError(error, place.path);
   }
 }
 
@@ -181,7 +177,7 @@ export async function* inspectImages(
   access: RegistryAccess = {},
 ): AsyncGenerator<ImageDetails> {
   await using pool = new Pool();
-  const reader = await openPlace(place, pool, access);
+  const reader = await openToList(place, pool, access);
   try {
     const { selected, unmatched } = select(await collect(reader.images(listOptions(selectors))), selectors);
     if (unmatched[0] !== undefined) throw unmatched[0].error;

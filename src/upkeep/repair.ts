@@ -1,6 +1,7 @@
 import { SET_ASIDE, type Mending, type WantedBlob } from '../formats/audit.js';
 import type { RegistryAccess } from '../formats/access.js';
 import type { SourceImage } from '../formats/format.js';
+import { openPlace } from '../formats/open.js';
 import { prefixOf, type Place } from '../formats/table.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { VerifiedBlob } from '../proof/verified-blob.js';
@@ -53,7 +54,7 @@ export async function repair(
 export function notInPlace({ format, path }: Place): ImgconvError {
   const prefix = prefixOf(format);
   return new ImgconvError('USAGE', `--repair: ${path}: ${prefix} cannot be repaired in place`, {
-    hint: format.traits.remote
+    hint: format.registry
       ? `push the images again from where they are whole: imgconv push FROM ${prefix}HOST`
       : `write a new archive from where the images are whole: imgconv copy FROM ${prefix}NEW`,
   });
@@ -75,12 +76,13 @@ async function fetchAll(
     if (!(await isIntact(storage, one.key, { digest: one.digest, size }, pool).catch(() => false)))
       wanted.set(one.key, one);
   }
-  for (const { format, path, reference, storage: from } of sources) {
+  for (const place of sources) {
     if (wanted.size === 0) break;
     const spool = new StagingSpool(transaction.staging, pool);
     const downloads = new StagedDownloads(transaction.staging, pool, false);
-    const reader = await format.open(path, { storage: from, pool, spool, downloads, access });
-    const wantedImages = format.traits.remote && reference !== undefined ? [reference] : undefined;
+    const reader = await openPlace(place, { pool, spool, downloads, access });
+    const { format, reference } = place;
+    const wantedImages = format.registry !== undefined && reference !== undefined ? [reference] : undefined;
     try {
       for await (const image of reader.images({ untagged: true, wanted: wantedImages })) {
         if ('error' in image) continue;

@@ -1,7 +1,8 @@
 import { tmpdir } from 'node:os';
 import type { RegistryAccess } from '../formats/access.js';
 import type { ImageReader } from '../formats/format.js';
-import type { Place } from '../formats/table.js';
+import { openPlace } from '../formats/open.js';
+import { isStream, type Place } from '../formats/table.js';
 import { Pool } from '../threads/pool.js';
 import { StagedDownloads } from '../storage/downloads.js';
 import { PeekSpool, StagingSpool } from '../storage/spool.js';
@@ -40,7 +41,6 @@ export interface VerifyReport {
 
 /** Each round may bring to light what the next one needs: an index its members, a member its layers. */
 const MAX_ROUNDS = 12;
-const STDIN = '-';
 
 /**
  * Checks a place at rest. Nothing is written, unless repairs are asked for.
@@ -120,7 +120,7 @@ class Verification {
     const findings = new Findings();
     const { path, format, reference } = this.#place;
     // A registry is not read whole where one image of it is named.
-    const named = format.traits.remote ? reference : undefined;
+    const named = format.registry === undefined ? undefined : reference;
     let reader: ImageReader;
     try {
       reader = await this.#open();
@@ -145,8 +145,7 @@ class Verification {
   async #open(): Promise<ImageReader> {
     if (this.#stream !== undefined) return this.#stream;
     const spool = this.#options.deep === true ? new StagingSpool(this.#staging, this.#pool) : new PeekSpool();
-    const reader = await this.#place.format.open(this.#place.path, {
-      storage: this.#place.storage,
+    const reader = await openPlace(this.#place, {
       pool: this.#pool,
       spool,
       downloads: new StagedDownloads(this.#staging, this.#pool, false),
@@ -154,7 +153,7 @@ class Verification {
     });
     if (this.#options.repair !== undefined && reader.audit.mending === undefined)
       throw notInPlace(this.#place);
-    if (this.#place.path === STDIN) this.#stream = reader;
+    if (isStream(this.#place)) this.#stream = reader;
     return reader;
   }
 }

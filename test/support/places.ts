@@ -3,10 +3,13 @@ import { FORMATS, inspectImages, listImages, type Format, type Place } from '../
 import { tempFolder } from './temp.js';
 
 /** Those whose places are paths: a registry needs a server (docker.test.ts). */
-export const LOCAL_FORMATS = FORMATS.filter(({ traits }) => !traits.remote);
+export const LOCAL_FORMATS = FORMATS.filter(
+  (format): format is Format & { readonly short: string } =>
+    format.short !== undefined && !format.traits.remote,
+);
 
 export function formatOf(short: string): Format {
-  const format = FORMATS.find((one) => one.short === short);
+  const format = FORMATS.find((one) => (one.short ?? one.prefix) === short);
   if (format === undefined) throw new Error(`no format ${short}`);
   return format;
 }

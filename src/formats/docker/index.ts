@@ -1,14 +1,15 @@
 import type { Format } from '../format.js';
+import { hostsOf, splitPlace } from './paths.js';
 
 /** Loaded when it is needed: other commands need no HTTP. */
 export const docker: Format = {
   prefix: 'docker',
-  short: 'docker',
   title: 'a registry, spoken to over HTTP',
   operand: 'REGISTRY',
   recognises: () => false,
   open: async (path, context) => (await import('./read.js')).openDocker(path, context),
   create: async (path, context) => (await import('./write.js')).createDocker(path, context),
+  registry: { split: splitPlace, hostsOf },
   heap: undefined,
   traits: {
     dropsHost: true,
