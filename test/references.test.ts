@@ -447,7 +447,7 @@ services:
   f: {image: "f:1\${TAG:+-debug}"}
   g: {image: "g:$OUTER"}
 `,
-        '.env': '# values\nTAG=2 # two\nexport QUOTED="x"\nEMPTY=\nOUTER=inner\n',
+        '.env': '# values\nINHERITED\nTAG=2 # two\nexport QUOTED="x"\nEMPTY=\nOUTER=inner\n',
       },
       environment: { OUTER: 'env' },
       images: ['a:2', 'b:2-x', 'f:1-debug', 'g:env', 'quay.io/c:1'],
@@ -603,6 +603,28 @@ describe('images: Helm charts without helm', () => {
       'mirror.local/a:1',
       'mirror.local/b:1',
     ]);
+  });
+
+  test('the condition of a subchart decides before its tags', async () => {
+    const subchart = (name: string): Tree => ({
+      [`charts/${name}/Chart.yaml`]: `name: ${name}\n`,
+      [`charts/${name}/values.yaml`]: `image: {repository: ${name}, tag: "1"}\n`,
+    });
+    const folder = lay({
+      'Chart.yaml': `name: a
+dependencies:
+- {name: on, condition: "unset.enabled, on.enabled", tags: [back]}
+- {name: off, condition: off.enabled, tags: [front]}
+- {name: tagged, condition: unset.enabled, tags: [back]}
+- {name: both, tags: [back, front]}
+`,
+      'values.yaml': 'tags: {back: false, front: true}\non: {enabled: true}\noff: {enabled: false}\n',
+      ...subchart('on'),
+      ...subchart('off'),
+      ...subchart('tagged'),
+      ...subchart('both'),
+    });
+    assert.deepEqual(imagesOf(await findReferences([folder], BARE)), ['both:1', 'on:1']);
   });
 
   test('an archive without a chart is passed over in a folder, and an error when it is named', async () => {

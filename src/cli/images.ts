@@ -1,6 +1,6 @@
 import { findReferences } from '../discover/find.js';
 import type { Findings, Spot } from '../discover/findings.js';
-import { readStdin } from '../discover/text.js';
+import { readStdin } from '../bytes/files.js';
 import { errorText, hintOf, printable, printableJson } from './exit.js';
 
 export interface ImagesArguments {

@@ -10,7 +10,7 @@ import { FORMATS, parsePlace, prefixOf, type Place } from '../formats/table.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { ownPlatform, parsePlatform } from '../model/platform.js';
 import type { SyncRegistry } from '../requests/sync-file.js';
-import { readText } from '../discover/text.js';
+import { readText } from '../bytes/files.js';
 import { wholeSelectors } from '../requests/wanted.js';
 import type { Report } from '../transfer/report.js';
 import { readImagesFile, type Selector } from '../transfer/select.js';

@@ -1,19 +1,17 @@
-import { createReadStream, readdirSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { Readable } from 'node:stream';
-import { decompress } from '../codecs/decompress.js';
+import { listFolder, streamRegular, textOf } from '../bytes/files.js';
 import type { LocalBytes } from '../bytes/region.js';
-import type { Spool } from '../codecs/tar-index.js';
-import { indexStream } from '../codecs/tar-index.js';
-import { ImgconvError, naming } from '../model/errors.js';
+import { decompress } from '../codecs/decompress.js';
+import { indexStream, type Spool } from '../codecs/tar-index.js';
+import { ImgconvError } from '../model/errors.js';
 import type { SourceFiles } from './source-files.js';
-import { openRegular, textOf } from './text.js';
 
 /** The files of a Helm chart, by their paths in it. */
 export interface ChartFiles {
   /** The folder or the archive, for messages. */
   readonly where: string;
-  names(): readonly string[];
+  readonly names: readonly string[];
   /** @throws ImgconvError DOCUMENT_INVALID when it is not text */
   read(name: string): string | undefined;
   /** An archive in it, such as a subchart. */
@@ -22,13 +20,15 @@ export interface ChartFiles {
 
 /** What Helm itself reads of an archive at most (helm.sh/helm/v3 `MaxDecompressedChartSize`). */
 const MAX_CHART = 100 * 1024 * 1024;
+/** Charts pack their subcharts, whose subcharts are packed in them. */
+const MAX_NESTING = 8;
 
 export function isPackedChart(name: string): boolean {
   return /\.(?:tgz|tar\.gz)$/.test(name);
 }
 
 export function chartFolder(folder: string, files: SourceFiles): ChartFiles {
-  const names = readdirSync(folder, { recursive: true, withFileTypes: true })
+  const names = listFolder(folder, true)
     .filter((entry) => entry.isFile())
     .map((entry) => relative(folder, join(entry.parentPath, entry.name)))
     .sort();
@@ -36,7 +36,7 @@ export function chartFolder(folder: string, files: SourceFiles): ChartFiles {
   const spool = new ChartSpool(folder, files);
   return {
     where: folder,
-    names: () => names,
+    names,
     read: (name) => (has.has(name) ? files.text(join(folder, name)) : undefined),
     readPacked: (name) => unpackFile(join(folder, name), files, spool),
   };
@@ -47,11 +47,10 @@ export function leadsOutside(folder: string, files: SourceFiles, seen = new Set<
   const root = files.entry(folder);
   if (root.kind !== 'folder' || seen.has(root.real)) return false;
   seen.add(root.real);
-  return readdirSync(root.real, { recursive: true, withFileTypes: true }).some((entry) => {
+  return listFolder(root.real, true).some((entry) => {
     if (!entry.isSymbolicLink()) return false;
     const target = join(entry.parentPath, entry.name);
-    const { kind } = files.entry(target);
-    return kind === 'outside' || kind === 'other' || (kind === 'folder' && leadsOutside(target, files, seen));
+    return files.refusal(target) !== undefined || leadsOutside(target, files, seen);
   });
 }
 
@@ -60,15 +59,14 @@ export function openChart(file: string, files: SourceFiles): Promise<ChartFiles 
   return unpackFile(file, files, new ChartSpool(file, files));
 }
 
-function unpackFile(file: string, files: SourceFiles, spool: ChartSpool): Promise<ChartFiles | undefined> {
+async function unpackFile(
+  file: string,
+  files: SourceFiles,
+  spool: ChartSpool,
+): Promise<ChartFiles | undefined> {
   const entry = files.entry(file);
-  if (entry.kind !== 'file') return Promise.resolve(undefined);
-  const fd = naming(file, () => openRegular(entry.real, file));
-  return unpackChart(createReadStream(file, { fd }), file, spool, 0);
+  return entry.kind === 'file' ? unpackChart(streamRegular(entry.real, file), file, spool, 0) : undefined;
 }
-
-/** Charts pack their subcharts, whose subcharts are packed in them. */
-const MAX_NESTING = 8;
 
 async function unpackChart(
   source: AsyncIterable<Uint8Array>,
@@ -82,31 +80,44 @@ async function unpackChart(
     .find((name) => /^[^/]+\/Chart\.yaml$/.test(name))
     ?.slice(0, -'Chart.yaml'.length);
   if (root === undefined) return undefined;
-  const names = index.names().flatMap((name) => (name.startsWith(root) ? [name.slice(root.length)] : []));
   const bytesOf = (name: string) => {
     const at = index.get(root + name);
     return at?.kind === 'memory' ? at.bytes : undefined;
   };
   return {
     where,
-    names: () => names,
+    names: namesBelow(root, index.names()),
     read: (name) => {
       const bytes = bytesOf(name);
-      return bytes === undefined ? undefined : textOf(bytes, `${where}: ${name}`);
+      return bytes && textOf(bytes, `${where}: ${name}`);
     },
-    readPacked: (name) => {
+    readPacked: async (name) => {
       const bytes = bytesOf(name);
-      if (bytes === undefined || depth >= MAX_NESTING) return Promise.resolve(undefined);
+      if (bytes === undefined || depth >= MAX_NESTING) return undefined;
       return unpackChart(Readable.from([bytes]), `${where}: ${name}`, spool, depth + 1);
     },
   };
+}
+
+/** The chart in this folder of a chart; `folder` ends in a slash. */
+export function subchartIn(chart: ChartFiles, folder: string): ChartFiles {
+  return {
+    where: `${chart.where}/${folder.slice(0, -1)}`,
+    names: namesBelow(folder, chart.names),
+    read: (name) => chart.read(folder + name),
+    readPacked: (name) => chart.readPacked(folder + name),
+  };
+}
+
+function namesBelow(folder: string, names: readonly string[]): string[] {
+  return names.filter((name) => name.startsWith(folder)).map((name) => name.slice(folder.length));
 }
 
 /** Holds the members of a chart's archive, and of those that are packed in it, in memory: up to what Helm would of one. */
 class ChartSpool implements Spool {
   readonly #where: string;
   readonly #files: SourceFiles;
-  #room = MAX_CHART;
+  #left = MAX_CHART;
 
   constructor(where: string, files: SourceFiles) {
     this.#where = where;
@@ -116,8 +127,8 @@ class ChartSpool implements Spool {
   async add(path: string, chunks: AsyncIterable<Uint8Array>): Promise<LocalBytes> {
     const parts: Uint8Array[] = [];
     for await (const chunk of chunks) {
-      this.#room -= chunk.length;
-      if (this.#room < 0)
+      this.#left -= chunk.length;
+      if (this.#left < 0)
         throw new ImgconvError('ARCHIVE_INVALID', `${this.#where}: unpacks to more than ${MAX_CHART} bytes`);
       parts.push(new Uint8Array(chunk));
     }

@@ -1,63 +1,30 @@
 import { basename, dirname, join, resolve } from 'node:path';
 import { asImgconvError } from '../model/errors.js';
 import { isObject } from '../model/json.js';
-import { Findings, shown, type Spot } from './findings.js';
-import { interpolate } from './interpolate.js';
+import {
+  findInField,
+  findInMounts,
+  includesOf,
+  projectOf,
+  spotOf,
+  type Layer,
+  type Part,
+  type Project,
+} from './compose-project.js';
+import { parseEnvFile } from './env-file.js';
+import { shown, type At, type Findings } from './findings.js';
+import type { Variables } from './interpolate.js';
 import { OUTSIDE, type SourceFiles } from './source-files.js';
-import { parseYaml, type Path, type YamlDocument } from './yaml.js';
+import type { YamlDocument } from './yaml-document.js';
+import { parseYaml } from './yaml.js';
 
 /** https://github.com/compose-spec/compose-spec/blob/main/spec.md, "Compose file" */
 const NAME = /^(?:docker-)?compose(?:\.[\w.-]+)?\.ya?ml$/;
-
-/** Of a reference with its variables. */
-const MAX_TEXT = 4096;
-
-export type Variables = Readonly<Record<string, string | undefined>>;
 
 export function isCompose(value: unknown, file: string): boolean {
   if (!isObject(value) || !isObject(value['services'])) return false;
   const known = (one: unknown) => isObject(one) && ['image', 'build', 'extends'].some((key) => key in one);
   return NAME.test(basename(file)) || Object.values(value['services']).some(known);
-}
-
-/** Values of a `.env` file: `NAME=value`, with quotes and comments. */
-export function parseVariables(text: string): Record<string, string> {
-  const values = Object.create(null) as Record<string, string>;
-  for (const line of text.split(/\r?\n/)) {
-    const equals = line.indexOf('=');
-    const name = line
-      .slice(0, Math.max(equals, 0))
-      .trim()
-      .replace(/^export\s+/, '');
-    if (/^[_a-zA-Z]\w*$/.test(name)) values[name] = unquoted(line.slice(equals + 1).trim());
-  }
-  return values;
-}
-
-function unquoted(text: string): string {
-  const end = /^["']/.test(text) ? text.indexOf(text.charAt(0), 1) : -1;
-  if (end > 0) return text.slice(1, end);
-  const comment = text.startsWith('#') ? 0 : text.search(/\s#/);
-  return comment < 0 ? text : text.slice(0, comment).trimEnd();
-}
-
-interface Layer {
-  readonly file: string;
-  readonly document: YamlDocument;
-  readonly variables: Variables;
-}
-
-/** A service as one layer has it. */
-interface Part {
-  readonly layer: Layer;
-  readonly service: Record<string, unknown>;
-}
-
-/** A Compose file with what lies over it, the uppermost first. */
-interface Project {
-  readonly layers: readonly Layer[];
-  /** By name. */
-  readonly services: ReadonlyMap<string, readonly Part[]>;
 }
 
 /** So much text of files that others include or extend is kept parsed. */
@@ -73,13 +40,13 @@ export class ComposeFiles {
   #current: string | undefined;
   #held = 0;
 
-  /** `environment`: goes before what `.env` says. */
+  /** `environment` has precedence over `.env`. */
   constructor(files: SourceFiles, environment: Variables) {
     this.#files = files;
     this.#environment = environment;
   }
 
-  /** `compose.override.yaml` beside `compose.yaml`, which Compose lays over it unasked. */
+  /** `compose.override.yaml` beside `compose.yaml`, which Compose merges over it unasked. */
   overrideOf(file: string): string | undefined {
     const [, stem, extension] = /^((?:docker-)?compose)\.(ya?ml)$/.exec(basename(file)) ?? [];
     if (stem === undefined || extension === undefined) return undefined;
@@ -96,45 +63,43 @@ export class ComposeFiles {
     this.#done.add(key);
     this.#current = key;
     const own = { file, document, variables: this.#variablesFor(file, findings) };
-    const left = this.#findIn(projectOf([...this.#over(file, findings), own]), [own], findings);
+    const left = this.#findIn(file, [own], findings);
     for (let path = left.pop(); path !== undefined; path = left.pop()) {
       if (this.#done.has(this.#keyOf(path))) continue;
       this.#done.add(this.#keyOf(path));
-      const { layers } = this.#project(path, findings);
-      const project = projectOf([...this.#over(path, findings), ...layers]);
-      for (const next of this.#findIn(project, layers, findings)) left.push(next);
+      for (const next of this.#findIn(path, this.#project(path, findings).layers, findings)) left.push(next);
     }
   }
 
-  /** Files that `layers` include. */
-  #findIn(project: Project, layers: readonly Layer[], findings: Findings): string[] {
-    this.#files.effort.spend(project.services.size, layers[0]?.file ?? '');
+  /** Finds the images of these layers of a file; gives the files that they include. */
+  #findIn(file: string, layers: readonly Layer[], findings: Findings): string[] {
+    const project = projectOf([...this.#over(file, findings), ...layers]);
+    this.#files.effort.spend(project.services.size, file);
     const seen = new Set<readonly Part[]>();
     for (const name of project.services.keys()) this.#findInService(name, project, seen, findings);
-    return layers.flatMap(({ file, document }) =>
-      includesOf(document.value).flatMap((path) => {
-        const spot = { file, line: document.lineOf(['include']), field: 'include' };
-        return this.#canRead(resolve(dirname(file), path), `${shown(path)} is included, and`, spot, findings)
-          ? [join(dirname(file), path)]
+    return layers.flatMap((layer) =>
+      includesOf(layer.document.value).flatMap((path) => {
+        const spot = spotOf(layer, ['include']);
+        const at = resolve(dirname(layer.file), path);
+        return this.#canRead(at, `${shown(path)} is included, and`, spot, findings)
+          ? [join(dirname(layer.file), path)]
           : [];
       }),
     );
   }
 
-  #canRead(path: string, what: string, spot: Spot, findings: Findings): boolean {
+  #canRead(path: string, what: string, at: At, findings: Findings): boolean {
     const { kind } = this.#files.entry(path);
-    if (kind === 'outside') findings.unknown(`${what} ${OUTSIDE}`, spot);
-    else if (kind !== 'file') findings.unknown(`${what} cannot be read`, spot);
+    if (kind !== 'file') findings.unknown(`${what} ${kind === 'outside' ? OUTSIDE : 'cannot be read'}`, at);
     return kind === 'file';
   }
 
+  /** The layers of the override file. */
   #over(file: string, findings: Findings): readonly Layer[] {
     const override = this.overrideOf(file);
-    const spot = { file, line: undefined, field: '' };
-    return override !== undefined &&
-      this.#canRead(override, `${basename(override)} lies over it, and`, spot, findings)
-      ? this.#project(override, findings).layers
-      : [];
+    if (override === undefined) return [];
+    const what = `${basename(override)} lies over it, and`;
+    return this.#canRead(override, what, { file }, findings) ? this.#project(override, findings).layers : [];
   }
 
   /** One file by itself. */
@@ -160,7 +125,7 @@ export class ComposeFiles {
     return project;
   }
 
-  /** Links to folders resolved: what a file names is looked for from where the file itself was found. */
+  /** With links to folders resolved: relative paths in a file are relative to the folder in which it was found. */
   #keyOf(file: string): string {
     const entry = this.#files.entry(dirname(file));
     return join(entry.kind === 'folder' ? entry.real : resolve(dirname(file)), basename(file));
@@ -171,20 +136,25 @@ export class ComposeFiles {
     const path = join(dirname(file), '.env');
     const known = this.#variables.get(path);
     if (known !== undefined) return known;
-    let own: Variables = {};
-    const { kind } = this.#files.entry(path);
-    const spot = { file: path, line: undefined, field: '' };
+    // No prototype: its names are no variables.
+    const variables = Object.assign(
+      Object.create(null) as Record<string, string>,
+      this.#ownVariables(path, findings),
+      this.#environment,
+    );
+    this.#variables.set(path, variables);
+    return variables;
+  }
+
+  #ownVariables(path: string, findings: Findings): Variables {
+    const refusal = this.#files.refusal(path);
     try {
-      if (kind === 'file') own = parseVariables(this.#files.text(path));
-      else if (kind === 'outside') findings.unknown(OUTSIDE, spot);
-      else if (kind === 'other') findings.unknown('is not a regular file', spot);
+      if (refusal !== undefined) findings.unknown(refusal, { file: path });
+      else if (this.#files.entry(path).kind === 'file') return parseEnvFile(this.#files.text(path));
     } catch (error) {
       findings.failed(asImgconvError(error, path));
     }
-    // No prototype: its names are no variables.
-    const variables = Object.assign(Object.create(null) as Record<string, string>, own, this.#environment);
-    this.#variables.set(path, variables);
-    return variables;
+    return {};
   }
 
   /** Follows `extends` until there is an image; `seen`: what was followed before. */
@@ -193,12 +163,9 @@ export class ComposeFiles {
     let next: { name: string; project: Project } | undefined = { name, project };
     while (next !== undefined) {
       const parts: readonly Part[] = next.project.services.get(next.name) ?? [];
-      if (chain.has(parts)) {
-        const [first] = parts;
-        if (first !== undefined)
-          findings.unknown('extends itself', spotOf(first.layer, ['services', next.name, 'extends']));
-        return;
-      }
+      const [first] = parts;
+      if (first !== undefined && chain.has(parts))
+        findings.unknown('extends itself', spotOf(first.layer, ['services', next.name, 'extends']));
       if (seen.has(parts)) return;
       chain.add(parts);
       seen.add(parts);
@@ -206,30 +173,27 @@ export class ComposeFiles {
     }
   }
 
-  /** What the service extends, where it says no image itself. */
+  /** Gives the service that this one extends, if it has no image itself. */
   #findInParts(
     name: string,
     parts: readonly Part[],
     project: Project,
     findings: Findings,
   ): { name: string; project: Project } | undefined {
+    for (const part of parts) findInMounts(part, name, findings);
     const first = (key: string) => parts.find(({ service }) => key in service);
-    for (const { layer, service } of parts)
-      for (const { path, source } of imageMounts(service, ['services', name]))
-        found(layer, source, path, findings);
+    const builds = first('build') !== undefined;
     const image = first('image');
     if (image !== undefined) {
-      const value = image.service['image'];
-      const builds = first('build') !== undefined && first('pull_policy')?.service['pull_policy'] === 'build';
-      if (typeof value === 'string' && !builds)
-        found(image.layer, value, ['services', name, 'image'], findings);
+      if (!builds || first('pull_policy')?.service['pull_policy'] !== 'build')
+        findInField(image.layer, image.service['image'], ['services', name, 'image'], findings);
       return undefined;
     }
-    const extending = first('build') === undefined ? first('extends') : undefined;
+    const extending = builds ? undefined : first('extends');
     if (extending === undefined) return undefined;
     const { layer, service } = extending;
-    const said = service['extends'];
-    const { service: other, file }: Record<string, unknown> = isObject(said) ? said : { service: said };
+    const base = service['extends'];
+    const { service: other, file }: Record<string, unknown> = isObject(base) ? base : { service: base };
     const spot = spotOf(layer, ['services', name, 'extends']);
     if (typeof other !== 'string') {
       findings.unknown('cannot be followed', spot);
@@ -241,65 +205,4 @@ export class ComposeFiles {
       ? { name: other, project: this.#project(path, findings) }
       : undefined;
   }
-}
-
-function projectOf(layers: readonly Layer[]): Project {
-  const services = new Map<string, Part[]>();
-  for (const layer of layers)
-    for (const [name, service] of Object.entries(servicesOf(layer.document))) {
-      if (!isObject(service)) continue;
-      const known = services.get(name);
-      if (known === undefined) services.set(name, [{ layer, service }]);
-      else known.push({ layer, service });
-    }
-  return { layers, services };
-}
-
-function servicesOf({ value }: YamlDocument): Record<string, unknown> {
-  return isObject(value) && isObject(value['services']) ? value['services'] : {};
-}
-
-/** `include: [path, {path: path | [path…]}]`; of a list the first is the file, the others lie over it. */
-export function includesOf(value: unknown): string[] {
-  const include = isObject(value) && Array.isArray(value['include']) ? (value['include'] as unknown[]) : [];
-  return include
-    .map((one) => (isObject(one) ? one['path'] : one))
-    .flat()
-    .filter((path) => typeof path === 'string');
-}
-
-/** `volumes: [{type: image, source: REFERENCE}]` */
-function imageMounts(service: Record<string, unknown>, path: Path): { path: Path; source: string }[] {
-  const volumes = Array.isArray(service['volumes']) ? (service['volumes'] as unknown[]) : [];
-  return volumes.flatMap((volume, i) =>
-    isObject(volume) && volume['type'] === 'image' && typeof volume['source'] === 'string'
-      ? [{ path: [...path, 'volumes', i, 'source'], source: volume['source'] }]
-      : [],
-  );
-}
-
-function spotOf({ file, document }: Layer, path: Path): Spot {
-  return { file, line: document.lineOf(path), field: path.join('.') };
-}
-
-function found(layer: Layer, text: string, path: Path, findings: Findings): void {
-  const spot = spotOf(layer, path);
-  if (text.length > MAX_TEXT) {
-    findings.unknown(`${shown(text)} is longer than ${MAX_TEXT} characters`, spot);
-    return;
-  }
-  const { text: reference, lacking } = interpolate(text, layer.variables);
-  const missing = new Map(lacking.map(({ name, message }) => [name, message]));
-  for (const [name, message] of missing)
-    findings.unknown(
-      `${shown(text)}: the variable ${name} has no value${message ? ` (${shown(message)})` : ''}; put it into .env, or set it and use --env`,
-      spot,
-    );
-  if (missing.size > 0) return;
-  const own = new Findings();
-  own.found(reference, spot);
-  // What a variable holds may be a secret.
-  if (own.unknowns.length > 0 && reference !== text)
-    findings.unknown(`${shown(text)} is not an image reference when its variables have their values`, spot);
-  else findings.add(own);
 }

@@ -1,23 +1,24 @@
-import { readdirSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
+import { listFolder } from '../bytes/files.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { chartFolder, isPackedChart, leadsOutside, openChart, type ChartFiles } from './chart-files.js';
 import { findInChart } from './chart.js';
-import { ComposeFiles, isCompose, type Variables } from './compose.js';
+import { ComposeFiles, isCompose } from './compose.js';
+import type { Variables } from './interpolate.js';
 import { Findings } from './findings.js';
 import { renderChart } from './helm.js';
 import { findInImageList, isImageList, isListName } from './image-list.js';
 import { findInKubernetes, isKubernetes } from './kubernetes.js';
 import { isKustomization, Kustomizations } from './kustomize.js';
 import { OUTSIDE, SourceFiles } from './source-files.js';
-import { parseYaml, type YamlDocument } from './yaml.js';
+import { parseYaml } from './yaml.js';
 
 export interface FindOptions {
   /** Where helm is looked for, and what it gets of it. */
   readonly environment: Variables;
-  /** Compose's variables, which go before those of `.env` files. None when it is not said: they may be secrets. */
+  /** Compose's variables, which have precedence over those of `.env` files. None by default: they may be secrets. */
   readonly variables?: Variables | undefined;
-  /** Also files that lie outside the paths, which includes and links may lead to. */
+  /** Also files outside the paths, which includes and links may lead to. */
   readonly allowOutside?: boolean | undefined;
   /** What `-` stands for. */
   readonly stdin: () => string;
@@ -31,30 +32,6 @@ interface Run {
   readonly compose: ComposeFiles;
   readonly findings: Findings;
 }
-
-interface DocumentKind {
-  readonly title: string;
-  recognises(value: unknown, file: string): boolean;
-  find(document: YamlDocument, file: string, run: Run): void;
-}
-
-/** What a document can be, the first that fits; kustomizations, charts and lists are told by their names. */
-const KINDS: readonly DocumentKind[] = [
-  {
-    title: 'Kubernetes',
-    recognises: isKubernetes,
-    find: (document, file, { findings }) => {
-      findInKubernetes(document, file, findings);
-    },
-  },
-  {
-    title: 'Compose',
-    recognises: isCompose,
-    find: (document, file, { compose, findings }) => {
-      compose.find(document, file, findings);
-    },
-  },
-];
 
 /** Which images these files and folders need; what cannot be read is in `failures`, and does not stop the others. */
 export async function findReferences(paths: readonly string[], options: FindOptions): Promise<Findings> {
@@ -81,22 +58,22 @@ async function findInFolder(folder: string, run: Run): Promise<void> {
   const { kustomizations, compose, findings } = run;
   const there: Survey = { charts: [], kustomizations: [], files: [] };
   survey(folder, run, there);
-  // What a kustomization takes in is needed as that changes it, not as it stands.
+  // The parts of a kustomization count as it changes them, not by themselves.
   const parts = new Set<string>();
   for (const one of new Set([folder, ...there.kustomizations]))
     for (const part of kustomizations.partsOf(one)) parts.add(resolve(part));
   for (const chart of there.charts)
     await guarded(chart, findings, () => findInChartFiles(chartFolder(chart, run.files), chart, run));
-  const taken = there.kustomizations.filter((one) => parts.has(resolve(one)));
-  const tops = there.kustomizations.filter((one) => !parts.has(resolve(one)));
-  // At last those that take in each other alone.
-  for (const one of [...tops, ...taken])
+  const isPart = (path: string) => parts.has(resolve(path));
+  const tops = there.kustomizations.filter((one) => !isPart(one));
+  // Last, those that only include each other.
+  for (const one of [...tops, ...there.kustomizations.filter(isPart)])
     await guarded(one, findings, () => {
-      if (!parts.has(resolve(one)) || !kustomizations.isResolved(one)) kustomizations.find(one, findings);
+      if (!isPart(one) || !kustomizations.isResolved(one)) kustomizations.find(one, findings);
     });
   const overrides = new Set(there.files.map((file) => compose.overrideOf(file)));
   for (const file of there.files)
-    if (!parts.has(resolve(file)) && !overrides.has(file) && !isKustomization(file))
+    if (!isPart(file) && !overrides.has(file) && !isKustomization(file))
       await guarded(file, findings, () => findInFile(file, false, run));
 }
 
@@ -114,9 +91,9 @@ interface Survey {
   readonly files: string[];
 }
 
-/** What lies in a folder and below, sorted. A chart is not looked into, nor what is hidden, nor links to folders. */
+/** Sorts what is in a folder and below. Charts, hidden files and folders, and links to folders are not entered. */
 function survey(folder: string, run: Run, into: Survey): void {
-  const entries = readdirSync(folder, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1));
+  const entries = listFolder(folder);
   if (entries.some(({ name }) => name === 'Chart.yaml')) {
     into.charts.push(folder);
     return;
@@ -128,11 +105,9 @@ function survey(folder: string, run: Run, into: Survey): void {
     if (entry.isDirectory()) survey(path, run, into);
     else if (entry.isFile()) into.files.push(path);
     else if (mayHaveImages(entry.name)) {
-      const { kind } = run.files.entry(path);
-      const spot = { file: path, line: undefined, field: '' };
-      if (kind === 'file') into.files.push(path);
-      else if (kind === 'outside') run.findings.unknown(OUTSIDE, spot);
-      else if (kind === 'other') run.findings.unknown('is not a regular file', spot);
+      const refusal = run.files.refusal(path);
+      if (refusal !== undefined) run.findings.unknown(refusal, { file: path });
+      else if (run.files.entry(path).kind === 'file') into.files.push(path);
     }
   }
 }
@@ -145,7 +120,7 @@ function mayHaveImages(name: string): boolean {
   return isDocument(name) || isListName(name) || isPackedChart(name) || isKustomization(name);
 }
 
-/** `asked`: the user named this very file, so that it is said when nothing is known of it. */
+/** `asked`: the user named this very file, so it is reported when nothing is known of it. */
 async function findInFile(file: string, asked: boolean, run: Run): Promise<void> {
   const { files, kustomizations, findings } = run;
   const name = basename(file);
@@ -166,7 +141,7 @@ async function findInFile(file: string, asked: boolean, run: Run): Promise<void>
 }
 
 function findInText(text: string, file: string, asked: boolean, run: Run): void {
-  const { findings } = run;
+  const { compose, findings } = run;
   if (asked && !isDocument(file) && isImageList(text)) {
     findInImageList(text, file, findings);
     return;
@@ -177,30 +152,25 @@ function findInText(text: string, file: string, asked: boolean, run: Run): void 
     known = true; // Enough is said.
   };
   for (const document of parseYaml(text, file, failed, { effort: run.files.effort })) {
-    const kind = KINDS.find((one) => one.recognises(document.value, file));
-    kind?.find(document, file, run);
-    known ||= kind !== undefined;
+    if (isKubernetes(document.value)) findInKubernetes(document, file, findings);
+    else if (isCompose(document.value, file)) compose.find(document, file, findings);
+    else continue;
+    known = true;
   }
-  if (asked && !known)
-    findings.unknown(`neither a list of images nor ${KINDS.map(({ title }) => title).join(' nor ')}`, {
-      file,
-      line: undefined,
-      field: '',
-    });
+  if (asked && !known) findings.unknown('neither a list of images nor Kubernetes nor Compose', { file });
 }
 
-/** With helm as it renders the chart, else as far as it can be told without. */
-async function findInChartFiles(chart: ChartFiles, path: string, run: Run): Promise<void> {
+/** With helm as it renders the chart, else as far as it can be determined without. */
+async function findInChartFiles(chart: ChartFiles, file: string, run: Run): Promise<void> {
   const { options, files, findings } = run;
-  const spot = { file: path, line: undefined, field: '' };
-  if (leadsOutside(path, files)) findings.unknown(`it is not rendered: a link in it ${OUTSIDE}`, spot);
+  if (leadsOutside(file, files)) findings.unknown(`it is not rendered: a link in it ${OUTSIDE}`, { file });
   else {
-    const rendered = await renderChart(path, options.environment, files.effort);
+    const rendered = await renderChart(file, options.environment, files);
     if (rendered instanceof Findings) {
       findings.add(rendered);
       return;
     }
-    if (rendered !== undefined) findings.unknown(`helm cannot render it: ${rendered}`, spot);
+    if (rendered !== undefined) findings.unknown(`helm cannot render it: ${rendered}`, { file });
   }
   await findInChart(chart, files.effort, findings);
 }

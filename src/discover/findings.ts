@@ -10,7 +10,10 @@ export interface Spot {
   readonly field: string;
 }
 
-/** An image that a file says it needs. */
+/** Of a spot that is a whole file, the file alone. */
+export type At = Pick<Spot, 'file'> & Partial<Spot>;
+
+/** An image that a file asks for. */
 export interface Use extends Spot {
   /** As it is written: `nginx`, `quay.io/org/app:1@sha256:…`, `oci://host/chart:1`. */
   readonly reference: string;
@@ -18,7 +21,7 @@ export interface Use extends Spot {
   readonly container?: string | undefined;
 }
 
-/** Where there may be an image that cannot be told from the files alone. */
+/** A spot that may ask for an image that cannot be determined from the files alone. */
 export interface Unknown extends Spot {
   readonly reason: string;
 }
@@ -32,41 +35,39 @@ const MAX_FINDINGS = 1_000_000;
 export const MAX_REFERENCE = 1000;
 const SHOWN = 100;
 
-/** What was found in some files, and what was not. */
+/** The images that files ask for, and what could not be determined or read. */
 export class Findings {
-  /** Of those that were added by `addNew`. */
+  /** Keys of what `addNew` added. */
   readonly #known = new Set<string | ImgconvError>();
   readonly uses: Use[] = [];
   readonly unknowns: Unknown[] = [];
   readonly failures: ImgconvError[] = [];
 
-  /** Takes what stands in an image field: nothing for an empty one, an `Unknown` for what is no reference. */
-  found(text: string, spot: Spot, container?: string): void {
+  /** Takes the text of an image field: an empty one counts for nothing, one that is no reference as an `Unknown`. */
+  found(text: string, at: At, container?: string): void {
     const reference = text.trim();
     if (reference === '') return;
     if (reference.length > MAX_REFERENCE) {
-      this.unknown(`${shown(reference)} is longer than ${MAX_REFERENCE} characters`, spot);
+      this.unknown(`${shown(reference)} is longer than ${MAX_REFERENCE} characters`, at);
       return;
     }
     try {
       parseReference(withoutScheme(reference));
-      const { file, line, field } = spot;
-      this.#use({ file, line, field, reference, container });
+      this.#use({ ...spotOf(at), reference, container });
     } catch (error) {
       if (!(error instanceof ImgconvError)) throw error;
-      this.unknown(error.message, spot);
+      this.unknown(error.message, at);
     }
   }
 
-  unknown(reason: string, { file, line, field }: Spot): void {
-    this.unknowns.push({ file, line, field, reason });
+  unknown(reason: string, at: At): void {
+    this.unknowns.push({ ...spotOf(at), reason });
   }
 
   readonly failed = (error: ImgconvError): void => {
     this.failures.push(error);
   };
 
-  /** How many there are. */
   get size(): number {
     return this.uses.length + this.unknowns.length + this.failures.length;
   }
@@ -77,14 +78,16 @@ export class Findings {
     for (const failure of failures) this.failures.push(failure);
   }
 
-  /** As `add`, but for what was added so before, as when two files name a third. */
+  /** As `add`, without what `addNew` added before, as when two files name a third. */
   addNew({ uses, unknowns, failures }: Findings): void {
     const isNew = (key: string | ImgconvError) => !this.#known.has(key) && this.#known.add(key);
     const key = ({ file, line, field }: Spot, ...more: readonly (string | undefined)[]) =>
       [file, line, field, ...more].join('\0');
-    for (const use of uses) if (isNew(key(use, use.reference, use.container))) this.#use(use);
-    for (const unknown of unknowns) if (isNew(key(unknown, unknown.reason))) this.unknowns.push(unknown);
-    for (const failure of failures) if (isNew(failure)) this.failures.push(failure);
+    this.add({
+      uses: uses.filter((use) => isNew(key(use, use.reference, use.container))),
+      unknowns: unknowns.filter((unknown) => isNew(key(unknown, unknown.reason))),
+      failures: failures.filter(isNew),
+    });
   }
 
   #use(use: Use): void {
@@ -93,7 +96,7 @@ export class Findings {
     this.uses.push(use);
   }
 
-  /** With other references, places or containers. */
+  /** With other references, spots or containers. */
   map(change: (use: Use) => Use): Findings {
     const changed = new Findings();
     changed.add({ uses: [], unknowns: this.unknowns, failures: this.failures });
@@ -105,16 +108,13 @@ export class Findings {
     return changed;
   }
 
-  /** Takes out what these containers use; gives those that there were. */
+  /** Removes the uses of these containers; gives the containers that had any. */
   remove(containers: ReadonlySet<string>): ReadonlySet<string> {
     const removed = new Set<string>();
-    const kept = this.uses.filter(({ container }) => {
-      if (container === undefined || !containers.has(container)) return true;
-      removed.add(container);
-      return false;
-    });
-    this.uses.length = 0;
-    for (const use of kept) this.uses.push(use);
+    for (const use of this.uses.splice(0)) {
+      if (use.container !== undefined && containers.has(use.container)) removed.add(use.container);
+      else this.uses.push(use);
+    }
     return removed;
   }
 
@@ -122,7 +122,7 @@ export class Findings {
   images(): { reference: string; uses: readonly Use[] }[] {
     const byImage = new Map<string, Use[]>();
     for (const use of this.uses) {
-      const key = imageKey(use.reference);
+      const key = wholeText(use.reference);
       const known = byImage.get(key);
       if (known === undefined) byImage.set(key, [use]);
       else known.push(use);
@@ -145,13 +145,17 @@ export function withoutScheme(reference: string): string {
   return reference.startsWith(OCI_SCHEME) ? reference.slice(OCI_SCHEME.length) : reference;
 }
 
-/** The same for two spellings of one image. */
-function imageKey(text: string): string {
+/** The same for all spellings of one image: `ubuntu` is `docker.io/library/ubuntu:latest`. @throws ImgconvError NAME_INVALID */
+export function wholeText(text: string): string {
   const reference = parseReference(withoutScheme(text));
   const { tag, digest } = reference;
   return canonicalText(
     tag === undefined && digest === undefined ? { ...reference, tag: 'latest' } : reference,
   );
+}
+
+function spotOf({ file, line, field = '' }: At): Spot {
+  return { file, line, field };
 }
 
 function bySpot(a: Spot, b: Spot): number {

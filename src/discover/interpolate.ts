@@ -1,4 +1,6 @@
-/** A variable that has no value, or is asked to be an error without one. */
+export type Variables = Readonly<Record<string, string | undefined>>;
+
+/** A variable that has no value; `message`: of `${A:?message}`. */
 export interface Lacking {
   readonly name: string;
   readonly message: string | undefined;
@@ -22,10 +24,7 @@ const MAX_LENGTH = 4096;
  * `${A:-default}`, `${A-default}`, `${A:?error}`, `${A?error}`, `${A:+other}`, `${A+other}`; `$$` is a dollar. The colon
  * makes an empty value count as none.
  */
-export function interpolate(
-  text: string,
-  values: Readonly<Record<string, string | undefined>>,
-): Interpolated {
+export function interpolate(text: string, values: Variables): Interpolated {
   const lacking: Lacking[] = [];
   return { text: substitute(text, values, lacking, 0), lacking };
 }
@@ -35,12 +34,7 @@ function at(pattern: RegExp, text: string, position: number): string | undefined
   return pattern.exec(text)?.[0];
 }
 
-function substitute(
-  text: string,
-  values: Readonly<Record<string, string | undefined>>,
-  lacking: Lacking[],
-  depth: number,
-): string {
+function substitute(text: string, values: Variables, lacking: Lacking[], depth: number): string {
   let out = '';
   const braces = closings(text);
   for (let i = 0; i < text.length;) {

@@ -1,12 +1,10 @@
-import { isObject } from '../model/json.js';
-import { imageFields, type FieldRules } from './fields.js';
+import { isObject, valueAt } from '../model/json.js';
+import { imageFields } from './fields.js';
 import type { Findings } from './findings.js';
-import type { Path, YamlDocument } from './yaml.js';
+import type { Path, YamlDocument } from './yaml-document.js';
 
-/** Their fields called `image` speak of other things: schemas, and bytes in base64. */
+/** In these kinds a field called `image` is something else: a schema, or bytes in base64. */
 const WITHOUT_IMAGES = new Set(['CustomResourceDefinition', 'Secret']);
-
-const rules: FieldRules = { isImageKey: (key) => key === 'image' };
 
 export function isKubernetes(value: unknown): boolean {
   if (Array.isArray(value)) return value.some(isKubernetes);
@@ -15,23 +13,17 @@ export function isKubernetes(value: unknown): boolean {
 
 /**
  * Images of one document: a resource of any kind, a `List`, or a JSON array of them. In a resource every `image` field
- * counts, wherever it stands: containers of all sorts in all workloads, and custom resources, also in split form. An image
- * volume has its reference a level deeper (Kubernetes 1.31, `ImageVolumeSource`).
+ * counts, wherever it is: containers of all sorts in all workloads, image volumes, and custom resources.
  */
 export function findInKubernetes(document: YamlDocument, file: string, findings: Findings): void {
   for (const { resource, path } of resourcesOf(document.value, [])) {
     if (WITHOUT_IMAGES.has(String(resource['kind']))) continue;
-    const spot = (at: Path) => ({ file, line: document.lineOf(at), field: at.join('.') });
-    for (const field of imageFields(resource, rules, path)) {
-      if (field.reference !== undefined)
-        findings.found(
-          field.reference,
-          spot(field.path),
-          containerOf(resource, field.path.slice(path.length)),
-        );
-      else findings.unknown(field.problem ?? '', spot(field.path));
+    for (const { path: at, reference, problem } of imageFields(resource, {}, path)) {
+      const spot = { file, line: document.lineOf(at), field: at.join('.') };
+      if (problem !== undefined) findings.unknown(problem, spot);
+      if (reference !== undefined)
+        findings.found(reference, spot, containerOf(resource, at.slice(path.length)));
     }
-    for (const { reference, at } of imageVolumes(resource, path)) findings.found(reference, spot(at));
   }
 }
 
@@ -39,18 +31,8 @@ export function findInKubernetes(document: YamlDocument, file: string, findings:
 function containerOf(resource: Record<string, unknown>, path: Path): string | undefined {
   const [list, , last] = path.slice(-3);
   if (last !== 'image' || (list !== 'containers' && list !== 'initContainers')) return undefined;
-  const { kind, metadata } = resource;
-  const name = isObject(metadata) ? metadata['name'] : undefined;
-  return [kind, name, nameAt(resource, path.slice(0, -1))].map(String).join('/');
-}
-
-function nameAt(value: unknown, path: Path): unknown {
-  for (const key of [...path, 'name'])
-    value =
-      typeof value === 'object' && value !== null
-        ? (value as Record<string | number, unknown>)[key]
-        : undefined;
-  return value;
+  const name = valueAt(resource, ['metadata', 'name']);
+  return [resource['kind'], name, valueAt(resource, [...path.slice(0, -1), 'name'])].map(String).join('/');
 }
 
 function* resourcesOf(
@@ -63,16 +45,5 @@ function* resourcesOf(
     if (String(value['kind']).endsWith('List') && Array.isArray(value['items']))
       yield* resourcesOf(value['items'], [...path, 'items']);
     else yield { resource: value, path };
-  }
-}
-
-function* imageVolumes(value: unknown, path: Path): Generator<{ reference: string; at: Path }> {
-  if (Array.isArray(value)) for (const [i, item] of value.entries()) yield* imageVolumes(item, [...path, i]);
-  if (!isObject(value)) return;
-  for (const [key, child] of Object.entries(value)) {
-    const at = [...path, key];
-    if (key === 'image' && isObject(child) && typeof child['reference'] === 'string')
-      yield { reference: child['reference'], at: [...at, 'reference'] };
-    else yield* imageVolumes(child, at);
   }
 }

@@ -4,8 +4,9 @@ import { isObject } from '../model/json.js';
 import { splitReference } from '../model/reference.js';
 import { Findings, MAX_REFERENCE, shown, type Spot, type Use } from './findings.js';
 import { findInKubernetes, isKubernetes } from './kubernetes.js';
-import { OUTSIDE, type SourceFiles } from './source-files.js';
-import { parseYaml, type YamlDocument } from './yaml.js';
+import type { SourceFiles } from './source-files.js';
+import { parseYaml } from './yaml.js';
+import type { Path, YamlDocument } from './yaml-document.js';
 
 /** https://kubectl.docs.kubernetes.io/references/kustomize/kustomization/ */
 const NAMES = ['kustomization.yaml', 'kustomization.yml', 'Kustomization'];
@@ -13,8 +14,10 @@ const MAX_NESTING = 50;
 /** A JSON pointer to the image of a container. */
 const CONTAINER_PATH = /\/(?:initContainers|containers)\/[^/]+\/image$/;
 
-/** What all kustomizations of a run come to, while they are held to be taken in by others. */
+/** Findings of all kustomizations of a run, which are kept for others that include them. */
 const MAX_HELD = 200_000;
+/** URLs of repositories and of files, which kustomize takes. */
+const REMOTE = /^[\w+.-]+:\/\/|^git@|^[\w.-]+\.\w+\/|[?&]ref=/;
 
 export function isKustomization(file: string): boolean {
   return NAMES.includes(basename(file));
@@ -28,7 +31,7 @@ function objects(value: unknown): Record<string, unknown>[] {
   return Array.isArray(value) ? value.filter(isObject) : [];
 }
 
-/** Paths of files and folders that a kustomization takes in, joined to its folder. */
+/** Paths of files and folders in these fields, joined to the kustomization's folder. */
 function pathsOf(value: Record<string, unknown>, folder: string, fields: readonly string[]): string[] {
   return fields.flatMap((field) => strings(value[field])).map((path) => join(folder, path));
 }
@@ -36,7 +39,7 @@ function pathsOf(value: Record<string, unknown>, folder: string, fields: readonl
 const RESOURCES = ['resources', 'bases', 'components'];
 const LISTS = ['patchesStrategicMerge', 'crds', 'generators', 'transformers', 'validators', 'configurations'];
 
-/** The kustomizations of a run. Each is read and resolved once, however many take it in. */
+/** The kustomizations of a run. Each is read and resolved once, however many include it. */
 export class Kustomizations {
   readonly #files: SourceFiles;
   /** By their folders. */
@@ -48,16 +51,16 @@ export class Kustomizations {
     this.#files = files;
   }
 
-  /** The file that makes a folder a kustomization; also one that cannot be read, which is said then. */
+  /** The file that makes a folder a kustomization, even one that cannot be read. */
   fileIn(folder: string): string | undefined {
     return NAMES.map((name) => join(folder, name)).find((path) => this.#files.entry(path).kind !== 'missing');
   }
 
-  /** What belongs to a kustomization and does not stand for itself: its resources, patches and generators. */
+  /** Files and folders that count only as parts of this kustomization: its resources, patches and generators. */
   partsOf(folder: string): string[] {
     const file = this.fileIn(folder);
     if (file === undefined) return [];
-    // Errors are told where the kustomization itself is read.
+    // Errors are reported where the kustomization itself is read.
     return [...this.#read(file, () => undefined)].flatMap(({ value }) => {
       if (!isObject(value)) return [];
       const patches = [...objects(value['patches']), ...objects(value['patchesJson6902'])];
@@ -118,16 +121,13 @@ export class Kustomizations {
     const own = new Findings();
     if (!isObject(value)) return own;
     for (const field of RESOURCES)
-      for (const [i, path] of strings(value[field]).entries()) {
-        const spot = { file, line: document.lineOf([field, i]), field: `${field}.${i}` };
-        this.#findInResource(path, spot, folder, own, above);
-      }
+      for (const [i, path] of strings(value[field]).entries())
+        this.#findInResource(path, spotOf(document, file, [field, i]), folder, own, above);
     for (const [i] of objects(value['helmCharts']).entries())
-      own.unknown('a chart of a repository: give the chart itself, too', {
-        file,
-        line: document.lineOf(['helmCharts', i]),
-        field: `helmCharts.${i}`,
-      });
+      own.unknown(
+        'a chart of a repository: give the chart itself, too',
+        spotOf(document, file, ['helmCharts', i]),
+      );
     this.#applyPatches(document, file, folder, own);
     const overrides = objects(value['images']);
     this.#files.effort.spend(own.uses.length * overrides.length, file);
@@ -143,23 +143,16 @@ export class Kustomizations {
   ): void {
     const at = join(folder, path);
     const entry = this.#files.entry(at);
-    if (entry.kind === 'missing') {
-      // kustomize takes URLs of repositories and of files.
-      if (/^[\w+.-]+:\/\/|^git@|^[\w.-]+\.\w+\/|[?&]ref=/.test(path))
-        findings.unknown(`${shown(path)} is not on this machine`, spot);
-      else
-        findings.failed(
-          new ImgconvError(
-            'NOT_FOUND',
-            `${spot.file}:${spot.line ?? 0}: ${shown(path)}: no such file or folder`,
-          ),
-        );
-    } else if (entry.kind === 'outside') findings.unknown(`${shown(path)} ${OUTSIDE}`, spot);
-    else if (entry.kind === 'other') findings.unknown(`${shown(path)} is not a regular file`, spot);
+    const refusal = this.#files.refusal(at);
+    if (refusal !== undefined) findings.unknown(`${shown(path)} ${refusal}`, spot);
     else if (entry.kind === 'file') this.#take(this.#resourceOf(at, entry.real), findings, spot.file);
-    else {
+    else if (entry.kind === 'folder') {
       if (this.fileIn(at) === undefined) findings.unknown(`${path} has no kustomization.yaml`, spot);
       this.#take(this.#findingsOf(at, above), findings, spot.file);
+    } else if (REMOTE.test(path)) findings.unknown(`${shown(path)} is not on this machine`, spot);
+    else {
+      const where = `${spot.file}:${spot.line ?? 0}: ${shown(path)}`;
+      findings.failed(new ImgconvError('NOT_FOUND', `${where}: no such file or folder`));
     }
   }
 
@@ -186,27 +179,26 @@ export class Kustomizations {
   }
 
   /**
-   * Patches may say other images than the resources. A merge patch takes the place of what the container of the same
-   * name in the same resource says; of other patches both are listed, which is said.
+   * Patches may name other images than the resources do. A merge patch replaces the image of the container of the same
+   * name in the same resource; with other patches, both images are listed, and an `Unknown` says so.
    */
   #applyPatches(document: YamlDocument, file: string, folder: string, findings: Findings): void {
     for (const { text, at } of patchesOf(document.value)) {
       if (typeof text !== 'string') continue;
-      const spot = { file, line: document.lineOf(at), field: at.join('.') };
+      const spot = spotOf(document, file, at);
       const path = join(folder, text);
-      const kind = text.includes('\n') ? 'missing' : this.#files.entry(path).kind;
-      if (kind === 'outside' || kind === 'other') {
-        findings.unknown(`${shown(text)} ${kind === 'outside' ? OUTSIDE : 'is not a regular file'}`, spot);
+      const isInline = text.includes('\n');
+      const refusal = isInline ? undefined : this.#files.refusal(path);
+      if (refusal !== undefined) {
+        findings.unknown(`${shown(text)} ${refusal}`, spot);
         continue;
       }
-      const isFile = kind === 'file';
+      const { effort } = this.#files;
+      const isFile = !isInline && this.#files.entry(path).kind === 'file';
       const from = isFile ? path : file;
       const own = new Findings();
-      const { effort } = this.#files;
-      for (const part of isFile
-        ? this.#read(path, own.failed)
-        : parseYaml(text, file, own.failed, { effort }))
-        findInPatch(part, from, spot, own);
+      const parts = isFile ? this.#read(path, own.failed) : parseYaml(text, file, own.failed, { effort });
+      for (const part of parts) findInPatch(part, from, spot, own);
       const patched = isFile ? own : own.map((use) => ({ ...use, ...spot }));
       const names = new Set(patched.uses.flatMap(({ container }) => container ?? []));
       if (names.size > 0) effort.spend(findings.uses.length, file);
@@ -218,7 +210,11 @@ export class Kustomizations {
   }
 }
 
-function patchesOf(value: unknown): { text: unknown; at: (string | number)[] }[] {
+function spotOf(document: YamlDocument, file: string, at: Path): Spot {
+  return { file, line: document.lineOf(at), field: at.join('.') };
+}
+
+function patchesOf(value: unknown): { text: unknown; at: Path }[] {
   if (!isObject(value)) return [];
   return [
     ...strings(value['patchesStrategicMerge']).map((text, i) => ({ text, at: ['patchesStrategicMerge', i] })),
@@ -239,23 +235,21 @@ function findInPatch(part: YamlDocument, from: string, spot: Spot, findings: Fin
 
 /**
  * One entry of `images:` (kustomize `api/filters/imagetag`): of containers and init containers whose image has this
- * very name. A new tag or digest takes the place of both.
+ * very name. A new tag or digest replaces both.
  */
 function changed(use: Use, entry: Record<string, unknown>): Use {
-  const { newName, newTag, digest, tagSuffix } = entry;
+  const { newName, newTag, tagSuffix } = entry;
   const before = splitReference(use.reference);
   if (use.container === undefined || before.name !== entry['name']) return use;
   const name = cut(newName) ?? before.name;
-  const tag = cut(typeof newTag === 'number' ? String(newTag) : newTag);
-  const hash = cut(digest);
-  const suffix = cut(tagSuffix) ?? '';
-  const [newer, pinned] =
-    tag !== undefined || hash !== undefined
-      ? [tag, hash]
-      : suffix === ''
-        ? [before.tag, before.digest]
-        : [`${before.tag ?? ''}${suffix}`, undefined];
-  const reference = `${name}${newer === undefined ? '' : `:${newer}`}${pinned === undefined ? '' : `@${pinned}`}`;
+  const suffix = cut(tagSuffix);
+  let tag = cut(typeof newTag === 'number' ? String(newTag) : newTag);
+  let digest = cut(entry['digest']);
+  if (tag === undefined && digest === undefined) {
+    tag = suffix === undefined ? before.tag : `${before.tag ?? ''}${suffix}`;
+    digest = suffix === undefined ? before.digest : undefined;
+  }
+  const reference = `${name}${tag === undefined ? '' : `:${tag}`}${digest === undefined ? '' : `@${digest}`}`;
   return { ...use, reference };
 }
 

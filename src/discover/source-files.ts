@@ -1,15 +1,13 @@
-import { lstatSync, realpathSync, statSync } from 'node:fs';
 import { dirname, sep } from 'node:path';
+import { readRegularText, readText, resolved } from '../bytes/files.js';
 import { ImgconvError } from '../model/errors.js';
 import { Effort } from './effort.js';
-import { readRegular, readText } from './text.js';
 
-/** What lies at a path: `outside` of what was given, `other` than a file or a folder, or `missing`. */
+/** What is at a path: `outside` of the given paths, `other` than a file or a folder, or `missing`. */
 export type Entry =
   | { readonly kind: 'file' | 'folder'; readonly real: string }
   | { readonly kind: 'outside' | 'other' | 'missing' };
 
-/** What `--allow-outside` is for, in the words of findings. */
 export const OUTSIDE = 'is outside the given paths: give its folder, or use --allow-outside';
 
 /** Descriptors of this very process, such as a shell's `<(…)`. */
@@ -24,26 +22,23 @@ export class SourceFiles {
   readonly #roots: readonly string[];
   readonly #read = new Set<string>();
 
-  /** Of a path that is a file, its folder counts. Without roots all is inside. */
+  /** The root of a path that is a file is its folder. */
   constructor(paths: readonly string[], allowOutside: boolean) {
     this.#roots = allowOutside ? ['/'] : paths.flatMap(rootsOf);
   }
 
   entry(path: string): Entry {
-    let real: string;
-    try {
-      real = realpathSync(path);
-    } catch {
-      return { kind: 'missing' };
-    }
+    const found = resolved(path);
+    if (found === undefined) return { kind: 'missing' };
+    const { kind, real } = found;
     if (!this.#isInside(real)) return { kind: 'outside' };
-    const stat = lstatSync(real, { throwIfNoEntry: false });
-    if (stat === undefined) return { kind: 'missing' };
-    return stat.isFile()
-      ? { kind: 'file', real }
-      : stat.isDirectory()
-        ? { kind: 'folder', real }
-        : { kind: 'other' };
+    return kind === 'other' ? { kind } : { kind, real };
+  }
+
+  /** Why what is at this path must not be read; undefined for files and folders, and for nothing. */
+  refusal(path: string): string | undefined {
+    const { kind } = this.entry(path);
+    return kind === 'outside' ? OUTSIDE : kind === 'other' ? 'is not a regular file' : undefined;
   }
 
   /** What the user named. */
@@ -51,24 +46,16 @@ export class SourceFiles {
     return OWN.test(path) ? this.counted(path, readText(path)) : this.text(path);
   }
 
-  isFile(path: string): boolean {
-    return this.entry(path).kind === 'file';
-  }
-
   /** @throws ImgconvError for what is not a regular file inside the given paths, or no text */
   text(path: string): string {
     const entry = this.entry(path);
-    if (entry.kind === 'file') return this.counted(entry.real, readRegular(entry.real, path));
-    const [code, what] = {
-      folder: ['DOCUMENT_INVALID', 'a folder, not a file'],
-      outside: ['DOCUMENT_INVALID', OUTSIDE],
-      other: ['DOCUMENT_INVALID', 'not a regular file'],
-      missing: ['NOT_FOUND', 'no such file or folder'],
-    }[entry.kind] as ['DOCUMENT_INVALID' | 'NOT_FOUND', string];
-    throw new ImgconvError(code, `${path}: ${what}`);
+    if (entry.kind === 'file') return this.counted(entry.real, readRegularText(entry.real, path));
+    if (entry.kind === 'missing') throw new ImgconvError('NOT_FOUND', `${path}: no such file or folder`);
+    const what = { folder: 'a folder, not a file', outside: OUTSIDE, other: 'not a regular file' };
+    throw new ImgconvError('DOCUMENT_INVALID', `${path}: ${what[entry.kind]}`);
   }
 
-  /** The text, which is of use to the run's effort the first time. */
+  /** The text; the first time, its length adds to the effort that the run may make. */
   counted(key: string, text: string): string {
     if (!this.#read.has(key)) this.effort.allow(text.length);
     this.#read.add(key);
@@ -82,12 +69,10 @@ export class SourceFiles {
   }
 }
 
-/** The path itself, and of a file also its folder, where what it includes lies. */
+/** The path itself, and of a file also its folder, where what it includes lies. A missing path is reported where it is read. */
 function rootsOf(path: string): string[] {
-  try {
-    const real = realpathSync(path);
-    return statSync(real).isDirectory() ? [real] : [real, realpathSync(dirname(path))];
-  } catch {
-    return []; // What cannot be found is said where it is looked for.
-  }
+  const found = resolved(path);
+  if (found === undefined) return [];
+  const folder = found.kind === 'folder' ? undefined : resolved(dirname(path));
+  return [found.real, ...(folder === undefined ? [] : [folder.real])];
 }

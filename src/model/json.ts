@@ -110,42 +110,37 @@ function lineAt(text: string, position: number): number {
 const BLANKS = /[ \t\r\n]*/y;
 const TOKEN =
   /(?:([{}[\],:])|("[^"\\\u0000-\u001f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\u0000-\u001f]*)*")|((?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null)(?![\w.+-])))/y;
+/** Tokens that may come next; `"` is any text, `0` any number, true, false or null. */
+const EXPECTED = {
+  value: '{["0',
+  valueOrEnd: '{["0]',
+  key: '"',
+  keyOrEnd: '"}',
+  colon: ':',
+  commaOrEnd: ',}]',
+  nothing: '',
+};
 
 /** Where text that is not JSON stops being so. */
 function brokenAt(text: string): number {
+  /** The ends of the objects and lists that are open. */
   const open: string[] = [];
-  let expected = 'value';
-  TOKEN.lastIndex = 0;
-  for (;;) {
-    BLANKS.lastIndex = TOKEN.lastIndex;
-    const start = TOKEN.lastIndex + (BLANKS.exec(text)?.[0].length ?? 0);
+  let expected: keyof typeof EXPECTED = 'value';
+  for (let at = 0; ; at = TOKEN.lastIndex) {
+    BLANKS.lastIndex = at;
+    const start = at + (BLANKS.exec(text)?.[0].length ?? 0);
     TOKEN.lastIndex = start;
-    const [whole, mark, quoted, plain] = TOKEN.exec(text) ?? [];
-    if (whole === undefined) return start;
-    const isEnd = mark === '}' || mark === ']';
-    const kind = plain !== undefined ? 'plain' : quoted !== undefined ? 'quoted' : (mark ?? '');
-    const after = open.length === 0 ? 'nothing' : 'comma';
-    if (expected === 'value' || expected === 'first') {
-      if (kind === '{' || kind === '[') open.push(kind);
-      else if (isEnd && expected === 'first' && open.at(-1) === '[' && mark === ']') open.pop();
-      else if (kind !== 'plain' && kind !== 'quoted') return start;
-      expected = kind === '{' ? 'firstKey' : kind === '[' ? 'first' : open.length === 0 ? 'nothing' : after;
-    } else if (expected === 'key' || expected === 'firstKey') {
-      if (mark === '}' && expected === 'firstKey') {
-        open.pop();
-        expected = open.length === 0 ? 'nothing' : 'comma';
-      } else if (kind !== 'quoted') return start;
-      else expected = ':';
-    } else if (expected === ':') {
-      if (mark !== ':') return start;
-      expected = 'value';
-    } else if (expected === 'comma') {
-      if (mark === ',') expected = open.at(-1) === '{' ? 'key' : 'value';
-      else if (isEnd && (open.at(-1) === '{') === (mark === '}')) {
-        open.pop();
-        expected = open.length === 0 ? 'nothing' : 'comma';
-      } else return start;
-    } else return start;
+    const [whole, mark, quoted] = TOKEN.exec(text) ?? [];
+    const token = mark ?? (quoted === undefined ? '0' : '"');
+    if (whole === undefined || !EXPECTED[expected].includes(token)) return start;
+    if ('}]'.includes(token) && open.pop() !== token) return start;
+    if (token === '{' || token === '[') {
+      open.push(token === '{' ? '}' : ']');
+      expected = token === '{' ? 'keyOrEnd' : 'valueOrEnd';
+    } else if (token === ':') expected = 'value';
+    else if (token === ',') expected = open.at(-1) === '}' ? 'key' : 'value';
+    else if (expected === 'key' || (expected === 'keyOrEnd' && token === '"')) expected = 'colon';
+    else expected = open.length === 0 ? 'nothing' : 'commaOrEnd';
   }
 }
 
@@ -253,9 +248,7 @@ function issueText(issue: z.core.$ZodIssue, data: unknown): string {
   // Of an item of `arrayOf` nothing but the message is left.
   const expected = /^Invalid input: expected (\w+)/.exec(issue.message)?.[1];
   if (expected === undefined) return issue.message;
-  let value = data;
-  for (const key of issue.path)
-    value = isObject(value) || Array.isArray(value) ? Reflect.get(value, key) : undefined;
+  const value = valueAt(data, issue.path);
   if (value === undefined) return 'is missing';
   return `must be ${TYPES[expected] ?? expected}, is ${kindOf(value)}`;
 }
@@ -269,4 +262,11 @@ function kindOf(value: unknown): string {
 
 export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** The value that these keys and indexes lead to; undefined where there is none. */
+export function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
+  for (const key of path)
+    value = typeof value === 'object' && value !== null ? Reflect.get(value, key) : undefined;
+  return value;
 }

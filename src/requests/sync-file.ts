@@ -4,7 +4,8 @@ import { isObject } from '../model/json.js';
 import { canonicalText, isTag, parseReference } from '../model/reference.js';
 import { parseTagPattern } from './tag-pattern.js';
 import { parseConstraint, versionOfTag } from './version-constraint.js';
-import { parseYaml, type Path, type YamlDocument } from '../discover/yaml.js';
+import { parseYaml } from '../discover/yaml.js';
+import type { Path, YamlDocument } from '../discover/yaml-document.js';
 
 /** What `skopeo sync --src yaml` is to fetch of one repository. */
 export interface SyncRepository {

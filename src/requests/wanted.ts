@@ -1,7 +1,7 @@
 import { ImgconvError } from '../model/errors.js';
-import { canonicalText, isGlob, parseReference, type Reference } from '../model/reference.js';
+import { isGlob } from '../model/reference.js';
 import type { Selector } from '../transfer/select.js';
-import { withoutScheme } from '../discover/findings.js';
+import { wholeText, withoutScheme } from '../discover/findings.js';
 
 /**
  * References as registries are asked for them: whole (`ubuntu` is `docker.io/library/ubuntu:latest`), each once, those of
@@ -12,15 +12,15 @@ export function wholeSelectors(selectors: readonly Selector[]): Selector[] {
   const whole = new Map<string, Selector>();
   for (const selector of selectors) {
     const text = withoutScheme(selector.text.replace(/^docker:\/\//, ''));
-    const name = isGlob(text) ? text : wholeText(text, selector.where);
+    const name = isGlob(text) ? text : wholeTextAt(text, selector.where);
     whole.set(`${name} ${selector.rename ?? ''}`, { ...selector, text: name });
   }
   return [...whole].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, selector]) => selector);
 }
 
-function parsedAt(text: string, where: string): Reference {
+function wholeTextAt(text: string, where: string): string {
   try {
-    return parseReference(text);
+    return wholeText(text);
   } catch (cause) {
     if (!(cause instanceof ImgconvError)) throw cause;
     throw new ImgconvError(cause.code, `${where}: ${cause.message}`, {
@@ -28,12 +28,4 @@ function parsedAt(text: string, where: string): Reference {
       hint: 'write it as NAME, NAME:TAG or NAME@DIGEST, with the registry before it if it is not Docker Hub',
     });
   }
-}
-
-function wholeText(text: string, where: string): string {
-  const reference = parsedAt(text, where);
-  const { tag, digest } = reference;
-  return canonicalText(
-    tag === undefined && digest === undefined ? { ...reference, tag: 'latest' } : reference,
-  );
 }
