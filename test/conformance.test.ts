@@ -3,6 +3,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { z } from 'zod';
+import { collectGarbage } from '../src/upkeep/gc.js';
+import { verify } from '../src/upkeep/verify.js';
 import { convert, inspectImages, type ConvertOptions, type Format, type Place } from '../src/index.js';
 import { FakeRegistry, reply } from './support/fake-registry.js';
 import { digestsOf, expected, fixture, syncTree, unpacked } from './support/fixtures.js';
@@ -21,6 +23,7 @@ import {
 import { nestedOf, referrerOf } from './support/layouts.js';
 import { formatOf, imageIdsOf, LOCAL_FORMATS, namesOf, newPlace, place } from './support/places.js';
 import { contentsOf, stagingIn, stateOf } from './support/snapshot.js';
+import { contentsAt, newMemoryPlace, STORED } from './support/storages.js';
 import { bodyOf, readTarFile } from './support/tars.js';
 import { tempFolder } from './support/temp.js';
 
@@ -81,11 +84,21 @@ const SAMPLES: readonly Foreign[] = [
   ...['tar', 'oci', 'ocitar'].map(fromTree),
 ];
 
+/** All formats on disk, and those whose files lie in a storage in memory too. */
+const TARGETS = [
+  ...LOCAL_FORMATS.map((to) => ({ to, where: 'on disk', make: (format: Format) => newPlace(format) })),
+  ...STORED.map((short) => ({ to: formatOf(short), where: 'in memory', make: newMemoryPlace })),
+];
+
 const trees = new Map<string, Record<string, string>>();
 const sourceless = newPlace('dir');
 
-async function converted(from: Place, to: Format, options: ConvertOptions = KEEP): Promise<Place> {
-  const target = newPlace(to);
+async function converted(
+  from: Place,
+  to: Format,
+  options: ConvertOptions = KEEP,
+  target = newPlace(to),
+): Promise<Place> {
   const { images } = await convert(from, target, options);
   for (const { source, status, error } of images)
     assert.equal(status, 'written', `${source}: ${error?.message ?? ''}`);
@@ -153,12 +166,12 @@ for (const { by, short, file, path, digests, index } of SAMPLES) {
       if (imageIds !== undefined) assert.deepEqual(hostless(await imageIdsOf(source)), hostless(imageIds));
     });
 
-    for (const to of LOCAL_FORMATS) {
-      describe(`to ${to.short}`, () => {
+    for (const { to, where, make } of TARGETS) {
+      describe(`to ${to.short} ${where}`, () => {
         let there = sourceless;
         const named = <T>(names: Record<string, T>) => (to.traits.dropsHost ? hostless(names) : names);
         before(async () => {
-          there = await converted(source, to, { ...KEEP, jobs: 1 });
+          there = await converted(source, to, { ...KEEP, jobs: 1 }, make(to));
         });
 
         test('keeps names, digests and image IDs', async () => {
@@ -194,16 +207,34 @@ for (const { by, short, file, path, digests, index } of SAMPLES) {
           });
 
         test('gives the same bytes twice, with any number of threads', async () => {
-          const other = await converted(source, to, { ...KEEP, jobs: 4 });
-          assert.deepEqual(contentsOf(other.path), contentsOf(there.path));
+          const other = await converted(source, to, { ...KEEP, jobs: 4 }, make(to));
+          assert.deepEqual(await contentsAt(other), await contentsAt(there));
         });
 
         test('changes nothing the second time', async () => {
           await expectUnchanged(source, there, KEEP);
         });
 
-        test('leaves no unfinished work behind', () => {
-          assert.ok(existsSync(there.path));
+        test('is sound, and keeps all that has a tag when garbage is collected', async () => {
+          const { images, findings } = await verify(there, { deep: true });
+          assert.ok(images > 0);
+          assert.deepEqual(
+            findings.filter(({ severity }) => severity === 'broken'),
+            [],
+          );
+          if (to.heap === undefined) return;
+          const before = await contentsAt(there);
+          await collectGarbage(there, { olderThan: 0 });
+          assert.deepEqual(await contentsAt(there), before);
+        });
+
+        test('leaves no unfinished work behind', async () => {
+          const left = Object.keys(await contentsAt(there));
+          assert.ok(left.length > 0);
+          assert.deepEqual(
+            left.filter((key) => key.includes('.imgconv-')),
+            [],
+          );
           assert.deepEqual(stagingIn(dirname(there.path)), []);
         });
       });
@@ -212,11 +243,12 @@ for (const { by, short, file, path, digests, index } of SAMPLES) {
 }
 
 async function expectUnchanged(from: Place, there: Place, options: ConvertOptions): Promise<void> {
-  const state = stateOf(there.path);
+  const [state, contents] = [stateOf(there.path), await contentsAt(there)];
   const { images } = await convert(from, there, options);
   assert.ok(images.length > 0);
   for (const { name, status } of images) assert.equal(status, 'unchanged', name);
   assert.deepEqual(stateOf(there.path), state);
+  assert.deepEqual(await contentsAt(there), contents);
 }
 
 for (const to of LOCAL_FORMATS) {

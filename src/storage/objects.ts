@@ -44,8 +44,8 @@ export class MemoryObjects implements Objects {
     return Promise.resolve(this.#all.get(key)?.bytes);
   }
 
-  put(key: string, bytes: Uint8Array) {
-    this.#all.set(key, { bytes, changed: Date.now() });
+  put(key: string, bytes: Uint8Array, changed = Date.now()) {
+    this.#all.set(key, { bytes, changed });
     return Promise.resolve();
   }
 
@@ -104,6 +104,8 @@ export class ObjectStorage implements Storage {
       const [name = '', ...rest] = key.slice(prefix.length).split('/');
       entries.set(name, { name, kind: rest.length > 0 ? 'folder' : 'file' });
     }
+    if (entries.size === 0 && (await this.#objects.stat(this.#prefix + folder)) !== undefined)
+      throw new ImgconvError('IO', `${this.nameOf(folder)}: not a folder`);
     return [...entries.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 

@@ -101,7 +101,11 @@ const indexSchema = z.looseObject({
 export type LayoutIndex = z.infer<typeof indexSchema>;
 
 export function readIndex(layout: string): LayoutIndex {
-  return indexSchema.parse(JSON.parse(readFileSync(join(layout, 'index.json'), 'utf8')));
+  return parseIndex(readFileSync(join(layout, 'index.json')));
+}
+
+export function parseIndex(bytes: Uint8Array): LayoutIndex {
+  return indexSchema.parse(JSON.parse(Buffer.from(bytes).toString()));
 }
 
 /** An artifact that speaks of another manifest by `subject`, as oras and notation attach them. */
