@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { readLegacy, type Members } from '../src/formats/docker-archive/legacy.js';
-import { documentAt } from '../src/formats/layout.js';
+import { documentAt } from '../src/bytes/document.js';
 import { digestOf } from '../src/bytes/hash.js';
 import { headOf } from '../src/bytes/region.js';
 import { indexFile } from '../src/codecs/tar-index.js';

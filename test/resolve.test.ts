@@ -9,7 +9,9 @@ import { Pool } from '../src/threads/pool.js';
 import { isThere } from '../src/bytes/region.js';
 import { PeekSpool } from '../src/storage/spool.js';
 import { MAX_MANIFEST } from '../src/model/json.js';
-import { findClosure, readManifest, readTree } from '../src/transfer/resolve.js';
+import { readManifest } from '../src/proof/manifest.js';
+import { findClosure } from '../src/transfer/closure.js';
+import { readTree } from '../src/transfer/tree.js';
 import { refusal } from './support/errors.js';
 import { imageOf, indexOf, layTree, put } from './support/images.js';
 import { namesOf, newPlace, place } from './support/places.js';
@@ -40,7 +42,10 @@ test('a manifest whose file grew before it was read is refused, though its first
   const path = join(tempFolder(), 'manifest.json');
   put(path, Buffer.concat([root.bytes, Buffer.from('more')]));
   const at = { kind: 'file', path, offset: 0, size: root.bytes.length, whole: true } as const;
-  assert.throws(() => readManifest(at, parseDigest(root.digest, 'test')), refusal('SOURCE_CHANGED', path));
+  assert.throws(
+    () => readManifest(at, { digest: parseDigest(root.digest, 'test') }),
+    refusal('SOURCE_CHANGED', path),
+  );
 });
 
 test('nothing is there below a file, and what cannot be looked at is no such answer', () => {

@@ -136,7 +136,7 @@ export class LayoutTarWriter implements ImageWriter {
   ): Promise<EngineEntry | undefined> {
     const candidates: Candidate[] = [];
     for (const node of manifestsOf(root)) {
-      if (!isContainerImage(node) || node.manifest.kind !== 'image') continue;
+      if (!isContainerImage(node)) continue;
       const config = await blobs.get(node.manifest.config.digest)?.read(MAX_CONFIG);
       if (config === undefined) continue;
       const parsed = tryConfig(config);

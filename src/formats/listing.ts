@@ -1,11 +1,9 @@
-import { digestOf, expectDigest } from '../bytes/hash.js';
-import { headOf, localOf } from '../bytes/region.js';
+import { localOf } from '../bytes/region.js';
 import { attachedTo, isCutTag, referrersTag } from '../model/attached.js';
-import { algorithmOf, type Digest } from '../model/digest.js';
+import type { Digest } from '../model/digest.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
-import { MAX_MANIFEST } from '../model/json.js';
-import { manifestPayload, mayName, parseManifest } from '../model/manifest.js';
 import { splitReference } from '../model/reference.js';
+import { expectManifestSize, readSubject } from '../proof/manifest.js';
 import type { Audit } from './audit.js';
 import type { Attached, ImageReader, ListOptions, SourceImage, UnreadableImage } from './format.js';
 
@@ -112,25 +110,12 @@ function addTo<K, V>(lists: Map<K, V[]>, key: K, value: V): void {
   else list.push(value);
 }
 
-/** What a manifest says it is about. @throws ImgconvError when it is not there or not what its digest says */
+/** The subject that an image's manifest names. @throws ImgconvError when it is not there or not what its digest says */
 async function subjectOf(image: SourceImage): Promise<Digest | undefined> {
   const { digest, where, entry } = image;
   const at = await image.locate({ digest }, 'manifest');
   if (at === undefined)
     throw new ImgconvError('BLOB_MISSING', `${where}: its manifest ${digest} is not there`);
-  if (at.size > MAX_MANIFEST)
-    throw new ImgconvError(
-      'MANIFEST_INVALID',
-      `${at.path}: ${at.size} bytes, more than ${MAX_MANIFEST} are not read`,
-    );
-  const bytes = headOf(await localOf(at), at.size);
-  const payload = manifestPayload(bytes, at.path);
-  expectDigest(
-    { digest, size: entry?.size ?? payload.length },
-    { digest: digestOf(payload, algorithmOf(digest)), size: payload.length },
-    at.path,
-  );
-  if (!mayName(bytes, 'subject')) return undefined;
-  const manifest = parseManifest(bytes, at.path, entry?.mediaType);
-  return manifest.kind === 'schema1' ? undefined : manifest.subject?.digest;
+  expectManifestSize(at.size, at.path);
+  return readSubject(await localOf(at), { digest, ...entry });
 }

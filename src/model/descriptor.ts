@@ -13,6 +13,9 @@ export interface Descriptor {
   readonly artifactType?: string | undefined;
 }
 
+/** A descriptor, or the digest alone where that is all there is. */
+export type PartialDescriptor = Pick<Descriptor, 'digest'> & Partial<Descriptor>;
+
 export const digestSchema = z
   .string()
   .refine((text): text is Digest => isDigest(text), { message: 'not a sha256, sha384 or sha512 digest' });

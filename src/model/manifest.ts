@@ -23,6 +23,8 @@ import {
   OCI_MANIFEST,
 } from './media-type.js';
 
+export { blobDigestsOf, manifestsOf, type ManifestNode } from './graph.js';
+
 /** What a manifest says. Its bytes stay the truth (`ManifestNode.bytes`); this is a view of them. */
 export type Manifest = ImageManifest | Index | ArtifactManifest | Schema1;
 
@@ -59,17 +61,6 @@ export interface Schema1 {
   readonly kind: 'schema1';
   readonly mediaType: string;
   readonly layers: readonly Digest[];
-}
-
-/** A manifest whose bytes were proved against its digest, with the manifests that it names. */
-export interface ManifestNode {
-  readonly descriptor: Descriptor;
-  readonly bytes: Uint8Array;
-  readonly manifest: Manifest;
-  /** Members of an index, in its order; one the source lacks is not there (see `absent`). */
-  readonly children: readonly ManifestNode[];
-  /** Members of an index that the source lacks and the user chose to do without. */
-  readonly absent: readonly Descriptor[];
 }
 
 const imageSchema = z.object({
@@ -220,32 +211,10 @@ export function manifestPayload(bytes: Uint8Array, where: string): Uint8Array {
   return Buffer.concat([bytes.subarray(0, formatLength), Buffer.from(formatTail, 'base64url')]);
 }
 
-/** All manifests under and with `node`, members before the index that names them, each digest once. */
-export function manifestsOf(node: ManifestNode): ManifestNode[] {
-  const seen = new Map<Digest, ManifestNode>();
-  const visit = (one: ManifestNode) => {
-    if (seen.has(one.descriptor.digest)) return;
-    for (const child of one.children) visit(child);
-    seen.set(one.descriptor.digest, one);
-  };
-  visit(node);
-  return [...seen.values()];
-}
-
-/** Config and layers of an image, blobs of an artifact; schema 1 has no descriptors of its layers. */
-export function blobDescriptorsOf(manifest: Manifest): readonly Descriptor[] {
-  if (manifest.kind === 'image') return [manifest.config, ...manifest.layers];
-  return manifest.kind === 'artifact' ? manifest.blobs : [];
-}
-
-/** Digests of a manifest's blobs, which are blobs to it even where one of them is a manifest too. */
-export function blobDigestsOf(manifest: Manifest): readonly Digest[] {
-  return manifest.kind === 'schema1'
-    ? manifest.layers
-    : blobDescriptorsOf(manifest).map(({ digest }) => digest);
-}
-
 /** True when engines can run this image: its config is an image's, not an artifact's. */
-export function isContainerImage(node: ManifestNode): boolean {
-  return node.manifest.kind === 'image' && isImageConfig(node.manifest.config.mediaType);
+export function isContainerImage<T extends { readonly manifest: Manifest }>(
+  node: T,
+): node is T & { readonly manifest: ImageManifest } {
+  const { manifest } = node;
+  return manifest.kind === 'image' && isImageConfig(manifest.config.mediaType);
 }

@@ -12,7 +12,7 @@ import type { LinkMode } from '../proof/verified-blob.js';
 import { algorithmOf } from '../model/digest.js';
 import { asImgconvError, counted, ImgconvError } from '../model/errors.js';
 import { MAX_MANIFEST } from '../model/json.js';
-import { manifestsOf } from '../model/manifest.js';
+import { manifestsOf } from '../model/graph.js';
 import { ownPlatform, type Platform } from '../model/platform.js';
 import { referenceText, type Reference } from '../model/reference.js';
 import { knownForms } from './known-forms.js';
@@ -22,7 +22,7 @@ import { expectSpace, planOf } from './plan.js';
 import { prepare, type Failure, type Job } from './prepare.js';
 import { Recompressor, type CompressionOptions } from './recompress.js';
 import { Counter, type ImageReport, type Plan, type Report } from './report.js';
-import type { Closure } from './resolve.js';
+import type { Closure } from './closure.js';
 import type { Selector } from './select.js';
 
 export interface ConvertOptions extends NameOptions {

@@ -1,29 +1,23 @@
-import type { ManifestNode } from '../model/manifest.js';
-import { editDescriptors, editManifest } from './edit.js';
+import type { Descriptor } from '../model/descriptor.js';
+import { membersOf, type ManifestNode } from '../model/graph.js';
+import { editIndex } from './edit.js';
 
-/** Docker buildx marks an attestation with the digest of its image. */
-export const ATTESTED = 'vnd.docker.reference.digest';
+/** The image that an attestation of Docker buildx is about, by digest. */
+export function attestedBy({ annotations }: Descriptor): string | undefined {
+  return annotations?.['vnd.docker.reference.digest'];
+}
+
+function isAttestation(descriptor: Descriptor): boolean {
+  return attestedBy(descriptor) !== undefined;
+}
 
 /** The tree without attestations; the same when it has none. */
 export function withoutAttestations(root: ManifestNode): ManifestNode {
-  if (root.manifest.kind !== 'index') return root;
-  const isAttestation = (annotations: Readonly<Record<string, string>> | undefined) =>
-    annotations?.[ATTESTED] !== undefined;
-  if (!root.manifest.manifests.some(({ annotations }) => isAttestation(annotations))) return root;
-  const kept = root.children.filter(({ descriptor }) => !isAttestation(descriptor.annotations));
-  const digests = new Set<string>([
-    ...kept.map(({ descriptor }) => descriptor.digest),
-    ...root.absent.filter(({ annotations }) => !isAttestation(annotations)).map(({ digest }) => digest),
-  ]);
-  const edited = editManifest(
+  if (!membersOf(root.manifest).some(isAttestation)) return root;
+  const kept = root.children.filter(({ descriptor }) => !isAttestation(descriptor));
+  return editIndex(
     root,
-    (raw) => ({
-      ...raw,
-      manifests: editDescriptors(raw['manifests'], (one) =>
-        digests.has(String(one['digest'])) ? one : undefined,
-      ),
-    }),
-    kept,
+    new Map(kept.map((node) => [node.descriptor.digest, node])),
+    root.absent.filter((one) => !isAttestation(one)),
   );
-  return { ...edited, absent: root.absent.filter(({ digest }) => digests.has(digest)) };
 }

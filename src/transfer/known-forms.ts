@@ -1,22 +1,23 @@
+import { isThere } from '../bytes/region.js';
+import type { SourceImage } from '../formats/format.js';
 import { openPlace } from '../formats/open.js';
 import type { Place } from '../formats/table.js';
-import type { Pool } from '../threads/pool.js';
-import { MemoryDownloads } from '../storage/downloads.js';
-import { isThere } from '../bytes/region.js';
-import { PeekSpool } from '../storage/spool.js';
-import { VerifiedBlob } from '../proof/verified-blob.js';
-import { parseConfig } from '../model/config.js';
 import type { Digest } from '../model/digest.js';
-import { MAX_CONFIG } from '../model/json.js';
-import { isContainerImage, manifestsOf } from '../model/manifest.js';
+import { manifestsOf } from '../model/graph.js';
+import { isContainerImage } from '../model/manifest.js';
 import { layerCompressionOf } from '../model/media-type.js';
+import { VerifiedBlob } from '../proof/verified-blob.js';
+import { MemoryDownloads } from '../storage/downloads.js';
+import { PeekSpool } from '../storage/spool.js';
+import type { Pool } from '../threads/pool.js';
+import { layersWithDiffIds, readConfigOf } from './configs.js';
 import type { Job } from './prepare.js';
 import { changedLayers, type CompressionOptions, type FormsThere } from './recompress.js';
-import { readSharedTree } from './resolve.js';
+import { readSharedTree } from './tree.js';
 
 /**
  * Layers that the destination holds compressed: its own manifests and configs, each proved by its digest, say which
- * blob unpacks to which diffID. The blobs are not read yet; what cannot be read of the rest is passed over.
+ * blob unpacks to which diffID. The blobs are not read yet; images that cannot be read are passed over.
  */
 export async function knownForms(
   place: Place,
@@ -39,34 +40,23 @@ export async function knownForms(
     access: {},
   });
   const seen = new Set<Digest>();
-  try {
-    for await (const image of reader.images({ untagged: false })) {
-      if ('error' in image || seen.has(image.digest)) continue;
-      seen.add(image.digest);
-      try {
-        for (const { manifest } of manifestsOf(await readSharedTree(image, pool)).filter(isContainerImage)) {
-          if (manifest.kind !== 'image' || seen.has(manifest.config.digest)) continue;
-          seen.add(manifest.config.digest);
-          const at = await image.locate(manifest.config, 'blob');
-          if (at === undefined) continue;
-          const config = await VerifiedBlob.at(at, manifest.config, pool).read(MAX_CONFIG);
-          const { diffIds } = parseConfig(config, at.path);
-          if (diffIds.length !== manifest.layers.length) continue;
-          for (const [i, descriptor] of manifest.layers.entries()) {
-            const diffId = diffIds[i];
-            if (diffId === undefined || !wanted.has(diffId)) continue;
-            if (layerCompressionOf(descriptor.mediaType) !== options.compression) continue;
-            const known = forms.get(diffId) ?? [];
-            if (known.some(({ digest }) => digest === descriptor.digest)) continue;
-            const layer = await image.locate(descriptor, 'blob');
-            if (layer?.size !== descriptor.size) continue;
-            forms.set(diffId, [...known, VerifiedBlob.at(layer, descriptor, pool)]);
-          }
-        }
-      } catch {
-        // An image that cannot be read says nothing of layers.
+  const isNew = (digest: Digest) => !seen.has(digest) && seen.add(digest);
+  const addLayersOf = async (image: SourceImage) => {
+    for (const node of manifestsOf(await readSharedTree(image, pool))) {
+      if (!isContainerImage(node) || !isNew(node.manifest.config.digest)) continue;
+      const config = await readConfigOf(image, node, pool);
+      for (const { layer, diffId } of (config && layersWithDiffIds(node.manifest, config)) ?? []) {
+        if (!wanted.has(diffId) || layerCompressionOf(layer.mediaType) !== options.compression) continue;
+        const known = forms.get(diffId) ?? [];
+        if (known.some(({ digest }) => digest === layer.digest)) continue;
+        const at = await image.locate(layer, 'blob');
+        if (at?.size === layer.size) forms.set(diffId, [...known, VerifiedBlob.at(at, layer, pool)]);
       }
     }
+  };
+  try {
+    for await (const image of reader.images({ untagged: false }))
+      if (!('error' in image) && isNew(image.digest)) await addLayersOf(image).catch(() => undefined);
   } finally {
     await reader.close();
   }

@@ -1,9 +1,8 @@
-import type { Located, SourceImage } from '../formats/format.js';
-import type { Digest } from '../model/digest.js';
+import type { SourceImage } from '../formats/format.js';
 import { ImgconvError } from '../model/errors.js';
-import { blobDescriptorsOf, type ManifestNode } from '../model/manifest.js';
+import { blobsOf, fold, type ManifestNode } from '../model/graph.js';
 import { isForeignLayer } from '../model/media-type.js';
-import { editDescriptors, editManifest } from './edit.js';
+import { editIndex } from './edit.js';
 
 /**
  * What becomes of an index some of whose members are not all there: `refuse` names what is missing; `prune` makes a
@@ -16,31 +15,19 @@ export interface Remaining {
   readonly notes: readonly string[];
 }
 
-async function isComplete(
-  source: SourceImage,
-  { manifest, children, absent }: ManifestNode,
-): Promise<boolean> {
-  if (absent.length > 0) return false;
-  for (const child of children) if (!(await isComplete(source, child))) return false;
-  if (manifest.kind === 'index') return true;
-  const blobs: readonly Located[] =
-    manifest.kind === 'schema1' ? manifest.layers.map((digest) => ({ digest })) : blobDescriptorsOf(manifest);
-  for (const blob of blobs) {
-    const isThere = (await source.locate(blob, 'blob')) !== undefined;
-    if (!isThere && !isForeignLayer(blob.mediaType ?? '')) return false;
-  }
-  return true;
-}
-
 /** @throws ImgconvError BLOB_MISSING when pruning leaves nothing */
 export async function withoutMissing(
   source: SourceImage,
   root: ManifestNode,
   mode: MissingMode,
 ): Promise<Remaining> {
-  if (mode === 'refuse' || root.manifest.kind !== 'index' || (await isComplete(source, root)))
-    return { root, notes: [] };
-  const kept = await (mode === 'prune' ? prune(source, root) : sparse(source, root));
+  if (mode === 'refuse' || root.manifest.kind !== 'index') return { root, notes: [] };
+  const kept = await fold<ManifestNode | undefined>(root, async (node, members) => {
+    if (node.manifest.kind !== 'index') return (await hasItsBlobs(source, node)) ? node : undefined;
+    if (node.absent.length === 0 && members.every((member, i) => member === node.children[i])) return node;
+    return mode === 'prune' ? prune(node, members) : sparse(node, members);
+  });
+  if (kept === root) return { root, notes: [] };
   if (kept === undefined) {
     throw new ImgconvError(
       'BLOB_MISSING',
@@ -59,35 +46,26 @@ export async function withoutMissing(
   };
 }
 
-async function prune(source: SourceImage, node: ManifestNode): Promise<ManifestNode | undefined> {
-  if (await isComplete(source, node)) return node;
-  if (node.manifest.kind !== 'index') return undefined;
-  const kept = new Map<Digest, ManifestNode>();
-  for (const child of node.children) {
-    const whole = await prune(source, child);
-    if (whole !== undefined) kept.set(child.descriptor.digest, whole);
-  }
-  if (kept.size === 0) return undefined;
-  return editManifest(
-    node,
-    (raw) => ({
-      ...raw,
-      manifests: editDescriptors(raw['manifests'], (descriptor) => {
-        const now = kept.get(String(descriptor['digest']) as Digest)?.descriptor;
-        return now && { ...descriptor, digest: now.digest, size: now.size };
-      }),
-    }),
-    [...kept.values()],
-  );
+async function hasItsBlobs(source: SourceImage, { manifest }: ManifestNode): Promise<boolean> {
+  for (const { target } of blobsOf(manifest))
+    if (!isForeignLayer(target.mediaType ?? '') && (await source.locate(target, 'blob')) === undefined)
+      return false;
+  return true;
 }
 
-async function sparse(source: SourceImage, node: ManifestNode): Promise<ManifestNode> {
-  const children: ManifestNode[] = [];
-  const absent = [...node.absent];
-  for (const child of node.children) {
-    if (await isComplete(source, child)) children.push(child);
-    else if (child.manifest.kind === 'index') children.push(await sparse(source, child));
-    else absent.push(child.descriptor);
+/** The index of the members that are left, if there are any. */
+function prune(node: ManifestNode, members: readonly (ManifestNode | undefined)[]): ManifestNode | undefined {
+  const kept = new Map<string, ManifestNode>();
+  for (const [i, { descriptor }] of node.children.entries()) {
+    const member = members[i];
+    if (member !== undefined) kept.set(descriptor.digest, member);
   }
-  return { ...node, children, absent };
+  return kept.size === 0 ? undefined : editIndex(node, kept);
+}
+
+/** The same index; the members that are not whole count as absent. */
+function sparse(node: ManifestNode, members: readonly (ManifestNode | undefined)[]): ManifestNode {
+  const children = members.filter((member) => member !== undefined);
+  const lost = node.children.filter((_, i) => members[i] === undefined);
+  return { ...node, children, absent: [...node.absent, ...lost.map(({ descriptor }) => descriptor)] };
 }

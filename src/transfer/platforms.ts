@@ -1,12 +1,12 @@
 import type { SourceImage } from '../formats/format.js';
 import type { Pool } from '../threads/pool.js';
-import type { Digest } from '../model/digest.js';
 import { ImgconvError } from '../model/errors.js';
-import { isContainerImage, type ManifestNode } from '../model/manifest.js';
+import { fold, type ManifestNode } from '../model/graph.js';
+import { isContainerImage } from '../model/manifest.js';
 import { platformMatches, platformText, type Platform } from '../model/platform.js';
-import { editDescriptors, editManifest } from './edit.js';
-import { ATTESTED } from './extras.js';
-import { platformOf } from './resolve.js';
+import { platformOf } from './configs.js';
+import { editIndex } from './edit.js';
+import { attestedBy } from './extras.js';
 
 export interface Chosen {
   readonly root: ManifestNode;
@@ -26,48 +26,31 @@ export async function choosePlatforms(
 ): Promise<Chosen> {
   if (wanted.length === 0) return { root, notes: [] };
   const have: string[] = [];
-  const keep = async (node: ManifestNode): Promise<ManifestNode | undefined> => {
-    const { manifest } = node;
+  const isWanted = (platform: Platform) => wanted.some((want) => platformMatches(want, platform));
+  const chosen = await fold<ManifestNode | undefined>(root, async (node, members) => {
+    const { manifest, children, descriptor } = node;
+    if (node !== root && attestedBy(descriptor) !== undefined) return node;
     if (manifest.kind !== 'index') {
       const platform = await platformOf(source, node, pool);
       if (platform === undefined) return node;
       have.push(platformText(platform));
-      return wanted.some((want) => platformMatches(want, platform)) ? node : undefined;
+      return isWanted(platform) ? node : undefined;
     }
-    const kept = new Map<Digest, ManifestNode>();
-    for (const child of node.children) {
-      const attested = child.descriptor.annotations?.[ATTESTED];
-      const stays =
-        attested === undefined ? await keep(child) : kept.has(attested as Digest) ? child : undefined;
-      if (stays !== undefined) kept.set(child.descriptor.digest, stays);
+    const kept = new Map<string, ManifestNode>();
+    for (const [i, child] of children.entries()) {
+      const [attested, stays] = [attestedBy(child.descriptor), members[i]];
+      if (stays !== undefined && (attested === undefined || kept.has(attested)))
+        kept.set(child.descriptor.digest, stays);
     }
     for (const { platform } of node.absent) if (platform !== undefined) have.push(platformText(platform));
-    const wantedAbsent = node.absent.filter(
-      ({ platform }) => platform === undefined || wanted.some((want) => platformMatches(want, platform)),
-    );
-    if (kept.size === 0 && wantedAbsent.length === 0) return undefined;
-    const whole = node.children.every((child) => kept.get(child.descriptor.digest) === child);
-    if (whole && node.absent.length === wantedAbsent.length) return node;
+    const absent = node.absent.filter(({ platform }) => platform === undefined || isWanted(platform));
+    if (kept.size === 0 && absent.length === 0) return undefined;
+    const whole = children.every((child) => kept.get(child.descriptor.digest) === child);
+    if (whole && node.absent.length === absent.length) return node;
     const [only, ...others] = kept.values();
-    if (only !== undefined && others.length === 0 && wantedAbsent.length === 0) return only;
-    const absent = new Set(wantedAbsent.map(({ digest }) => digest as string));
-    const edited = editManifest(
-      node,
-      (raw) => ({
-        ...raw,
-        manifests: editDescriptors(raw['manifests'], (descriptor) => {
-          const digest = String(descriptor['digest']);
-          const stays = kept.get(digest as Digest);
-          if (stays === undefined) return absent.has(digest) ? descriptor : undefined;
-          const { mediaType, size } = stays.descriptor;
-          return { ...descriptor, mediaType, digest: stays.descriptor.digest, size };
-        }),
-      }),
-      [...kept.values()],
-    );
-    return { ...edited, absent: wantedAbsent };
-  };
-  const chosen = await keep(root);
+    if (only !== undefined && others.length === 0 && absent.length === 0) return only;
+    return editIndex(node, kept, absent);
+  });
   if (chosen === undefined) {
     const asked = wanted.map(platformText).join(', ');
     throw new ImgconvError(

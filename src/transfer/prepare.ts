@@ -8,16 +8,17 @@ import {
 import type { Pool } from '../threads/pool.js';
 import { asImgconvError, counted, ImgconvError } from '../model/errors.js';
 import { isAttachedTag } from '../model/attached.js';
-import { manifestsOf, type ManifestNode } from '../model/manifest.js';
+import { manifestsOf, type ManifestNode } from '../model/graph.js';
 import type { Platform } from '../model/platform.js';
 import { referenceText, splitReference, type Reference } from '../model/reference.js';
+import { findClosure, type Closure } from './closure.js';
 import { withoutAttestations } from './extras.js';
 import { withoutMissing, type MissingMode } from './missing.js';
 import { targetName, type NameOptions } from './names.js';
 import { choosePlatforms } from './platforms.js';
 import { changedLayers, compressionFor, type CompressionOptions } from './recompress.js';
-import { findClosure, readSharedTree, type Closure } from './resolve.js';
 import { listOptions, select, type Selected, type Selector } from './select.js';
+import { readSharedTree } from './tree.js';
 import { Seen, untaggedImages } from './untagged.js';
 
 export interface PrepareOptions extends NameOptions {

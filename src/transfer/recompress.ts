@@ -10,11 +10,12 @@ import { VerifiedBlob } from '../proof/verified-blob.js';
 import type { Descriptor } from '../model/descriptor.js';
 import { algorithmOf, type Digest } from '../model/digest.js';
 import { ImgconvError } from '../model/errors.js';
-import type { ImageManifest, ManifestNode } from '../model/manifest.js';
-import { isContainerImage, manifestsOf } from '../model/manifest.js';
+import { fold, manifestsOf, type ManifestNode } from '../model/graph.js';
+import { isContainerImage, type ImageManifest } from '../model/manifest.js';
 import { layerCompressionOf, withCompression, type Compression } from '../model/media-type.js';
-import { editDescriptors, editManifest } from './edit.js';
-import { readDiffIds, type Closure } from './resolve.js';
+import type { Closure } from './closure.js';
+import { readDiffIds } from './configs.js';
+import { editDescriptors, editIndex, editManifest } from './edit.js';
 
 export interface CompressionOptions {
   /** What layers become; `keep` leaves every one as it is. */
@@ -57,7 +58,7 @@ export function changedLayers(root: ManifestNode, options: CompressionOptions): 
   if (options.compression === 'keep') return [];
   return manifestsOf(root)
     .filter(isContainerImage)
-    .flatMap(({ manifest }) => (manifest.kind === 'image' ? manifest.layers : []))
+    .flatMap(({ manifest }) => manifest.layers)
     .filter((layer) => changesLayer(layer, options));
 }
 
@@ -154,7 +155,7 @@ export class Recompressor {
       blobs.delete(digest);
       blobs.set(form.digest, form);
     }
-    const root = this.#rebuild(closure.root, forms, blobs);
+    const root = await this.#rebuild(closure.root, forms, blobs);
     const what = forms.size === 1 ? '1 layer is' : `${forms.size} layers are`;
     const how = compression === 'none' ? 'uncompressed' : compression;
     return { root, blobs, notes: [...closure.notes, `${what} now ${how}, so the digest is a new one`] };
@@ -232,41 +233,38 @@ export class Recompressor {
     return VerifiedBlob.staged(await blob.unpackTo(staging.path(), diffId), pool);
   }
 
+  /** The tree with manifests that name the new forms; what `blobs` has of each changed manifest is replaced. */
   #rebuild(
-    node: ManifestNode,
-    forms: Map<Digest, VerifiedBlob>,
+    root: ManifestNode,
+    forms: ReadonlyMap<Digest, VerifiedBlob>,
     blobs: Map<Digest, VerifiedBlob>,
-  ): ManifestNode {
-    const { manifest } = node;
-    if (manifest.kind === 'schema1') return node;
-    const children = node.children.map((child) => this.#rebuild(child, forms, blobs));
-    const changed = new Map(node.children.map((child, i) => [child.descriptor.digest, children[i] ?? child]));
-    const same =
-      manifest.kind === 'image'
-        ? !manifest.layers.some(({ digest }) => forms.has(digest))
-        : children.every((child, i) => child === node.children[i]);
-    if (same) return node;
-    const edited = editManifest(
-      node,
-      (raw) =>
-        manifest.kind === 'image'
-          ? { ...raw, layers: this.#layers(raw['layers'], manifest, forms) }
-          : {
-              ...raw,
-              manifests: editDescriptors(raw['manifests'], (descriptor) => {
-                const now = changed.get(String(descriptor['digest']) as Digest)?.descriptor;
-                return now === undefined ? descriptor : { ...descriptor, digest: now.digest, size: now.size };
-              }),
-            },
-      children,
-    );
-    blobs.delete(node.descriptor.digest);
-    const { digest } = edited.descriptor;
-    blobs.set(digest, VerifiedBlob.of(edited.bytes, digest, this.#making.pool, `manifest ${digest}`));
-    return edited;
+  ): Promise<ManifestNode> {
+    return fold<ManifestNode>(root, (node, children) => {
+      const edited = this.#edit(node, children, forms);
+      if (edited === node) return node;
+      const { digest } = edited.descriptor;
+      blobs.delete(node.descriptor.digest);
+      blobs.set(digest, VerifiedBlob.of(edited.bytes, digest, this.#making.pool, `manifest ${digest}`));
+      return edited;
+    });
   }
 
-  #layers(raw: unknown, manifest: ImageManifest, forms: Map<Digest, VerifiedBlob>): unknown[] {
+  #edit(
+    node: ManifestNode,
+    children: readonly ManifestNode[],
+    forms: ReadonlyMap<Digest, VerifiedBlob>,
+  ): ManifestNode {
+    const { manifest } = node;
+    if (manifest.kind === 'image' && manifest.layers.some(({ digest }) => forms.has(digest)))
+      return editManifest(node, (raw) => ({ ...raw, layers: this.#layers(raw['layers'], manifest, forms) }));
+    if (children.every((child, i) => child === node.children[i])) return node;
+    const changed = new Map(
+      node.children.map(({ descriptor }, i) => [descriptor.digest, children[i] ?? node] as const),
+    );
+    return editIndex(node, changed, node.absent);
+  }
+
+  #layers(raw: unknown, manifest: ImageManifest, forms: ReadonlyMap<Digest, VerifiedBlob>): unknown[] {
     const { compression: to } = this.#options;
     if (to === 'keep') return [];
     return editDescriptors(raw, (descriptor, i) => {

@@ -1,9 +1,9 @@
 import type { SourceImage, UnreadableImage } from '../formats/format.js';
 import type { Pool } from '../threads/pool.js';
 import type { Digest } from '../model/digest.js';
-import { manifestsOf, type ManifestNode } from '../model/manifest.js';
+import { manifestsOf, subjectOf, type ManifestNode } from '../model/graph.js';
 import { splitReference } from '../model/reference.js';
-import { readSharedTree } from './resolve.js';
+import { readSharedTree } from './tree.js';
 
 /** Manifests by repository and digest: a digest that two repositories have is an image of each. */
 export class Seen {
@@ -49,11 +49,10 @@ export async function untaggedImages(
     // One that cannot be read has no members that are known; it fails when it is converted.
     const tree = await readSharedTree(image, pool).catch(() => undefined);
     if (tree === undefined) continue;
-    const { manifest, children, absent } = tree;
-    for (const child of children) members.add({ ...image, digest: child.descriptor.digest }, child);
-    for (const { digest } of absent) members.add({ ...image, digest });
-    if (manifest.kind !== 'schema1' && manifest.subject !== undefined)
-      subjects.set(image, manifest.subject.digest);
+    for (const child of tree.children) members.add({ ...image, digest: child.descriptor.digest }, child);
+    for (const { digest } of tree.absent) members.add({ ...image, digest });
+    const subject = subjectOf(tree.manifest);
+    if (subject !== undefined) subjects.set(image, subject.digest);
   }
   return candidates.filter((image) => {
     if ('error' in image) return true;

@@ -9,11 +9,13 @@ import { VerifiedBlob } from '../proof/verified-blob.js';
 import type { Digest } from '../model/digest.js';
 import { asImgconvError, type ImgconvError } from '../model/errors.js';
 import { isObject, MAX_CONFIG, parseJson } from '../model/json.js';
-import { blobDescriptorsOf, isContainerImage, manifestsOf, type ManifestNode } from '../model/manifest.js';
+import { blobsOf, manifestsOf, type ManifestNode } from '../model/graph.js';
+import { isContainerImage } from '../model/manifest.js';
 import { isEngineLayer } from '../model/media-type.js';
 import { platformText } from '../model/platform.js';
-import { platformOf, readSharedTree } from '../transfer/resolve.js';
+import { platformOf } from '../transfer/configs.js';
 import { listOptions, select, type Selector } from '../transfer/select.js';
+import { readSharedTree } from '../transfer/tree.js';
 
 /** One image as `ls` shows it. */
 export interface ListedImage {
@@ -37,23 +39,15 @@ export async function* listImages(
 ): AsyncGenerator<ListedImage> {
   await using pool = new Pool();
   const reader = await openToList(place, pool, access);
-  const unlisted = (name: string | undefined, error: ImgconvError, choice?: string): ListedImage => ({
-    name,
-    choice,
-    digest: undefined,
-    kind: undefined,
-    platforms: [],
-    size: undefined,
-    error,
-  });
   try {
     const images = reader.images(listOptions(selectors));
     const { selected, unmatched } =
       selectors.length === 0 ? { selected: images, unmatched: [] } : select(await collect(images), selectors);
-    for (const { error, selector } of unmatched) yield unlisted(selector.text, error);
+    for (const { error, selector } of unmatched)
+      yield unlisted({ name: selector.text, where: selector.text, error });
     for await (const one of selected) {
       const image = 'image' in one ? one.image : one;
-      yield 'error' in image ? unlisted(image.name, image.error, choiceOf(image)) : await listed(image, pool);
+      yield 'error' in image ? unlisted(image) : await listed(image, pool);
     }
   } finally {
     await reader.close();
@@ -94,39 +88,40 @@ function choiceOf(image: SourceImage | UnreadableImage): string | undefined {
   return image.name === undefined ? choiceText(image) : undefined;
 }
 
+function unlisted(image: UnreadableImage & { readonly digest?: Digest }): ListedImage {
+  return {
+    name: image.name,
+    choice: choiceOf(image),
+    digest: image.digest,
+    kind: undefined,
+    platforms: [],
+    size: undefined,
+    error: image.error,
+  };
+}
+
 async function listed(image: SourceImage, pool: Pool): Promise<ListedImage> {
-  const { name, digest } = image;
-  const choice = choiceOf(image);
   try {
     const root = await readSharedTree(image, pool);
+    const nodes = manifestsOf(root);
     const platforms = new Set<string>();
-    for (const node of manifestsOf(root)) {
+    for (const node of nodes) {
       const platform = await platformOf(image, node, pool).catch(() => undefined);
       if (platform !== undefined && platform.os !== 'unknown') platforms.add(platformText(platform));
     }
-    for (const node of manifestsOf(root)) {
-      for (const { platform } of node.absent)
-        if (platform !== undefined) platforms.add(platformText(platform));
-    }
+    for (const { platform } of nodes.flatMap(({ absent }) => absent))
+      if (platform !== undefined) platforms.add(platformText(platform));
     return {
-      name,
-      choice,
-      digest,
+      name: image.name,
+      choice: choiceOf(image),
+      digest: image.digest,
       kind: kindOf(root, platforms.size > 0),
       platforms: [...platforms],
       size: sizeOf(root),
       error: undefined,
     };
   } catch (error) {
-    return {
-      name,
-      choice,
-      digest,
-      kind: undefined,
-      platforms: [],
-      size: undefined,
-      error: asImgconvError(error, image.where),
-    };
+    return unlisted({ ...image, error: asImgconvError(error, image.where) });
   }
 }
 
@@ -142,7 +137,8 @@ function sizeOf(root: ManifestNode): number {
   const sizes = new Map<Digest, number>();
   for (const { descriptor, manifest } of manifestsOf(root)) {
     sizes.set(descriptor.digest, descriptor.size);
-    for (const { digest, size } of blobDescriptorsOf(manifest)) sizes.set(digest, size);
+    for (const { target } of blobsOf(manifest))
+      if (target.size !== undefined) sizes.set(target.digest, target.size);
   }
   return [...sizes.values()].reduce((sum, size) => sum + size, 0);
 }
@@ -197,23 +193,22 @@ export async function* inspectImages(
 async function detailsOf(image: SourceImage, node: ManifestNode, pool: Pool): Promise<ManifestDetails> {
   const { descriptor, manifest, bytes } = node;
   const platform = await platformOf(image, node, pool);
-  const container = manifest.kind === 'image' && isContainerImage(node);
-  const at = container ? await image.locate(manifest.config, 'blob') : undefined;
-  const config =
-    at === undefined || manifest.kind !== 'image'
-      ? undefined
-      : parseJson(await VerifiedBlob.at(at, manifest.config, pool).read(MAX_CONFIG), at.path);
+  const imageConfig = isContainerImage(node) ? node.manifest.config : undefined;
+  const at = imageConfig && (await image.locate(imageConfig, 'blob'));
+  const config = at && parseJson(await VerifiedBlob.at(at, imageConfig, pool).read(MAX_CONFIG), at.path);
+  const blobs =
+    manifest.kind === 'image' ? manifest.layers : manifest.kind === 'artifact' ? manifest.blobs : [];
   return {
     digest: descriptor.digest,
     mediaType: descriptor.mediaType,
-    platform: platform === undefined ? undefined : platformText(platform),
-    imageId: container ? manifest.config.digest : undefined,
+    platform: platform && platformText(platform),
+    imageId: imageConfig?.digest,
     layers: await Promise.all(
-      (manifest.kind === 'image' ? manifest.layers : blobDescriptorsOf(manifest)).map(async (layer) => ({
-        mediaType: layer.mediaType,
-        digest: layer.digest,
-        size: layer.size,
-        present: (await image.locate(layer, 'blob')) !== undefined,
+      blobs.map(async (blob) => ({
+        mediaType: blob.mediaType,
+        digest: blob.digest,
+        size: blob.size,
+        present: (await image.locate(blob, 'blob')) !== undefined,
       })),
     ),
     manifest: parseJson(bytes, image.where),

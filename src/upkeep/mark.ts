@@ -2,17 +2,8 @@ import type { Heap, Link, Repository } from '../formats/heap.js';
 import { attachedTo } from '../model/attached.js';
 import type { Digest } from '../model/digest.js';
 import { ImgconvError } from '../model/errors.js';
-import { blobDigestsOf } from '../model/manifest.js';
-import { readManifest } from '../transfer/resolve.js';
-
-/** What one manifest names. */
-interface Edges {
-  /** Members of an index. */
-  readonly children: readonly Digest[];
-  /** Config and layers, or an artifact's blobs. */
-  readonly blobs: readonly Digest[];
-  readonly subject: Digest | undefined;
-}
+import { namedBy, reach, type Named, type Reached } from '../model/graph.js';
+import { readManifest } from '../proof/manifest.js';
 
 export interface MarkOptions {
   /** Revisions that nothing with a tag reaches are not roots, unless they are young. */
@@ -28,23 +19,13 @@ export interface Unreached {
 }
 
 /**
- * What is reached, by role: a digest can be a manifest and a blob of another manifest at once. Only a manifest that was
- * reached as one is followed, so only then is what it names kept.
- */
-interface Reached {
-  readonly manifests: ReadonlySet<Digest>;
-  /** Configs, layers, and blobs of young layer links. */
-  readonly blobs: ReadonlySet<Digest>;
-}
-
-/**
- * Finds what is reached: from tags and revisions, a manifest's members, config, layers and subject; from a manifest its
- * referrers, by subject or by tag. Manifests are read once, however often `mark` is called.
+ * Finds what is reached from tags and revisions, repository by repository. Manifests are read once, however often
+ * `mark` is called.
  */
 export class Marker {
   readonly #heap: Heap;
   readonly #options: MarkOptions;
-  readonly #known = new Map<Digest, Edges>();
+  readonly #known = new Map<Digest, Named>();
   /** One string for each digest: manifests name the same ones over and over. */
   readonly #digests = new Map<Digest, Digest>();
 
@@ -86,66 +67,53 @@ export class Marker {
 
   async #reach(repository: Repository, links: readonly Link[]): Promise<Reached> {
     const { untagged, since } = this.#options;
-    const manifests = new Set<Digest>();
-    const blobs = new Set<Digest>();
-    const queue: Digest[] = [];
+    const roots: Digest[] = [];
     const referrers = new Map<Digest, Digest[]>();
     for await (const { tag, digest, path } of repository.tags()) {
       await this.#expect(digest, path);
-      queue.push(digest);
+      roots.push(this.#one(digest));
       const subject = attachedTo(tag);
-      if (subject !== undefined) queue.push(subject);
+      if (subject !== undefined) roots.push(this.#one(subject));
     }
     for (const { kind, digest, path, changed } of links) {
-      if (kind === 'revision') {
-        const { subject } = await this.#expect(digest, path);
-        const others = subject === undefined ? undefined : referrers.get(subject);
-        if (others !== undefined) others.push(digest);
-        else if (subject !== undefined) referrers.set(subject, [digest]);
-        if (!untagged || changed > since) queue.push(digest);
-      }
-      // A layer that was pushed just now waits for its manifest, and the blob may be older.
-      if (kind === 'layer' && changed > since) blobs.add(this.#one(digest));
+      if (kind !== 'revision') continue;
+      const { subject } = await this.#expect(digest, path);
+      const others = subject === undefined ? undefined : referrers.get(subject);
+      if (others !== undefined) others.push(this.#one(digest));
+      else if (subject !== undefined) referrers.set(subject, [this.#one(digest)]);
+      if (!untagged || changed > since) roots.push(this.#one(digest));
     }
-    for (let digest = queue.pop(); digest !== undefined; digest = queue.pop()) {
-      if (manifests.has(digest)) continue;
-      const manifest = await this.#read(digest);
-      if (manifest === undefined) continue;
-      manifests.add(this.#one(digest));
-      for (const blob of manifest.blobs) blobs.add(blob);
-      for (const child of manifest.children) queue.push(child);
-      for (const referrer of referrers.get(digest) ?? []) queue.push(referrer);
-      if (manifest.subject !== undefined) queue.push(manifest.subject);
-    }
-    return { manifests, blobs };
+    const reached = await reach(
+      roots,
+      (digest) => this.#read(digest),
+      (subject) => referrers.get(subject) ?? [],
+    );
+    // A layer that was pushed just now waits for its manifest, and the blob may be older.
+    for (const { kind, digest, changed } of links)
+      if (kind === 'layer' && changed > since) reached.blobs.add(this.#one(digest));
+    return reached;
   }
 
-  #one(digest: Digest): Digest {
+  readonly #one = (digest: Digest): Digest => {
     const known = this.#digests.get(digest);
     if (known === undefined) this.#digests.set(digest, digest);
     return known ?? digest;
-  }
+  };
 
-  async #expect(digest: Digest, path: string): Promise<Edges> {
-    const edges = await this.#read(digest);
-    if (edges !== undefined) return edges;
+  async #expect(digest: Digest, path: string): Promise<Named> {
+    const known = await this.#read(digest);
+    if (known !== undefined) return known;
     throw new ImgconvError('BLOB_MISSING', `${path}: the manifest that it names, ${digest}, is not there`);
   }
 
   /** Undefined when it is not there. */
-  async #read(digest: Digest): Promise<Edges | undefined> {
+  async #read(digest: Digest): Promise<Named | undefined> {
     const known = this.#known.get(digest);
     if (known !== undefined) return known;
     const at = await this.#heap.locate(digest);
     if (at === undefined) return undefined;
-    const { manifest } = readManifest(at, digest);
-    const all = (digests: readonly Digest[]) => [...new Set(digests)].map((one) => this.#one(one));
-    const edges: Edges = {
-      children: manifest.kind === 'index' ? all(manifest.manifests.map((one) => one.digest)) : [],
-      blobs: all(blobDigestsOf(manifest)),
-      subject: manifest.kind === 'schema1' ? undefined : manifest.subject?.digest,
-    };
-    this.#known.set(this.#one(digest), edges);
-    return edges;
+    const named = namedBy(readManifest(at, { digest }).manifest, this.#one);
+    this.#known.set(this.#one(digest), named);
+    return named;
   }
 }

@@ -9,7 +9,7 @@ import { PeekSpool, StagingSpool } from '../storage/spool.js';
 import { Staging } from '../storage/staging.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { Findings, type Finding } from './findings.js';
-import { Look } from './look.js';
+import { Check } from './check.js';
 import { Proofs } from './proof.js';
 import { notInPlace, repair, type Repaired } from './repair.js';
 import type { Count } from '../transfer/report.js';
@@ -131,12 +131,12 @@ class Verification {
       return { images: 0, findings, mending: undefined, seesAll: false };
     }
     try {
-      const look = new Look(reader.audit, this.#proofs, findings, this.#pool, this.#options.deep ?? false);
-      const images = await look.ofImages(reader, only, named);
+      const check = new Check(reader.audit, this.#proofs, findings, this.#pool, this.#options.deep ?? false);
+      const images = await check.ofImages(reader, only, named);
       if (images === 0 && named !== undefined && only === undefined)
         throw new ImgconvError('NOT_FOUND', `${named}: no such image in the registry`);
-      await look.ofPlace(path, begun, only === undefined);
-      return { images, findings, mending: reader.audit.mending, seesAll: look.seesAll };
+      await check.ofPlace(path, begun, only === undefined);
+      return { images, findings, mending: reader.audit.mending, seesAll: check.seesAll };
     } finally {
       if (this.#stream === undefined) await reader.close();
     }

@@ -1,6 +1,7 @@
 import { basename } from 'node:path';
 import * as z from 'zod';
 import { MAGIC_LENGTH, sniffPacking } from '../../codecs/decompress.js';
+import { documentAt } from '../../bytes/document.js';
 import { digestOf } from '../../bytes/hash.js';
 import { headOf, type LocalBytes } from '../../bytes/region.js';
 import { openTar, type TarIndex } from '../../codecs/tar-index.js';
@@ -8,6 +9,7 @@ import { parseConfig, type ImageConfig } from '../../model/config.js';
 import { arrayOf, optional, type Descriptor } from '../../model/descriptor.js';
 import { algorithmOf, hexOf, type Algorithm, type Digest } from '../../model/digest.js';
 import { asImgconvError, counted, ImgconvError } from '../../model/errors.js';
+import { MAX_NESTING, membersOf, walk } from '../../model/graph.js';
 import { fieldsOf, inOwnCase, MAX_CONFIG, parseJson, parseWith } from '../../model/json.js';
 import type { ImageManifest } from '../../model/manifest.js';
 import {
@@ -30,16 +32,8 @@ import {
 } from '../../model/oci-layout.js';
 import { familiarText, splitReference } from '../../model/reference.js';
 import type { ImageReader, ListOptions, ReadContext, SourceImage, UnreadableImage } from '../format.js';
-import {
-  documentAt,
-  layoutImage,
-  layoutImages,
-  numberedImages,
-  readDocument,
-  readLayout,
-  readLayoutManifest,
-  type Layout,
-} from '../layout.js';
+import { layoutImage, readDocument, readLayout, readLayoutManifest, type Layout } from '../layout.js';
+import { layoutImages, numberedImages } from '../layout-images.js';
 import { ListingReader } from '../listing.js';
 import { noImages } from '../no-images.js';
 import { engineArchiveAudit } from './audit.js';
@@ -47,8 +41,6 @@ import { Layers } from './layers.js';
 import { readLegacy } from './legacy.js';
 import { hexInName } from './paths.js';
 
-/** An index that names itself cannot be made, but one can be nested deeper than anyone would read. */
-const MAX_NESTING = 8;
 const OCI_LAYER = 'application/vnd.oci.image.layer.v1.tar';
 
 const entriesSchema = arrayOf(
@@ -303,16 +295,13 @@ class Archive {
     const known = this.#manifests.get(root.digest);
     if (known !== undefined) return known;
     const found: ImageManifest[] = [];
-    const seen = new Set<Digest>();
-    const visit = async (descriptor: Descriptor, depth: number): Promise<void> => {
-      if (depth > MAX_NESTING || seen.has(descriptor.digest)) return;
-      seen.add(descriptor.digest);
+    await walk([root], async (descriptor, depth) => {
       if (++this.#manifestCount > MAX_MANIFESTS)
         throw new ImgconvError(
           'ARCHIVE_INVALID',
           `${this.#index.path}: ${INDEX_FILE}: more than ${MAX_MANIFESTS} manifests under its entries`,
         );
-      const manifest = await readLayoutManifest(this.#index, descriptor);
+      const manifest = (await readLayoutManifest(this.#index, descriptor))?.manifest;
       if (manifest === undefined && descriptor === root)
         throw new ImgconvError(
           'BLOB_MISSING',
@@ -320,9 +309,8 @@ class Archive {
         );
       if (manifest === undefined) this.#partial.add(root.digest);
       if (manifest?.kind === 'image') found.push(manifest);
-      if (manifest?.kind === 'index') for (const member of manifest.manifests) await visit(member, depth + 1);
-    };
-    await visit(root, 1);
+      return manifest === undefined || depth >= MAX_NESTING ? [] : membersOf(manifest);
+    });
     this.#manifests.set(root.digest, found);
     return found;
   }

@@ -3,7 +3,8 @@ import { openTar } from '../../codecs/tar-index.js';
 import { INDEX_FILE, ownNameOf } from '../../model/oci-layout.js';
 import { archiveAudit } from '../archive-audit.js';
 import type { ImageReader, ListOptions, ReadContext } from '../format.js';
-import { numberedImages, readLayout } from '../layout.js';
+import { readLayout } from '../layout.js';
+import { numberedImages } from '../layout-images.js';
 import { ListingReader } from '../listing.js';
 import { noImages } from '../no-images.js';
 

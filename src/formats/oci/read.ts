@@ -1,7 +1,8 @@
 import { basename, resolve } from 'node:path';
 import type { Storage } from '../../storage/driver.js';
 import type { ImageReader, ListOptions } from '../format.js';
-import { numberedImages, readLayout } from '../layout.js';
+import { readLayout } from '../layout.js';
+import { numberedImages } from '../layout-images.js';
 import { ListingReader } from '../listing.js';
 import { layoutAudit } from './audit.js';
 import { filesOf } from './paths.js';
