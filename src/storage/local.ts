@@ -1,7 +1,7 @@
 import { linkSync, lstatSync, mkdirSync, renameSync, rmSync, statSync, type Stats } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Descent, placeBelow, prefixBelow, removeBelow } from '../bytes/below.js';
+import { Descent, notPlain, placeBelow, prefixBelow, removeBelow } from '../bytes/below.js';
 import { entriesIn } from '../bytes/folder.js';
 import { closeFile, lookAt, openRegular, readFully, wholeFile, type FileBytes } from '../bytes/region.js';
 import { ImgconvError, isErrno, naming } from '../model/errors.js';
@@ -28,9 +28,12 @@ export class LocalStorage implements Storage {
   readonly name: string;
   readonly links = true;
   readonly #prefix: string;
+  /** The folder that the user gave: this one, or one above it. */
+  readonly #given: string;
 
-  constructor(root: string) {
+  constructor(root: string, given = root) {
     this.name = root;
+    this.#given = given;
     this.#prefix = prefixBelow(root);
   }
 
@@ -39,7 +42,7 @@ export class LocalStorage implements Storage {
   }
 
   below(key: string): LocalStorage {
-    return key === '' ? this : new LocalStorage(join(this.name, key));
+    return key === '' ? this : new LocalStorage(join(this.name, key), this.#given);
   }
 
   stat(key: string): Promise<Stat | undefined> {
@@ -71,7 +74,9 @@ export class LocalStorage implements Storage {
   read(key: string, limit: number): Promise<Uint8Array | undefined> {
     return settled(() => {
       const path = this.nameOf(key);
-      if (this.#lookAt(key) === undefined) return undefined;
+      const stat = this.#lookAt(key);
+      if (stat === undefined) return undefined;
+      if (!stat.isFile()) throw notPlain(path, stat, this.name, 'file');
       const { fd } = openRegular(path, this.name);
       try {
         const content = new Uint8Array(limit);
@@ -83,7 +88,7 @@ export class LocalStorage implements Storage {
   }
 
   begin(pool?: Pool): StorageTransaction {
-    expectFolder(this.name);
+    expectFolder(this.#given);
     return new LocalTransaction(this, pool);
   }
 
