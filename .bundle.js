@@ -28,7 +28,7 @@ await build({
   // What is not in the bundle is required: V8 forgets who imports for a script that it takes out of a cache.
   supported: { 'dynamic-import': false },
   outdir: out,
-  alias: { 'string-width': './dist/src/cli/text-width.js', assert: './dist/src/cli/strict-equal.js' },
+  alias: { 'string-width': './dist/src/cli/text-width.js' },
   external: ['@bokuweb/zstd-wasm', 'xz-decompress', 'fzstd', 'cli-progress'],
   // Half of all there is, and needed only to speak to registries; and what runs before the rest is loaded.
   plugins: [

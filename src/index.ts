@@ -8,7 +8,8 @@ export { inspectImages, listImages, type ImageDetails, type ListedImage } from '
 export { verify, type VerifyOptions, type VerifyReport } from './upkeep/verify.js';
 export type { Finding } from './upkeep/findings.js';
 export { collectGarbage, type GarbageOptions, type GarbageReport } from './upkeep/gc.js';
-export { parseImagesFile, type Selector } from './transfer/select.js';
+export { parseImagesFile } from './transfer/images-file.js';
+export type { Selector } from './transfer/select.js';
 export { parsePlatform, type Platform } from './model/platform.js';
 export { parseReference, referenceText, type Reference } from './model/reference.js';
 export { parseDigest, type Digest } from './model/digest.js';

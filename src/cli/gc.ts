@@ -1,9 +1,8 @@
 import { findPlace } from '../formats/table.js';
-import { ImgconvError } from '../model/errors.js';
 import { collectGarbage, type GarbageReport } from '../upkeep/gc.js';
 import type { Count } from '../transfer/report.js';
 import { printableJson } from './exit.js';
-import { sizeText } from './size.js';
+import { parseDuration, sizeText } from './quantity.js';
 
 export interface GarbageArguments {
   readonly STORE: string;
@@ -13,21 +12,9 @@ export interface GarbageArguments {
   readonly json?: boolean;
 }
 
-const UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
-
-/** `90m`, `24h`, `7d`; `0` is no time at all. In milliseconds. @throws ImgconvError USAGE */
-export function parseDuration(option: string, text: string): number {
-  const [, number = '', unit = ''] = /^([0-9]{1,6})([smhd])$/.exec(text === '0' ? '0s' : text) ?? [];
-  const seconds = UNITS[unit];
-  if (seconds !== undefined) return Number(number) * seconds * 1000;
-  throw new ImgconvError('USAGE', `--${option} ${text}: not a time`, {
-    hint: 'give a number with s, m, h or d, such as 90m, 24h or 7d; or 0',
-  });
-}
-
 export async function gcCommand(args: GarbageArguments): Promise<number> {
   const report = await collectGarbage(findPlace(args.STORE), {
-    olderThan: args.olderThan === undefined ? undefined : parseDuration('older-than', args.olderThan),
+    olderThan: parseDuration('older-than', args.olderThan, { such: '90m, 24h or 7d; or 0' }),
     untagged: args.untagged,
     dryRun: args.dryRun,
   });

@@ -4,6 +4,7 @@ import { readStdin } from '../bytes/files.js';
 import { errorText, hintOf, printable, printableJson } from './exit.js';
 
 export interface ImagesArguments {
+  readonly PATH: readonly string[];
   readonly why?: boolean;
   readonly json?: boolean;
   readonly env?: boolean;
@@ -12,11 +13,9 @@ export interface ImagesArguments {
 }
 
 /** Which images do these files need? The list on stdout, what could not be determined and what failed on stderr. */
-export async function imagesCommand(
-  paths: readonly string[],
-  { why = false, json = false, env = false, allowOutside = false, debug = false }: ImagesArguments,
-): Promise<number> {
-  const findings = await findReferences(paths, {
+export async function imagesCommand(args: ImagesArguments): Promise<number> {
+  const { PATH, why = false, json = false, env = false, allowOutside = false, debug = false } = args;
+  const findings = await findReferences(PATH, {
     environment: process.env,
     variables: env ? process.env : undefined,
     allowOutside,

@@ -2,38 +2,41 @@ import type { RegistryAccess } from '../formats/access.js';
 import { findPlace, type Place } from '../formats/table.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { inspectImages, listImages, type ListedImage } from '../upkeep/list.js';
-import type { Selector } from '../transfer/select.js';
 import { errorText, printable, printableJson } from './exit.js';
-import { NearNames } from './near-names.js';
+import { NearNames } from './hints.js';
 import { accessOf, strayRegistryOption, type RegistryArguments } from './registry-options.js';
-import { sizeText } from './size.js';
+import { sizeText } from './quantity.js';
+import { selectorsOf } from './selectors.js';
 
 /** So many rows are aligned together, so that a list of any length can be printed as it is read. */
 const ROWS = 500;
 
-function selectorsOf(refs: readonly string[]): Selector[] {
-  return refs.map((text) => ({ text, rename: undefined, where: 'the command line' }));
+export interface ListArguments extends RegistryArguments {
+  readonly SRC: string;
+  readonly REF?: readonly string[];
+  readonly json?: boolean;
+  readonly debug?: boolean;
+}
+
+export interface InspectArguments extends RegistryArguments {
+  readonly SRC: string;
+  readonly REF?: string;
 }
 
 /** @throws ImgconvError USAGE for options of registries where there is none, NOT_FOUND, FORMAT_UNKNOWN */
 function sourceOf(
-  text: string,
-  refs: readonly string[],
-  args: RegistryArguments,
+  args: RegistryArguments & { readonly SRC: string },
+  refs: readonly (string | undefined)[],
 ): { place: Place; access: RegistryAccess } {
-  const place = findPlace(text);
+  const place = findPlace(args.SRC);
   const stray = strayRegistryOption(args, { src: place.format });
   if (stray !== undefined) throw new ImgconvError('USAGE', stray[0], { hint: stray[1] });
   return { place, access: accessOf(args, 'src', place, selectorsOf(refs)) };
 }
 
-export async function lsCommand(
-  source: string,
-  refs: readonly string[],
-  args: RegistryArguments & { readonly json?: boolean; readonly debug?: boolean },
-): Promise<number> {
-  const { json = false, debug = false } = args;
-  const { place, access } = sourceOf(source, refs, args);
+export async function lsCommand(args: ListArguments): Promise<number> {
+  const { SRC, REF: refs = [], json = false, debug = false } = args;
+  const { place, access } = sourceOf(args, refs);
   const rows: ListedImage[] = [];
   let failed = false;
   let printed = 0;
@@ -44,11 +47,7 @@ export async function lsCommand(
     printed += some.length;
   };
   const near = new NearNames(place);
-  for await (const image of listImages(
-    place,
-    selectorsOf([...refs, ...(place.reference ? [place.reference] : [])]),
-    access,
-  )) {
+  for await (const image of listImages(place, selectorsOf([...refs, place.reference]), access)) {
     const { name = '', digest, error } = image;
     // What is not there has no row, and in JSON what stands for it.
     if (json || error?.code !== 'NOT_FOUND') rows.push(image);
@@ -67,7 +66,7 @@ export async function lsCommand(
   if (json) process.stdout.write(printed === 0 ? '[]\n' : '\n]\n');
   if (printed === 0 && !failed && refs.length === 0)
     process.stderr.write(
-      `imgconv: ${source}: no images with a name; the glob '**@*' lists revisions without a tag\n`,
+      `imgconv: ${SRC}: no images with a name; the glob '**@*' lists revisions without a tag\n`,
     );
   return failed ? 1 : 0;
 }
@@ -103,18 +102,14 @@ function tableText(images: readonly ListedImage[]): string {
     .join('');
 }
 
-export async function inspectCommand(
-  source: string,
-  ref: string | undefined,
-  args: RegistryArguments,
-): Promise<number> {
-  const { place, access } = sourceOf(source, ref === undefined ? [] : [ref], args);
+export async function inspectCommand(args: InspectArguments): Promise<number> {
+  const { place, access } = sourceOf(args, [args.REF]);
   const images = [];
-  const refs = [ref, place.reference].filter((one) => one !== undefined);
+  const refs = [args.REF, place.reference];
   try {
     for await (const image of inspectImages(place, selectorsOf(refs), access)) images.push(image);
   } catch (error) {
-    throw await new NearNames(place).hinted(asImgconvError(error), refs[0] ?? '');
+    throw await new NearNames(place).hinted(asImgconvError(error), args.REF ?? place.reference ?? '');
   }
   process.stdout.write(`${printableJson(images.length === 1 ? images[0] : images, 2)}\n`);
   return 0;

@@ -1,6 +1,33 @@
 import { asImgconvError } from '../model/errors.js';
-import { run } from './commands.js';
+import { asksHelp, parseArguments } from './command-line.js';
+import { COMMANDS } from './commands.js';
 import { errorText, EXIT } from './exit.js';
+import { splitDashes } from './syntax.js';
+import { expectKnownWords, helpOf, usage } from './usage.js';
+
+/** Runs a command line. Settles with the exit status, never rejects. */
+async function run(words: readonly string[], version: string): Promise<number> {
+  // `help` is `--help`, before a command too.
+  const args = words[0] === 'help' ? [...words.slice(1), '--help'] : words;
+  try {
+    const command = expectKnownWords(args, COMMANDS);
+    if (asksHelp(args)) {
+      const { helpText } = await import('./help.js');
+      process.stdout.write(`${await helpText(COMMANDS, command)}\n`);
+      return 0;
+    }
+    if (splitDashes(args)[0].includes('--version')) {
+      process.stdout.write(`${version}\n`);
+      return 0;
+    }
+    if (command === undefined) throw usage('say what to do: a command is missing', helpOf(command));
+    return await command.run(parseArguments(args, command) as never);
+  } catch (error) {
+    const known = asImgconvError(error);
+    process.stderr.write(`imgconv: ${errorText(known, args.includes('--debug'))}`);
+    return EXIT[known.code];
+  }
+}
 
 /**
  * Runs a command line and gives its exit status: 0 all done, 1 something failed, 2 wrong usage, 130 interrupted.

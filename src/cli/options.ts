@@ -1,8 +1,7 @@
 import type { Format } from '../formats/format.js';
-import { ImgconvError } from '../model/errors.js';
 import type { LinkMode } from '../proof/verified-blob.js';
 import type { RegistryArguments } from './registry-options.js';
-import type { OptionTable } from './usage.js';
+import { FLAG, REPEATABLE, VALUE, type OptionTable } from './syntax.js';
 
 export interface ConversionArguments extends RegistryArguments {
   readonly REF?: string[];
@@ -31,17 +30,8 @@ export interface ConversionArguments extends RegistryArguments {
   readonly debug?: boolean;
 }
 
-/** `array` with `nargs` would take a lone `-` for another option. */
-export const REPEATABLE = {
-  type: 'string',
-  requiresArg: true,
-  coerce: (value: string | string[] | undefined) => (value === undefined ? undefined : [value].flat()),
-} as const;
-export const VALUE = { type: 'string', requiresArg: true } as const;
-const FLAG = { type: 'boolean' } as const;
-
 /** Options of every conversion; help leaves out those that mean nothing for `to`, which `expectFitting` refuses. */
-export function conversionOptions(to?: Format): OptionTable {
+export function conversionOptions(to?: Format) {
   return {
     'images-file': {
       ...REPEATABLE,
@@ -56,7 +46,6 @@ export function conversionOptions(to?: Format): OptionTable {
     all: { ...FLAG, describe: 'all platforms, the default' },
     compression: {
       choices: ['keep', 'gzip', 'zstd', 'none'],
-      requiresArg: true,
       describe:
         'what becomes of uncompressed layers (default: gzip for images without a manifest, else keep)',
     },
@@ -64,7 +53,6 @@ export function conversionOptions(to?: Format): OptionTable {
     recompress: { ...FLAG, describe: 'also layers that are compressed: their digests change' },
     missing: {
       choices: ['refuse', 'prune', 'sparse'],
-      requiresArg: true,
       describe: 'an index with absent members: an error, a new index of the rest, or kept as it is',
     },
     extras: {
@@ -80,34 +68,18 @@ export function conversionOptions(to?: Format): OptionTable {
     json: { ...FLAG, describe: 'a machine-readable report on stdout' },
     link: {
       choices: ['auto', 'hard', 'reflink', 'copy'],
-      requiresArg: true,
       hidden: to?.traits.sequential === true,
       describe: 'how files get in place (default: auto: hard link, else reflink, else copy)',
     },
     'archive-compression': {
       choices: ['gzip', 'zstd', 'none'],
-      requiresArg: true,
       hidden: to?.traits.sequential === false,
       describe: 'of the archive file (default: by its name, .gz or .zst)',
     },
     layers: {
       choices: ['keep', 'uncompressed'],
-      requiresArg: true,
       hidden: to?.traits.uncompressedByNature === false,
       describe: 'write plain layer tars',
     },
-  };
-}
-
-/** A whole number of an option. @throws ImgconvError USAGE */
-export function parseCount(
-  option: string,
-  text: string | undefined,
-  max: number,
-  min = 1,
-): number | undefined {
-  if (text === undefined) return undefined;
-  const value = Number(text);
-  if (/^[0-9]+$/.test(text) && value >= min && value <= max) return value;
-  throw new ImgconvError('USAGE', `--${option} ${text}: not a number from ${min} to ${max}`);
+  } satisfies OptionTable;
 }

@@ -1,7 +1,7 @@
 import type { WriteStream } from 'node:tty';
 import type { Plan } from '../transfer/report.js';
 import type { Progress } from '../transfer/convert.js';
-import { sizeText } from './size.js';
+import { sizeText } from './quantity.js';
 
 export interface RunningProgress extends Progress {
   stop(): void;

@@ -5,8 +5,8 @@ import { FORMATS, prefixOf, type Place } from '../formats/table.js';
 import { ImgconvError } from '../model/errors.js';
 import { isHostName, splitHost } from '../model/reference.js';
 import type { Selector } from '../transfer/select.js';
-import { parseCount, REPEATABLE, VALUE } from './options.js';
-import type { OptionTable } from './usage.js';
+import { parseCount, parseDuration } from './quantity.js';
+import { FLAG, REPEATABLE, VALUE, type OptionTable } from './syntax.js';
 
 /** Which side of a conversion an option is for, as with skopeo; `ls` and `inspect` have only a source. */
 type Side = 'src' | 'dest';
@@ -38,7 +38,7 @@ export function registryOptions(sides: readonly Side[]): OptionTable {
     'retry-delay': { ...VALUE, describe: 'the first wait before one, such as 2s or 500ms (default: 1s)' },
     'registry-mirror': { ...REPEATABLE, describe: 'HOST=URL to pull from first' },
     'allow-http-credentials': {
-      type: 'boolean',
+      ...FLAG,
       describe: 'send credentials over plain HTTP to other machines too',
     },
   };
@@ -52,7 +52,7 @@ function optionsOf(side: Side): OptionTable {
     [`${side}-registry-token`]: { ...REPEATABLE, describe: `[HOST=]TOKEN, a bearer token ${whose}` },
     [`${side}-cert-dir`]: { ...VALUE, describe: `folder of *.crt, *.cert, *.key ${whose}` },
     [`${side}-tls-verify`]: {
-      type: 'boolean',
+      ...FLAG,
       describe: 'false: take any certificate, and plain HTTP, which is else for this machine alone',
     },
   };
@@ -128,7 +128,7 @@ export function accessOf(
     ...of,
     authfile: of.authfile ?? args.authfile,
     retryTimes: parseCount('retry-times', args.retryTimes, 100, 0),
-    retryDelay: parseDuration('retry-delay', args.retryDelay),
+    retryDelay: parseDuration('retry-delay', args.retryDelay, { unit: 's', such: '2s or 500ms' }),
     mirrors,
     hosts: credentialsOf(args, side, [...hosts].sort(), Object.values(mirrors)),
     httpCredentials: args.allowHttpCredentials,
@@ -215,16 +215,4 @@ function isPlainUrl(text: string): boolean {
   if (!URL.canParse(text)) return false;
   const { username, password } = new URL(text);
   return username === '' && password === '';
-}
-
-const UNITS: Readonly<Record<string, number>> = { ms: 1, '': 1000, s: 1000, m: 60_000 };
-
-/** In milliseconds, of `2s`, `500ms`, `1m` or seconds. @throws ImgconvError USAGE */
-function parseDuration(option: string, text: string | undefined): number | undefined {
-  if (text === undefined) return undefined;
-  const [, number, unit = ''] = /^(\d+(?:\.\d+)?)(ms|s|m|)$/.exec(text) ?? [];
-  const factor = UNITS[unit];
-  if (number === undefined || factor === undefined)
-    throw new ImgconvError('USAGE', `--${option} ${text}: not a time such as 2s or 500ms`);
-  return Number(number) * factor;
 }

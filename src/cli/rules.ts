@@ -1,6 +1,6 @@
 import { existsSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { FORMATS, isPrefixed, prefixOf, type Place } from '../formats/table.js';
+import { FORMATS, isPrefixed, isStream, prefixOf, STREAM, type Place } from '../formats/table.js';
 import { looksLike } from '../formats/unrecognised.js';
 import { ImgconvError } from '../model/errors.js';
 import type { ConversionArguments } from './options.js';
@@ -13,8 +13,6 @@ type Rule = (
   from: Place,
   to: Place,
 ) => readonly [what: string, hint: string] | undefined;
-
-const STDIO = '-';
 
 function prefixesWhere(fits: (traits: Place['format']['traits']) => boolean): string {
   return FORMATS.filter(({ traits }) => fits(traits))
@@ -174,8 +172,8 @@ const OF_OPTIONS: readonly Rule[] = [
     tag !== undefined && reference !== undefined && tag !== reference
       ? [`--tag ${tag} and ${path}:${reference}: two names for one image`, 'leave one of them out']
       : undefined,
-  ({ imagesFile = [] }, { path }) =>
-    [path, ...imagesFile].filter((one) => one === STDIO).length > 1
+  ({ imagesFile = [] }, from) =>
+    imagesFile.filter((one) => one === STREAM).length + Number(isStream(from)) > 1
       ? [
           '-: standard input can be read once, and is to be two things',
           'give one of them as a file: the archive, or the list of --images-file',

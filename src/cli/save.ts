@@ -5,18 +5,29 @@ import { findPlace, FORMATS, isPrefixed, parsePlace, prefixOf, type Place } from
 import { ImgconvError } from '../model/errors.js';
 import { isHostName } from '../model/reference.js';
 import { wholeSelectors } from '../requests/wanted.js';
-import { convertCommand, selectorsOf } from './convert.js';
+import { convertCommand } from './convert.js';
 import type { ConversionArguments } from './options.js';
+import { askedFor } from './selectors.js';
 import { shellText } from './shell.js';
+
+export interface SaveArguments extends ConversionArguments {
+  readonly REF_OR_STORE: readonly string[];
+}
+
+export interface PushArguments extends ConversionArguments {
+  readonly SRC: string;
+  readonly REGISTRY: string;
+}
 
 /** References of all registries. */
 export const EVERYWHERE: Place = { format: docker, path: '' };
 
 /** Remote images and charts into a store: of the operands the last is where to, the others are references. */
-export async function saveCommand(operands: readonly string[], args: ConversionArguments): Promise<number> {
+export async function saveCommand(args: SaveArguments): Promise<number> {
+  const { REF_OR_STORE: operands } = args;
   const store = operands.at(-1) ?? '';
   expectStoreLast(operands);
-  const selectors = selectorsOf({ ...args, REF: operands.slice(0, -1) });
+  const selectors = askedFor({ ...args, REF: operands.slice(0, -1) });
   if (selectors.length === 0)
     throw new ImgconvError('USAGE', `save ${store}: which images?`, {
       hint: 'imgconv save REF… STORE, or a list of references with --images-file',
@@ -51,11 +62,8 @@ function storeOf(text: string): Place {
 }
 
 /** Images of any place into a registry. */
-export async function pushCommand(
-  source: string,
-  target: string,
-  args: ConversionArguments,
-): Promise<number> {
+export async function pushCommand(args: PushArguments): Promise<number> {
+  const { SRC: source, REGISTRY: target } = args;
   const start = prefixOf(docker);
   if (!target.startsWith(start)) {
     const words = source.startsWith(start) ? [target, source] : [source, `${start}${target}`];

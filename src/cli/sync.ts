@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import pLimit from 'p-limit';
 import type { HostAccess, RegistryAccess } from '../formats/access.js';
 import { docker } from '../formats/docker/index.js';
@@ -6,18 +6,19 @@ import { expectWithin } from '../formats/docker/pages.js';
 import { canonicalName, splitPlace } from '../formats/docker/paths.js';
 import { withTags } from '../formats/docker/tags.js';
 import type { Format } from '../formats/format.js';
-import { FORMATS, parsePlace, prefixOf, type Place } from '../formats/table.js';
+import { FORMATS, parsePlace, prefixOf, STREAM, type Place } from '../formats/table.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { ownPlatform, parsePlatform } from '../model/platform.js';
 import type { SyncRegistry } from '../requests/sync-file.js';
-import { readText } from '../bytes/files.js';
+import { readStdin, readText } from '../bytes/files.js';
 import { wholeSelectors } from '../requests/wanted.js';
 import type { Report } from '../transfer/report.js';
-import { readImagesFile, type Selector } from '../transfer/select.js';
+import type { Selector } from '../transfer/select.js';
 import { convertCommand } from './convert.js';
 import { errorText, printable } from './exit.js';
 import { accessOf } from './registry-options.js';
 import { EVERYWHERE, registryBelow } from './save.js';
+import { readImagesFile, selectorsOf } from './selectors.js';
 import type { SyncArguments } from './sync-options.js';
 
 interface Source {
@@ -113,7 +114,7 @@ async function sourceOf(kind: string, args: SyncArguments): Promise<Source> {
       : placeOf(kind, SRC);
   const { reference, ...from } = place;
   if (reference === undefined) return { from };
-  return { from, selectors: [{ text: reference, rename: undefined, where: 'the command line' }] };
+  return { from, selectors: selectorsOf([reference]) };
 }
 
 const LISTS_AT_ONCE = 4;
@@ -122,10 +123,10 @@ const MAX_REFERENCES = 2_000_000;
 
 /** All that a sync file lists, from all its registries at once. */
 async function yamlSource(args: SyncArguments): Promise<Source> {
-  const isStdin = args.SRC === '-';
+  const isStdin = args.SRC === STREAM;
   const file = isStdin ? 'stdin' : args.SRC;
   const { parseSyncFile, referencesOf } = await import('../requests/sync-file.js');
-  const registries = parseSyncFile(isStdin ? readFileSync(0, 'utf8') : readText(args.SRC), file);
+  const registries = parseSyncFile(isStdin ? readStdin() : readText(args.SRC), file);
   const repositories = registries.flatMap((registry) => registry.repositories);
   if (repositories.length === 0)
     throw new ImgconvError('DOCUMENT_INVALID', `${file}: it names no images`, {

@@ -1,16 +1,15 @@
 import { basename, resolve } from 'node:path';
-import type { Place } from '../formats/table.js';
+import { isStream, STREAM, type Place } from '../formats/table.js';
 import { hexOf, isDigest } from '../model/digest.js';
 import { ImgconvError } from '../model/errors.js';
 import { ownNameOf } from '../model/oci-layout.js';
 import { isRepository } from '../model/reference.js';
 import type { ImageReport } from '../transfer/report.js';
-import { commandWords } from './mistaken.js';
+import { commandWords } from './hints.js';
 import { shellText } from './shell.js';
 
 /** A command line with more lines for an images file than these is no help. */
 const MOST = 8;
-const STDIN = '-';
 const SHORT_DIGEST = 12;
 
 /** Images that failed since they have no name, each with a hint that is the command to name it, or them, by. */
@@ -47,11 +46,11 @@ function hintFor(
   const [first] = unnamed;
   if (first === undefined) return '';
   if (wanted.length === 1)
-    return `name it: imgconv ${shellText([...words, choiceOf(first), '-t', nameFor(from.path, first)])}`;
-  if (wanted.length > MOST || from.path === STDIN)
-    return `name each on a line of an --images-file, for example: ${lineFor(from.path, first)}`;
-  const lines = shellText(wanted.map((image) => lineFor(from.path, image)));
-  return `name them: printf '%s\\n' ${lines} | imgconv ${shellText([...words, '--images-file', '-'])}`;
+    return `name it: imgconv ${shellText([...words, choiceOf(first), '-t', nameFor(from, first)])}`;
+  if (wanted.length > MOST || isStream(from))
+    return `name each on a line of an --images-file, for example: ${lineFor(from, first)}`;
+  const lines = shellText(wanted.map((image) => lineFor(from, image)));
+  return `name them: printf '%s\\n' ${lines} | imgconv ${shellText([...words, '--images-file', STREAM])}`;
 }
 
 function choiceOf({ choice, source }: ImageReport): string {
@@ -59,15 +58,15 @@ function choiceOf({ choice, source }: ImageReport): string {
 }
 
 /** Of an images file. */
-function lineFor(path: string, image: ImageReport): string {
+function lineFor(from: Place, image: ImageReport): string {
   const source = choiceOf(image);
-  const name = image.name ?? nameFor(path, image);
+  const name = image.name ?? nameFor(from, image);
   return source === name ? source : `${source} ${name}`;
 }
 
 /** A name that any target takes: the source's own, with the beginning of the digest for a tag. */
-function nameFor(path: string, { sourceDigest }: ImageReport): string {
-  const own = path === STDIN ? '' : ownNameOf(basename(resolve(path))).toLowerCase();
+function nameFor(from: Place, { sourceDigest }: ImageReport): string {
+  const own = isStream(from) ? '' : ownNameOf(basename(resolve(from.path))).toLowerCase();
   const tag =
     sourceDigest !== undefined && isDigest(sourceDigest)
       ? hexOf(sourceDigest).slice(0, SHORT_DIGEST)

@@ -3,9 +3,9 @@ import { ImgconvError } from '../model/errors.js';
 import { verify, type VerifyReport } from '../upkeep/verify.js';
 import type { Finding } from '../upkeep/findings.js';
 import { printable, printableJson } from './exit.js';
-import { parseCount } from './options.js';
 import { accessOf, strayRegistryOption, type RegistryArguments } from './registry-options.js';
-import { sizeText } from './size.js';
+import { Interrupt } from './interrupt.js';
+import { parseCount, sizeText } from './quantity.js';
 
 export interface VerifyArguments extends RegistryArguments {
   readonly SRC: string;
@@ -22,29 +22,20 @@ const NAMED = 5;
 
 /** 0 when every image is whole, else 1. */
 export async function verifyCommand(args: VerifyArguments): Promise<number> {
-  const interrupt = new AbortController();
-  const stop = () => {
-    interrupt.abort();
-    process.stdin.destroy(); // It may be what is waited for.
-  };
-  process.once('SIGINT', stop).once('SIGTERM', stop);
-  try {
-    const place = findPlace(args.SRC);
-    const repair = args.repair?.map(findPlace);
-    expectRegistry(args, [place, ...(repair ?? [])]);
-    const report = await verify(place, {
-      deep: args.deep,
-      repair,
-      access: accessOf(args, 'src', [place, ...(repair ?? [])]),
-      jobs: parseCount('jobs', args.jobs, 256),
-      signal: interrupt.signal,
-    });
-    if (args.json === true) process.stdout.write(`${printableJson(reportJson(report), 2)}\n`);
-    else for (const text of reportTexts(report)) process.stdout.write(text);
-    return report.findings.some(({ severity }) => severity === 'broken') ? 1 : 0;
-  } finally {
-    process.off('SIGINT', stop).off('SIGTERM', stop);
-  }
+  using interrupt = new Interrupt();
+  const place = findPlace(args.SRC);
+  const repair = args.repair?.map(findPlace);
+  expectRegistry(args, [place, ...(repair ?? [])]);
+  const report = await verify(place, {
+    deep: args.deep,
+    repair,
+    access: accessOf(args, 'src', [place, ...(repair ?? [])]),
+    jobs: parseCount('jobs', args.jobs, 256),
+    signal: interrupt.signal,
+  });
+  if (args.json === true) process.stdout.write(`${printableJson(reportJson(report), 2)}\n`);
+  else for (const text of reportTexts(report)) process.stdout.write(text);
+  return report.findings.some(({ severity }) => severity === 'broken') ? 1 : 0;
 }
 
 /** @throws ImgconvError USAGE for options of registries where neither the place nor a source of repairs is one */

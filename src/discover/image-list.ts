@@ -1,6 +1,6 @@
 import { ImgconvError } from '../model/errors.js';
 import { parseReference } from '../model/reference.js';
-import { parseImagesFile } from '../transfer/select.js';
+import { parseImagesFile } from '../transfer/images-file.js';
 import { Findings, withoutScheme } from './findings.js';
 
 /** What files of references are called: `images.txt`, `images-list.txt`, `NginxImageList`, `a-release.list`. */

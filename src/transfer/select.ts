@@ -1,10 +1,8 @@
-import { readFileSync } from 'node:fs';
 import type { ListOptions, SourceImage, UnreadableImage } from '../formats/format.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { globMatcher } from '../model/glob.js';
-import { nearest } from '../model/nearest.js';
 import { choiceOf, isGlob, repositoryKey, splitHost, splitReference } from '../model/reference.js';
-import { expectNewName } from './names.js';
+import { alike } from './alike.js';
 
 /** What a user asks for: a reference, a glob, a digest or a number (`choiceOf`), and the name it is to get. */
 export interface Selector {
@@ -25,58 +23,6 @@ export interface Selection {
   readonly selected: readonly Selected[];
   /** Selectors that no image answers. */
   readonly unmatched: readonly { readonly selector: Selector; readonly error: ImgconvError }[];
-}
-
-const WHAT_A_LIST_IS = 'a list of images is a file of text, one reference a line, or "SOURCE TARGET"';
-
-/**
- * The lines of an images file: `REF` or `SRC DST`; blank lines and what follows a `#` are ignored. Messages name the line
- * and do not quote it: what is taken for a list may be another file, with secrets in it.
- * @throws ImgconvError USAGE for a line with more words, DOCUMENT_INVALID for what is no text
- */
-export function parseImagesFile(text: string, where: string): Selector[] {
-  // Also UTF-16, which shells of Windows write.
-  if (text.includes('\0'))
-    throw new ImgconvError('DOCUMENT_INVALID', `${where}: not a text file in UTF-8`, {
-      hint: WHAT_A_LIST_IS,
-    });
-  const selectors: Selector[] = [];
-  for (const [i, line] of text
-    .replace(/^\uFEFF/, '')
-    .split(/\r\n|\r|\n/)
-    .entries()) {
-    const words = line
-      .replace(/(?:^|\s)#.*$/, '')
-      .split(/\s+/)
-      .filter(Boolean);
-    const [source, rename, ...rest] = words;
-    if (source === undefined) continue;
-    const at = `${where}:${i + 1}`;
-    if (rest.length > 0)
-      throw new ImgconvError(
-        'USAGE',
-        `${at}: ${words.length} words, where a source and at most a target are expected`,
-        { hint: `${WHAT_A_LIST_IS}; imgconv images finds the references in YAML and charts` },
-      );
-    if (rename !== undefined && isGlob(source))
-      throw new ImgconvError('USAGE', `${at}: a glob may be many images, which cannot all have one name`);
-    if (rename !== undefined) expectNewName(rename, at, false);
-    selectors.push({ text: source, rename, where: at });
-  }
-  return selectors;
-}
-
-/** `-` is stdin. @throws ImgconvError */
-export function readImagesFile(path: string): Selector[] {
-  const [file, where] = path === '-' ? [0, 'stdin'] : [path, path];
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch (error) {
-    const { code, message } = asImgconvError(error, where);
-    throw new ImgconvError(code, message, { cause: error, hint: WHAT_A_LIST_IS });
-  }
-  return parseImagesFile(text, where);
 }
 
 /** What two names of one image have in common: Docker Hub's `library/` left out, `latest` said. */
@@ -205,6 +151,7 @@ export function select(
   return { selected, unmatched };
 }
 
+/** Marks errors for which more names may be looked up. */
 export const NOTHING_ALIKE = 'imgconv ls shows what there is';
 
 function notFound({ text, where }: Selector, seen: readonly string[]): ImgconvError {
@@ -212,42 +159,4 @@ function notFound({ text, where }: Selector, seen: readonly string[]): ImgconvEr
     ? 'give at least 12 digits of the digest, as imgconv ls shows it'
     : (alike(text, seen) ?? NOTHING_ALIKE);
   return new ImgconvError('NOT_FOUND', `${text}: no such image in the source (${where})`, { hint });
-}
-
-/** Says which of these names a name that is not among them may stand for: by its repository, a part of that, or a slip. */
-export function alike(text: string, names: readonly string[]): string | undefined {
-  if (isGlob(text)) return undefined;
-  const wanted = repositoryKey(text);
-  const byRepository = new Map<string, string[]>();
-  for (const name of names) {
-    const key = repositoryKey(name);
-    const others = byRepository.get(key);
-    if (others === undefined) byRepository.set(key, [name]);
-    else others.push(name);
-  }
-  const repositories = [...byRepository.keys()];
-  const partly = repositories.filter((one) => one.endsWith(`/${wanted}`) || wanted.endsWith(`/${one}`));
-  const meant = byRepository.has(wanted)
-    ? [wanted]
-    : partly.length > 0
-      ? partly
-      : [slipOf(wanted, repositories) ?? ''];
-  const suffix = text.slice(splitReference(text).name.length);
-  const found = meant.flatMap((one) => byRepository.get(one) ?? []);
-  if (found.length === 0) return undefined;
-  found.sort((a, b) => Number(b.endsWith(suffix)) - Number(a.endsWith(suffix)));
-  return `there are ${found.slice(0, 5).join(', ')}${found.length > 5 ? ` and ${found.length - 5} more` : ''}`;
-}
-
-/** What a slip of the pen made of one: beside others the last component counts alone, as what goes before is right. */
-function slipOf(wanted: string, repositories: readonly string[]): string | undefined {
-  const below = wanted.slice(0, wanted.lastIndexOf('/') + 1);
-  const isBeside = (one: string) => one.startsWith(below) && !one.slice(below.length).includes('/');
-  const lasts = repositories.filter(isBeside).map((one) => one.slice(below.length));
-  const last = nearest(wanted.slice(below.length), lasts);
-  if (last !== undefined) return `${below}${last}`;
-  return nearest(
-    wanted,
-    repositories.filter((one) => !isBeside(one)),
-  );
 }

@@ -3,7 +3,10 @@ import { openPlace } from '../formats/open.js';
 import { findPlace, prefixOf, type Place } from '../formats/table.js';
 import { packingOf } from '../codecs/tar-index.js';
 import { asImgconvError, ImgconvError, type ErrorCode } from '../model/errors.js';
-import { failedImages, type Report } from '../transfer/report.js';
+import { alike } from '../transfer/alike.js';
+import { failedImages, type ImageReport, type Report } from '../transfer/report.js';
+import { NOTHING_ALIKE } from '../transfer/select.js';
+import { listNames } from '../upkeep/list.js';
 import { hintOf } from './exit.js';
 import { shellText } from './shell.js';
 
@@ -97,4 +100,44 @@ async function expectImages(place: Place): Promise<void> {
   await using pool = new Pool(1);
   const downloads = new MemoryDownloads();
   await (await openPlace(place, { pool, spool: new PeekSpool(), downloads, access: {} })).close();
+}
+
+/** What is not there may be spelt otherwise; what has no name can be given one. */
+export async function withHints(
+  from: Place,
+  to: Place,
+  images: readonly ImageReport[],
+): Promise<readonly ImageReport[]> {
+  const near = new NearNames(from);
+  const hinted: ImageReport[] = [];
+  for (const image of images) {
+    const { source, error } = image;
+    hinted.push(error === undefined ? image : { ...image, error: await near.hinted(error, source) });
+  }
+  if (!hinted.some(({ error }) => error?.code === 'NAME_MISSING')) return hinted;
+  const { withNamingCommands } = await import('./unnamed.js');
+  return withNamingCommands(from, to, hinted);
+}
+
+/** So many names that are not there are looked for among all that are: a wrong list may have thousands. */
+const MOST = 10;
+
+/** Names of a place that a name which is not there may stand for, where its reader saw only those of one repository. */
+export class NearNames {
+  readonly #place: Place;
+  #names: Promise<readonly string[]> | undefined;
+  #count = 0;
+
+  constructor(place: Place) {
+    this.#place = place;
+  }
+
+  /** The error that `text` is not there, with near names in its hint if there are some; any other error as it is. */
+  async hinted(error: ImgconvError, text: string): Promise<ImgconvError> {
+    const { remote, sequential } = this.#place.format.traits;
+    if (error.hint !== NOTHING_ALIKE || remote || sequential || ++this.#count > MOST) return error;
+    this.#names ??= listNames(this.#place).catch(() => []);
+    const hint = alike(text, await this.#names);
+    return hint === undefined ? error : new ImgconvError(error.code, error.message, { cause: error, hint });
+  }
 }

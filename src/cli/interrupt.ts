@@ -1,0 +1,20 @@
+/** SIGINT and SIGTERM abort `signal` while this is in use. */
+export class Interrupt {
+  readonly #abort = new AbortController();
+  readonly signal: AbortSignal = this.#abort.signal;
+  /** The first that came. */
+  by: NodeJS.Signals | undefined;
+  readonly #stop = (name: NodeJS.Signals) => {
+    this.by ??= name;
+    this.#abort.abort();
+    process.stdin.destroy(); // It may be what is waited for.
+  };
+
+  constructor() {
+    process.once('SIGINT', this.#stop).once('SIGTERM', this.#stop);
+  }
+
+  [Symbol.dispose](): void {
+    process.off('SIGINT', this.#stop).off('SIGTERM', this.#stop);
+  }
+}

@@ -1,0 +1,53 @@
+import { ImgconvError } from '../model/errors.js';
+
+/** A whole number of an option. @throws ImgconvError USAGE */
+export function parseCount(
+  option: string,
+  text: string | undefined,
+  max: number,
+  min = 1,
+): number | undefined {
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  if (/^[0-9]+$/.test(text) && value >= min && value <= max) return value;
+  throw new ImgconvError('USAGE', `--${option} ${text}: not a number from ${min} to ${max}`);
+}
+
+const MILLISECONDS: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+};
+
+/**
+ * `500ms`, `90m`, `1.5h`, `7d` or `0`, in milliseconds. `unit` is that of a bare number, which is refused without it.
+ * @throws ImgconvError USAGE
+ */
+export function parseDuration(
+  option: string,
+  text: string | undefined,
+  { unit: bare = '', such }: { readonly unit?: string; readonly such: string },
+): number | undefined {
+  if (text === undefined) return undefined;
+  const [, number = '', unit = ''] = /^(\d{1,6}(?:\.\d+)?)([a-z]*)$/.exec(text === '0' ? '0s' : text) ?? [];
+  const factor = MILLISECONDS[unit === '' ? bare : unit];
+  if (factor !== undefined) return Number(number) * factor;
+  throw new ImgconvError('USAGE', `--${option} ${text}: not a time`, {
+    hint: `give a number with ms, s, m, h or d, such as ${such}`,
+  });
+}
+
+/** Bytes for people: `1.1 MB`, in powers of 1000 as disks and registries count. */
+export function sizeText(bytes: number): string {
+  if (bytes < 1000) return `${bytes} B`;
+  const units = ['kB', 'MB', 'GB', 'TB', 'PB'];
+  let value = bytes / 1000;
+  let unit = 0;
+  while (value >= 999.95 && unit < units.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  return `${value.toFixed(1)} ${units[unit] ?? ''}`;
+}

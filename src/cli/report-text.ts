@@ -1,0 +1,82 @@
+import type { ImgconvError } from '../model/errors.js';
+import type { ImageReport, Plan, Report } from '../transfer/report.js';
+import { hintOf, printable } from './exit.js';
+import { sizeText } from './quantity.js';
+
+function imageLine({ name, source, status, digest, sourceDigest, notes }: ImageReport): string {
+  const was =
+    digest !== undefined && sourceDigest !== undefined && digest !== sourceDigest
+      ? ` (was ${sourceDigest})`
+      : '';
+  const line = `${status.padEnd(9)} ${printable(name ?? source)} ${digest ?? ''}${was}`.trimEnd();
+  return [line, ...notes.map((note) => `          note: ${printable(note)}`)]
+    .map((text) => `${text}\n`)
+    .join('');
+}
+
+/** A whole store is not all of it: who relies on that should hear of what is left out. */
+function leftOutText({ untaggedLeftOut: count }: Report): string {
+  if (count === 0) return '';
+  return count === 1
+    ? '1 untagged image was left out: --untagged takes it\n'
+    : `${count} untagged images were left out: --untagged takes them\n`;
+}
+
+export function reportText(report: Report): string {
+  const { images, tally } = report;
+  const count = (status: ImageReport['status']) => images.filter((image) => image.status === status).length;
+  const parts = (['written', 'unchanged', 'failed', 'skipped'] as const)
+    .filter((status) => status === 'written' || count(status) > 0)
+    .map((status) => `${count(status)} ${status}`);
+  const said = {
+    linked: 'linked',
+    reflinked: 'cloned',
+    copied: 'copied',
+    fetched: 'fetched',
+    uploaded: 'uploaded',
+    mounted: 'mounted',
+    compressed: 'compressed',
+    decompressed: 'decompressed',
+    reused: 'reused compressed',
+    present: 'already there',
+  } as const;
+  const blobs = (Object.keys(said) as (keyof typeof said)[])
+    .filter((kind) => tally[kind].blobs > 0)
+    .map((kind) => `${tally[kind].blobs} ${said[kind]} (${sizeText(tally[kind].bytes)})`);
+  const lines = images.map(imageLine).join('');
+  return `${lines}${images.length} image${images.length === 1 ? '' : 's'}: ${parts.join(', ')}; blobs: ${blobs.join(', ') || 'none'}\n${leftOutText(report)}`;
+}
+
+export function planText(report: Report, plan: Plan): string {
+  const { images } = report;
+  const blobs = (
+    [
+      ['link', 'to link'],
+      ['copy', 'to copy'],
+      ['fetch', 'to fetch'],
+      ['compress', 'to compress'],
+      ['present', 'already there'],
+    ] as const
+  )
+    .filter(([kind]) => plan[kind].blobs > 0)
+    .map(([kind, said]) => `${plan[kind].blobs} ${said} (${sizeText(plan[kind].bytes)})`);
+  return (
+    images.map(imageLine).join('') +
+    `${plan.images} image${plan.images === 1 ? '' : 's'}; blobs: ${blobs.join(', ') || 'none'}\n` +
+    `needs about ${sizeText(plan.bytesNeeded)}, ${sizeText(plan.bytesFree)} free; nothing was written\n` +
+    leftOutText(report)
+  );
+}
+
+export function errorJson(error: ImgconvError): unknown {
+  return { code: error.code, message: error.message, hint: hintOf(error) };
+}
+
+export function reportJson({ images, tally, untaggedLeftOut, plan }: Report): unknown {
+  return {
+    images: images.map((image) => ({ ...image, error: image.error && errorJson(image.error) })),
+    blobs: tally,
+    untaggedLeftOut,
+    plan,
+  };
+}

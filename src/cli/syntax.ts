@@ -1,0 +1,37 @@
+/** An option, in yargs' words. One that is not `boolean` takes a value. */
+export interface Option {
+  readonly describe: string;
+  readonly type?: 'boolean' | 'string';
+  readonly choices?: readonly string[];
+  /** May be given several times; its value is a list. */
+  readonly repeatable?: boolean;
+  readonly alias?: string;
+  readonly default?: boolean;
+  readonly hidden?: boolean;
+}
+
+/** Options by name. */
+export type OptionTable = Readonly<Record<string, Option>>;
+
+/** How a command is written. */
+export interface Syntax {
+  readonly name: string;
+  /** yargs' notation: `<needed>`, `[optional]`, `[many..]`. */
+  readonly operands: string;
+  readonly options: OptionTable;
+}
+
+export const FLAG = { type: 'boolean' } as const;
+export const VALUE = { type: 'string' } as const;
+export const REPEATABLE = { type: 'string', repeatable: true } as const;
+
+/** Options of every command. */
+export const GLOBAL_OPTIONS: OptionTable = {
+  debug: { ...FLAG, describe: 'show where in the program an error arose, and what caused it' },
+};
+
+/** The words before a `--`, and those after it. */
+export function splitDashes(args: readonly string[]): readonly [string[], string[]] {
+  const end = args.indexOf('--');
+  return end < 0 ? [[...args], []] : [args.slice(0, end), args.slice(end + 1)];
+}
