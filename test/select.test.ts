@@ -270,3 +270,19 @@ test('globs take linear time, whatever the names are', { timeout: 20_000 }, () =
   }
   assert.throws(() => globMatcher('*'.repeat(2000)), refusal('USAGE', '1024'));
 });
+
+test('a list of 40,000 digests and names is not compared with 40,000 images one by one', () => {
+  const hex = (i: number) => i.toString(16).padStart(8, '0').repeat(8);
+  const images = Array.from({ length: 40_000 }, (_, i) =>
+    image(`demo/app:${i}`, parseDigest(`sha256:${hex(i)}`, 'test')),
+  );
+  const texts = images.flatMap(({ digest: own }, i) => [own.slice(0, 30), `demo/no${i}:1`]);
+  const before = process.cpuUsage();
+  const { selected, unmatched } = select(
+    images,
+    texts.map((text) => ({ text, rename: undefined, where: 'a test' })),
+  );
+  const { user } = process.cpuUsage(before);
+  assert.deepEqual([selected.length, unmatched.length], [40_000, 40_000]);
+  assert.ok(user < 4e6, `${user / 1e6} seconds`);
+});

@@ -3,7 +3,7 @@ import { openPlace } from '../formats/open.js';
 import { findPlace, prefixOf, type Place } from '../formats/table.js';
 import { packingOf } from '../codecs/tar-index.js';
 import { asImgconvError, ImgconvError, type ErrorCode } from '../model/errors.js';
-import { alike } from '../transfer/alike.js';
+import { NamesThere } from '../transfer/alike.js';
 import { failedImages, type ImageReport, type Report } from '../transfer/report.js';
 import { NOTHING_ALIKE } from '../transfer/select.js';
 import { listNames } from '../upkeep/list.js';
@@ -125,7 +125,7 @@ const MOST = 10;
 /** Names of a place that a name which is not there may stand for, where its reader saw only those of one repository. */
 export class NearNames {
   readonly #place: Place;
-  #names: Promise<readonly string[]> | undefined;
+  #names: Promise<NamesThere> | undefined;
   #count = 0;
 
   constructor(place: Place) {
@@ -136,8 +136,11 @@ export class NearNames {
   async hinted(error: ImgconvError, text: string): Promise<ImgconvError> {
     const { remote, sequential } = this.#place.format.traits;
     if (error.hint !== NOTHING_ALIKE || remote || sequential || ++this.#count > MOST) return error;
-    this.#names ??= listNames(this.#place).catch(() => []);
-    const hint = alike(text, await this.#names);
+    this.#names ??= listNames(this.#place).then(
+      (names) => new NamesThere(names),
+      () => new NamesThere([]),
+    );
+    const hint = (await this.#names).hintFor(text);
     return hint === undefined ? error : new ImgconvError(error.code, error.message, { cause: error, hint });
   }
 }

@@ -2,7 +2,10 @@ import type { ListOptions, SourceImage, UnreadableImage } from '../formats/forma
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { globMatcher } from '../model/glob.js';
 import { choiceOf, isGlob, repositoryKey, splitHost, splitReference } from '../model/reference.js';
-import { alike } from './alike.js';
+import { NamesThere } from './alike.js';
+import { Choices } from './choices.js';
+
+type Listed = SourceImage | UnreadableImage;
 
 /** What a user asks for: a reference, a glob, a digest or a number (`choiceOf`), and the name it is to get. */
 export interface Selector {
@@ -25,37 +28,6 @@ export interface Selection {
   readonly unmatched: readonly { readonly selector: Selector; readonly error: ImgconvError }[];
 }
 
-/** What two names of one image have in common: Docker Hub's `library/` left out, `latest` said. */
-function keyOf(text: string): {
-  host: string | undefined;
-  key: string;
-  repository: string;
-  digest: string | undefined;
-} {
-  const { name, tag, digest } = splitReference(text);
-  const { host } = splitHost(name);
-  const repository = repositoryKey(text);
-  const suffix = tag !== undefined ? `:${tag}` : digest !== undefined ? `@${digest}` : ':latest';
-  return { host, key: `${repository}${suffix}`, repository, digest: tag === undefined ? undefined : digest };
-}
-
-type Match = (image: SourceImage | UnreadableImage, name: string) => boolean;
-
-/** A reference without a host matches any host's image, and the other way round: stores leave hosts out. */
-function matcherOf({ text }: Selector): Match {
-  if (isGlob(text)) {
-    const match = globMatcher(text);
-    return ({ untagged }, name) => (untagged !== true || text.includes('@')) && match(name);
-  }
-  const wanted = keyOf(text);
-  return (image, name) => {
-    const have = keyOf(name);
-    if (have.key !== wanted.key) return false;
-    if (wanted.host !== undefined && have.host !== undefined && wanted.host !== have.host) return false;
-    return wanted.digest === undefined || !('digest' in image) || image.digest === wanted.digest;
-  };
-}
-
 /** True when revisions without a tag have to be listed too. */
 function wantsUntagged(selectors: readonly Selector[]): boolean {
   return selectors.some(({ text }) => text.includes('@') || choiceOf(text) !== undefined);
@@ -69,94 +41,113 @@ export function listOptions(selectors: readonly Selector[], untagged = false): L
   };
 }
 
-/** Images by a digest or a number; one with a tag before the same one without. @throws ImgconvError NOT_FOUND, USAGE */
-function choose(
-  images: readonly (SourceImage | UnreadableImage)[],
-  { text, where }: Selector,
-): readonly (SourceImage | UnreadableImage)[] {
-  const choice = choiceOf(text);
-  if (choice?.kind === 'number') {
-    const found = images.filter(({ entries = [] }) => entries.includes(choice.number));
-    if (found.length > 0) return found;
-    throw new ImgconvError('NOT_FOUND', `${text}: no image with this number in the source (${where})`, {
-      hint: 'imgconv ls shows images without a name by their number, the first is @0; names and digests choose any image',
-    });
+/** Chooses from a source; without selectors all that has a tag or is listed by its place. Keeps the source's order. */
+export function select(images: readonly Listed[], selectors: readonly Selector[]): Selection {
+  const tagged = () => images.filter((image) => !image.untagged);
+  if (selectors.length === 0)
+    return {
+      selected: tagged().map((image) => ({ image, rename: undefined, exact: false })),
+      unmatched: [],
+    };
+  const requests = new Requests(images, selectors);
+  const selected: Selected[] = [];
+  const matched = new Set<Selector>();
+  const names: string[] = [];
+  for (const image of wantsUntagged(selectors) ? images : tagged()) {
+    const renames = new Map<string | undefined, boolean>();
+    for (const selector of requests.matching(image)) {
+      matched.add(selector);
+      renames.set(selector.rename, renames.get(selector.rename) === true || !isGlob(selector.text));
+    }
+    for (const [rename, exact] of renames) selected.push({ image, rename, exact });
+    if (image.name !== undefined) names.push(image.name);
   }
-  const found = images.filter((image) => 'digest' in image && image.digest.startsWith(text));
-  const digests = [...new Set(found.map((image) => ('digest' in image ? image.digest : '')))];
-  if (digests.length > 1)
-    throw new ImgconvError(
-      'USAGE',
-      `${text}: ${digests.length} digests begin with this: ${digests.slice(0, 3).join(', ')} (${where})`,
-      { hint: 'give more of the digest' },
-    );
-  const tagged = found.filter(({ untagged }) => !untagged);
-  if (found.length > 0) return tagged.length > 0 ? tagged : found;
-  throw new ImgconvError('NOT_FOUND', `${text}: no image with this digest in the source (${where})`, {
-    hint: 'imgconv ls shows the digests; in a registry an image is chosen by NAME@DIGEST',
-  });
+  const missing = selectors.filter((selector) => !matched.has(selector));
+  const there = missing.length > 0 ? new NamesThere(names) : undefined;
+  const unmatched = missing.map((selector) => ({
+    selector,
+    error: requests.failed.get(selector) ?? notFound(selector, there),
+  }));
+  return { selected, unmatched };
 }
 
-/** Chooses from a source; without selectors all that has a tag or is listed by its place. Keeps the source's order. */
-export function select(
-  images: readonly (SourceImage | UnreadableImage)[],
-  selectors: readonly Selector[],
-): Selection {
-  if (selectors.length === 0) {
-    const selected = images
-      .filter((image) => !image.untagged)
-      .map((image) => ({ image, rename: undefined, exact: false }));
-    return { selected, unmatched: [] };
+/** Selectors by the kind of their text, so that an image is compared with few of them. */
+class Requests {
+  /** Choices that no image, or more than one, answers. */
+  readonly failed = new Map<Selector, ImgconvError>();
+  readonly #chosen = new Map<Listed, Selector[]>();
+  readonly #named = new Map<string, { readonly selector: Selector; readonly wanted: Key }[]>();
+  readonly #globs: { readonly selector: Selector; readonly matches: (name: string) => boolean }[] = [];
+
+  constructor(images: readonly Listed[], selectors: readonly Selector[]) {
+    let choices: Choices | undefined;
+    for (const selector of selectors) {
+      const { text } = selector;
+      if (choiceOf(text) !== undefined) this.#choose((choices ??= new Choices(images)), selector);
+      else if (isGlob(text)) this.#globs.push({ selector, matches: globMatcher(text) });
+      else {
+        const wanted = keyOf(text);
+        const others = this.#named.get(wanted.key) ?? [];
+        others.push({ selector, wanted });
+        this.#named.set(wanted.key, others);
+      }
+    }
   }
-  const chosen = new Map<SourceImage | UnreadableImage, Selector[]>();
-  const failed = new Map<Selector, ImgconvError>();
-  for (const selector of selectors.filter(({ text }) => choiceOf(text) !== undefined)) {
+
+  #choose(choices: Choices, selector: Selector): void {
     try {
-      for (const image of choose(images, selector))
-        chosen.set(image, [...(chosen.get(image) ?? []), selector]);
+      for (const image of choices.of(selector)) {
+        const others = this.#chosen.get(image) ?? [];
+        others.push(selector);
+        this.#chosen.set(image, others);
+      }
     } catch (error) {
-      failed.set(selector, asImgconvError(error));
+      this.failed.set(selector, asImgconvError(error));
     }
   }
-  const listed = wantsUntagged(selectors) ? images : images.filter((image) => !image.untagged);
-  const selected: Selected[] = [];
-  const globs = selectors.filter(({ text }) => isGlob(text));
-  const exact = new Map<string, Selector[]>();
-  for (const selector of selectors) {
-    if (isGlob(selector.text) || choiceOf(selector.text) !== undefined) continue;
-    const { key } = keyOf(selector.text);
-    exact.set(key, [...(exact.get(key) ?? []), selector]);
+
+  *matching(image: Listed): Generator<Selector> {
+    yield* this.#chosen.get(image) ?? [];
+    const { name, untagged } = image;
+    if (name === undefined) return;
+    const have = keyOf(name);
+    for (const { selector, wanted } of this.#named.get(have.key) ?? [])
+      if (isMeant(wanted, have, image)) yield selector;
+    for (const { selector, matches } of this.#globs)
+      if ((untagged !== true || selector.text.includes('@')) && matches(name)) yield selector;
   }
-  const matchers = new Map(selectors.map((selector) => [selector, matcherOf(selector)]));
-  const matched = new Set<Selector>();
-  const seen: string[] = [];
-  for (const image of listed) {
-    const { name } = image;
-    const renames = new Map<string | undefined, boolean>();
-    const take = (selector: Selector) => {
-      matched.add(selector);
-      renames.set(selector.rename, (renames.get(selector.rename) ?? false) || !isGlob(selector.text));
-    };
-    for (const selector of chosen.get(image) ?? []) take(selector);
-    if (name !== undefined) {
-      seen.push(name);
-      for (const selector of [...(exact.get(keyOf(name).key) ?? []), ...globs])
-        if (matchers.get(selector)?.(image, name)) take(selector);
-    }
-    for (const [rename, isExact] of renames) selected.push({ image, rename, exact: isExact });
-  }
-  const unmatched = selectors
-    .filter((selector) => !matched.has(selector))
-    .map((selector) => ({ selector, error: failed.get(selector) ?? notFound(selector, seen) }));
-  return { selected, unmatched };
+}
+
+/** What two names of one image have in common: Docker Hub's `library/` left out, `latest` said. */
+interface Key {
+  readonly host: string | undefined;
+  readonly key: string;
+  /** Of a name that has a tag, too. */
+  readonly digest: string | undefined;
+}
+
+function keyOf(text: string): Key {
+  const { name, tag, digest } = splitReference(text);
+  const suffix = tag !== undefined ? `:${tag}` : digest !== undefined ? `@${digest}` : ':latest';
+  return {
+    host: splitHost(name).host,
+    key: `${repositoryKey(text)}${suffix}`,
+    digest: tag === undefined ? undefined : digest,
+  };
+}
+
+/** A reference without a host matches any host's image, and the other way round: stores leave hosts out. */
+function isMeant(wanted: Key, have: Key, image: Listed): boolean {
+  if (wanted.host !== undefined && have.host !== undefined && wanted.host !== have.host) return false;
+  return wanted.digest === undefined || !('digest' in image) || image.digest === wanted.digest;
 }
 
 /** Marks errors for which more names may be looked up. */
 export const NOTHING_ALIKE = 'imgconv ls shows what there is';
 
-function notFound({ text, where }: Selector, seen: readonly string[]): ImgconvError {
+function notFound({ text, where }: Selector, there: NamesThere | undefined): ImgconvError {
   const hint = /^sha256:[0-9a-f]+$/.test(text)
     ? 'give at least 12 digits of the digest, as imgconv ls shows it'
-    : (alike(text, seen) ?? NOTHING_ALIKE);
+    : (there?.hintFor(text) ?? NOTHING_ALIKE);
   return new ImgconvError('NOT_FOUND', `${text}: no such image in the source (${where})`, { hint });
 }
