@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { convert, parseDigest } from '../src/index.js';
 import { openPlace } from '../src/formats/open.js';
-import { MemoryDownloads } from '../src/storage/downloads.js';
+import { MemoryDownloads } from '../src/storage/memory-downloads.js';
 import { Pool } from '../src/threads/pool.js';
 import { isThere } from '../src/bytes/region.js';
 import { PeekSpool } from '../src/storage/spool.js';

@@ -95,7 +95,7 @@ async function expectImages(place: Place): Promise<void> {
   const [{ Pool }, { PeekSpool }, { MemoryDownloads }] = await Promise.all([
     import('../threads/pool.js'),
     import('../storage/spool.js'),
-    import('../storage/downloads.js'),
+    import('../storage/memory-downloads.js'),
   ]);
   await using pool = new Pool(1);
   const downloads = new MemoryDownloads();

@@ -1,6 +1,6 @@
 import { ImgconvError } from '../model/errors.js';
 import { isDigest } from '../model/digest.js';
-import { isObject } from '../model/json.js';
+import { isObject, valueAt } from '../model/json.js';
 import { canonicalText, isTag, parseReference } from '../model/reference.js';
 import { parseTagPattern } from './tag-pattern.js';
 import { parseConstraint, versionOfTag } from './version-constraint.js';
@@ -28,12 +28,11 @@ export interface SyncRegistry {
 }
 
 const KEYS = ['images', 'images-by-tag-regex', 'images-by-semver', 'credentials', 'tls-verify', 'cert-dir'];
-
-const FIELDS = [...KEYS, 'username', 'password'];
+const CREDENTIALS = ['username', 'password'];
 
 /**
  * skopeo's YAML (https://github.com/containers/skopeo/blob/main/docs/skopeo-sync.1.md, "YAML file content"), as a table
- * of registries. skopeo passes over what it does not know; here it is an error, as it is a slip of the pen.
+ * of registries. skopeo ignores unknown keys; here they are errors, since they are likely typos.
  * @throws ImgconvError DOCUMENT_INVALID, naming the line
  */
 export function parseSyncFile(text: string, file: string): SyncRegistry[] {
@@ -46,17 +45,9 @@ export function parseSyncFile(text: string, file: string): SyncRegistry[] {
     },
     { strings: true },
   );
-  if (second !== undefined) throw invalid(file, second, [], 'one document is expected');
   if (document === undefined) throw new ImgconvError('DOCUMENT_INVALID', `${file}: there is nothing in it`);
-  const registries = new SyncFile(document, file);
-  return Object.keys(registries.map([])).map((host) => registries.registry(host));
-}
-
-/** With the line and known fields alone: what stands elsewhere in the file may be a password at the wrong place. */
-function invalid(file: string, document: YamlDocument, path: Path, what: string): ImgconvError {
-  const known = path.filter((key) => typeof key === 'string' && FIELDS.includes(key));
-  const field = known.length === 0 ? '' : `${known.join('.')}: `;
-  return new ImgconvError('DOCUMENT_INVALID', `${file}:${document.lineOf(path)}: ${field}${what}`);
+  if (second !== undefined) throw new SyncFile(second, file).invalid([], 'one document is expected');
+  return new SyncFile(document, file).registries();
 }
 
 class SyncFile {
@@ -68,11 +59,15 @@ class SyncFile {
     this.#file = file;
   }
 
-  registry(host: string): SyncRegistry {
+  registries(): SyncRegistry[] {
+    return Object.keys(this.#map([])).map((host) => this.#registry(host));
+  }
+
+  #registry(host: string): SyncRegistry {
     this.#expectKeys([host], KEYS);
     const verify = this.#text([host, 'tls-verify']);
     if (verify !== undefined && !/^(?:true|false)$/i.test(verify))
-      throw this.#invalid([host, 'tls-verify'], 'neither true nor false');
+      throw this.invalid([host, 'tls-verify'], 'neither true nor false');
     return {
       host,
       repositories: [
@@ -86,12 +81,11 @@ class SyncFile {
     };
   }
 
-  /** The map at this path; nothing counts as an empty one. */
-  map(path: Path): Record<string, unknown> {
-    const value = this.#at(path);
+  /** The map at this path; an empty value counts as an empty one. */
+  #map(path: Path): Record<string, unknown> {
+    const value = this.#at(path) ?? {};
     if (isObject(value)) return value;
-    if (isNothing(value)) return {};
-    throw this.#invalid(path, 'a map is expected');
+    throw this.invalid(path, 'a map is expected');
   }
 
   #repositories(
@@ -99,7 +93,7 @@ class SyncFile {
     field: string,
     wanted: (path: Path) => SyncRepository['wanted'],
   ): SyncRepository[] {
-    return Object.keys(this.map([host, field])).map((repository) => {
+    return Object.keys(this.#map([host, field])).map((repository) => {
       const path = [host, field, repository];
       return {
         name: this.#name(host, repository, path),
@@ -114,21 +108,21 @@ class SyncFile {
     try {
       const reference = parseReference(`${host}/${repository}`);
       if (reference.tag === undefined && reference.digest === undefined) return canonicalText(reference);
-      throw this.#invalid(path, 'names an image, not a repository: tags go into its list');
+      throw this.invalid(path, 'names an image, not a repository: tags go into its list');
     } catch (error) {
       if (error instanceof ImgconvError && error.code === 'NAME_INVALID')
-        throw this.#invalid(path, 'not a repository: it is written in lower case, without a tag');
+        throw this.invalid(path, 'not a repository: it is written in lower case, without a tag');
       throw error;
     }
   }
 
   #references(path: Path): SyncRepository['wanted'] {
     const value = this.#at(path);
-    if (isNothing(value)) return () => true;
-    if (!Array.isArray(value)) throw this.#invalid(path, 'a list of tags and digests is expected');
+    if (value === undefined) return () => true;
+    if (!Array.isArray(value)) throw this.invalid(path, 'a list of tags and digests is expected');
     const wanted = value.map((one: unknown, i) => {
       if (typeof one === 'string' && (isDigest(one) || isTag(one))) return one;
-      throw this.#invalid([...path, i], `entry ${i + 1} is neither a tag nor a digest`);
+      throw this.invalid([...path, i], `entry ${i + 1} is neither a tag nor a digest`);
     });
     return wanted.length === 0 ? () => true : [...new Set(wanted)];
   }
@@ -140,14 +134,14 @@ class SyncFile {
       return (tag) => pattern.test(tag);
     } catch {
       // The error has the pattern in it.
-      throw this.#invalid(path, 'not a regular expression of Go');
+      throw this.invalid(path, 'not a regular expression of Go');
     }
   }
 
   #constraint(path: Path): SyncRepository['wanted'] {
     const text = this.#text(path) ?? '';
     const fits = parseConstraint(text);
-    if (fits === undefined) throw this.#invalid(path, 'not a version constraint');
+    if (fits === undefined) throw this.invalid(path, 'not a version constraint');
     return (tag) => {
       const version = versionOfTag(tag);
       return version !== undefined && fits(version);
@@ -155,44 +149,42 @@ class SyncFile {
   }
 
   #credentials(path: Path): SyncRegistry['credentials'] {
-    if (isNothing(this.#at(path))) return undefined;
-    this.#expectKeys(path, ['username', 'password']);
+    if (this.#at(path) === undefined) return undefined;
+    this.#expectKeys(path, CREDENTIALS);
     const username = this.#text([...path, 'username']);
-    if (username === undefined) throw this.#invalid(path, 'there is no username');
+    if (username === undefined) throw this.invalid(path, 'there is no username');
     return { username, password: this.#text([...path, 'password']) ?? '' };
   }
 
   #expectKeys(path: Path, known: readonly string[]): void {
-    const stranger = Object.keys(this.map(path)).find((key) => !known.includes(key));
+    const stranger = Object.keys(this.#map(path)).find((key) => !known.includes(key));
     if (stranger !== undefined)
-      throw this.#invalid([...path, stranger], `a key is not known; there are ${known.join(', ')}`);
+      throw this.invalid([...path, stranger], `a key is not known; there are ${known.join(', ')}`);
   }
 
   #text(path: Path): string | undefined {
     const value = this.#at(path);
-    if (isNothing(value)) return undefined;
-    if (typeof value === 'string') return value;
+    if (value === undefined || typeof value === 'string') return value;
     // The value itself may be a secret.
-    throw this.#invalid(path, 'a text is expected');
+    throw this.invalid(path, 'a text is expected');
   }
 
+  /** Undefined also for an empty value; it is read as text. */
   #at(path: Path): unknown {
-    let value = this.#document.value;
-    for (const key of path) value = isObject(value) ? value[key] : undefined;
-    return value;
+    const value = valueAt(this.#document.value, path);
+    return value === null || ['', '~', 'null'].includes(value as string) ? undefined : value;
   }
 
-  #invalid(path: Path, what: string): ImgconvError {
-    return invalid(this.#file, this.#document, path, what);
+  /** With the line and the names of known fields only: anything else in the file may be a misplaced password. */
+  invalid(path: Path, what: string): ImgconvError {
+    const known = path.filter((key) => [...KEYS, ...CREDENTIALS].includes(String(key)));
+    const field = known.length === 0 ? '' : `${known.join('.')}: `;
+    const where = `${this.#file}:${this.#document.lineOf(path)}`;
+    return new ImgconvError('DOCUMENT_INVALID', `${where}: ${field}${what}`);
   }
 }
 
-/** An empty value, read as text. */
-function isNothing(value: unknown): boolean {
-  return value === undefined || value === null || value === '' || value === '~' || value === 'null';
-}
-
-/** The references that a repository's tags come to; `tags` gives those that there are, and is asked only when need be. */
+/** References to the wanted images of a repository; `tags` lists its tags, and is called only if that is needed. */
 export async function referencesOf(
   { name, wanted }: SyncRepository,
   tags: (repository: string) => Promise<readonly string[]>,

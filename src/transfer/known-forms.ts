@@ -7,7 +7,7 @@ import { manifestsOf } from '../model/graph.js';
 import { isContainerImage } from '../model/manifest.js';
 import { layerCompressionOf } from '../model/media-type.js';
 import { VerifiedBlob } from '../proof/verified-blob.js';
-import { MemoryDownloads } from '../storage/downloads.js';
+import { MemoryDownloads } from '../storage/memory-downloads.js';
 import { PeekSpool } from '../storage/spool.js';
 import type { Pool } from '../threads/pool.js';
 import { layersWithDiffIds, readConfigOf } from './configs.js';

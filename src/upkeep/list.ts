@@ -3,7 +3,7 @@ import type { RegistryAccess } from '../formats/access.js';
 import { openPlace } from '../formats/open.js';
 import type { Place } from '../formats/table.js';
 import { Pool } from '../threads/pool.js';
-import { MemoryDownloads } from '../storage/downloads.js';
+import { MemoryDownloads } from '../storage/memory-downloads.js';
 import { PeekSpool } from '../storage/spool.js';
 import { VerifiedBlob } from '../proof/verified-blob.js';
 import type { Digest } from '../model/digest.js';
