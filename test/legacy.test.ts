@@ -6,7 +6,7 @@ import { readLegacy, type Members } from '../src/formats/docker-archive/legacy.j
 import { documentAt } from '../src/bytes/document.js';
 import { digestOf } from '../src/bytes/hash.js';
 import { headOf } from '../src/bytes/region.js';
-import { indexFile } from '../src/codecs/tar-index.js';
+import { indexFile } from '../src/codecs/tar-file.js';
 import type { Digest } from '../src/model/digest.js';
 import { refusal } from './support/errors.js';
 import { fixture, projectRoot } from './support/fixtures.js';

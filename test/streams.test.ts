@@ -10,7 +10,9 @@ import { before, describe, test } from 'node:test';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { convert, type Place } from '../src/index.js';
 import type { LocalBytes } from '../src/bytes/region.js';
-import { indexFile, indexStream, type TarIndex } from '../src/codecs/tar-index.js';
+import { indexFile } from '../src/codecs/tar-file.js';
+import type { TarIndex } from '../src/codecs/tar-index.js';
+import { indexStream } from '../src/codecs/tar-pipe.js';
 import { expected, fixture, unpacked } from './support/fixtures.js';
 import {
   artifactOf,

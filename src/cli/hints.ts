@@ -1,7 +1,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { openPlace } from '../formats/open.js';
 import { findPlace, prefixOf, type Place } from '../formats/table.js';
-import { packingOf } from '../codecs/tar-index.js';
+import { packingOf } from '../codecs/open-tar.js';
 import { asImgconvError, ImgconvError, type ErrorCode } from '../model/errors.js';
 import { NamesThere } from '../transfer/alike.js';
 import { failedImages, type ImageReport, type Report } from '../transfer/report.js';

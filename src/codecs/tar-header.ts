@@ -1,10 +1,6 @@
 import { ImgconvError } from '../model/errors.js';
 
-/*
- * One 512-byte header of POSIX ustar (IEEE 1003.1 pax "ustar Interchange Format"), with GNU's base-256 numbers.
- * tar-stream has to be fed every byte of an archive to come to the next member, writes members one after another, and
- * does not export its codec; tests hold this one against it.
- */
+/* One 512-byte header of POSIX ustar (IEEE 1003.1 pax "ustar Interchange Format"), with GNU's base-256 numbers. */
 export const BLOCK = 512;
 
 export interface TarHeader {
@@ -19,22 +15,22 @@ export function paddedSize(size: number): number {
   return Math.ceil(size / BLOCK) * BLOCK;
 }
 
-function text(block: Uint8Array, start: number, length: number): string {
-  const field = block.subarray(start, start + length);
-  const end = field.indexOf(0);
-  return new TextDecoder().decode(end < 0 ? field : field.subarray(0, end));
+export function textOf(bytes: Uint8Array): string {
+  const end = bytes.indexOf(0);
+  return Buffer.from(bytes.buffer, bytes.byteOffset, end < 0 ? bytes.length : end).toString();
 }
 
-/** Octal digits, spaces and NULs around them, or with the top bit set a big-endian number; NaN for anything else. */
+function text(block: Uint8Array, start: number, length: number): string {
+  return textOf(block.subarray(start, start + length));
+}
+
+/** Octal digits after spaces, NULs and spaces after them, or with the top bit set a big-endian number; NaN for anything else. */
 function number(block: Uint8Array, start: number, length: number): number {
   const field = block.subarray(start, start + length);
   if (field[0] === 0x80) return field.subarray(1).reduce((value, byte) => value * 256 + byte, 0);
-  const digits = Buffer.from(field)
-    .toString('latin1')
-    .replace(/[\0 ]+$/, '')
-    .replace(/^[\0 ]+/, '');
-  if (digits === '') return 0;
-  return /^[0-7]+$/.test(digits) ? parseInt(digits, 8) : NaN;
+  const digits = /^ *([0-7]*)[ \0]*$/.exec(Buffer.from(field).toString('latin1'))?.[1];
+  if (digits === undefined) return NaN;
+  return digits === '' ? 0 : parseInt(digits, 8);
 }
 
 /** The checksum counts its own eight bytes as spaces. */
@@ -50,11 +46,12 @@ function checksum(block: Uint8Array): number {
  */
 export function decodeTarHeader(block: Uint8Array, where: string): TarHeader | undefined {
   const sum = checksum(block);
-  if (sum === 8 * 0x20 && block.every((byte) => byte === 0)) return undefined;
-  if (number(block, 148, 8) !== sum)
+  const isEmpty = sum === 8 * 0x20;
+  if (isEmpty && block.every((byte) => byte === 0)) return undefined;
+  if (isEmpty || number(block, 148, 8) !== sum)
     throw new ImgconvError('ARCHIVE_INVALID', `${where}: the header is damaged, or this is no tar`);
   const size = number(block, 124, 12);
-  if (!Number.isSafeInteger(size) || size < 0)
+  if (!Number.isSafeInteger(size))
     throw new ImgconvError('ARCHIVE_INVALID', `${where}: the entry has an impossible size`);
   const name = text(block, 0, 100);
   // Only POSIX headers have a prefix; GNU's keep times there.
@@ -65,37 +62,4 @@ export function decodeTarHeader(block: Uint8Array, where: string): TarHeader | u
     size,
     target: text(block, 157, 100),
   };
-}
-
-function octal(value: number, length: number): string {
-  return `${value.toString(8).padStart(length - 1, '0')}\0`;
-}
-
-function encode(name: string, flag: string, size: number): Buffer {
-  const block = Buffer.alloc(BLOCK);
-  block.write(name.slice(0, 100), 0, 'latin1');
-  block.write(`${octal(0o644, 8)}${octal(0, 8)}${octal(0, 8)}`, 100, 'latin1');
-  if (size < 8 ** 11) block.write(octal(size, 12), 124, 'latin1');
-  else {
-    block.writeUInt8(0x80, 124);
-    block.writeBigUInt64BE(BigInt(size), 128);
-  }
-  block.write(`${octal(0, 12)}        ${flag}`, 136, 'latin1');
-  block.write('ustar\x0000', 257, 'latin1');
-  block.write(`${octal(checksum(block), 7)} `, 148, 'latin1');
-  return block;
-}
-
-/**
- * What stands before a regular file's content: no time, no owner, so that the same content gives the same archive.
- * Names are ASCII; over 100 characters they get a PAX record.
- */
-export function encodeTarHeader(name: string, size: number): Buffer {
-  if (name.length <= 100) return encode(name, '0', size);
-  const body = ` path=${name}\n`;
-  let length = body.length + 1;
-  while (String(length).length + body.length !== length) length++;
-  const record = Buffer.alloc(paddedSize(length));
-  record.write(`${length}${body}`, 'latin1');
-  return Buffer.concat([encode('PaxHeader', 'x', length), record, encode(name, '0', size)]);
 }

@@ -3,7 +3,7 @@ import { Readable } from 'node:stream';
 import { listFolder, streamRegular, textOf } from '../bytes/files.js';
 import type { LocalBytes } from '../bytes/region.js';
 import { decompress } from '../codecs/decompress.js';
-import { indexStream, type Spool } from '../codecs/tar-index.js';
+import type { Spool } from '../codecs/tar-pipe.js';
 import { ImgconvError } from '../model/errors.js';
 import type { SourceFiles } from './source-files.js';
 
@@ -74,6 +74,7 @@ async function unpackChart(
   spool: ChartSpool,
   depth: number,
 ): Promise<ChartFiles | undefined> {
+  const { indexStream } = await import('../codecs/tar-pipe.js');
   const index = await indexStream(decompress(source, 'gzip', where, 'ARCHIVE_INVALID'), where, spool);
   const root = index
     .names()

@@ -3,7 +3,7 @@ import type { Storage } from '../storage/driver.js';
 import type { Downloads } from '../storage/downloads.js';
 import type { Pool } from '../threads/pool.js';
 import type { Bytes, LocalBytes } from '../bytes/region.js';
-import type { Spool } from '../codecs/tar-index.js';
+import type { Spool } from '../codecs/tar-pipe.js';
 import type { Staging } from '../storage/staging.js';
 import type { LinkMode, VerifiedBlob } from '../proof/verified-blob.js';
 import type { Descriptor } from '../model/descriptor.js';

@@ -1,7 +1,8 @@
-import { statSync } from 'node:fs';
 import { join } from 'node:path';
+import { resolved } from '../bytes/files.js';
 import { namesIn } from '../bytes/folder.js';
-import { indexFile, packingOf } from '../codecs/tar-index.js';
+import { packingOf } from '../codecs/open-tar.js';
+import { indexFile } from '../codecs/tar-file.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import type { Format } from './format.js';
 import { noImages } from './no-images.js';
@@ -12,7 +13,7 @@ const NAMED = 3;
 
 /** Why an existing path is of none of these formats: what is wrong with a file, which could only be an archive; or what a folder holds. */
 export function unrecognised(path: string, formats: readonly Format[]): ImgconvError {
-  if (!statSync(path).isDirectory()) return whyNoArchive(path);
+  if (resolved(path)?.kind !== 'folder') return whyNoArchive(path);
   const kinds = formats.filter(({ traits }) => !traits.sequential).map(({ prefix }) => `${prefix}:`);
   return new ImgconvError('FORMAT_UNKNOWN', `${path}: a folder, and neither ${kinds.join(' nor ')}`, {
     hint: whatIn(path, formats),

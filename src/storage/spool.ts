@@ -11,7 +11,7 @@ import { Output } from '../bytes/output.js';
 import { peek } from '../bytes/peek.js';
 import type { Pool } from '../threads/pool.js';
 import type { FileBytes, LocalBytes, Target } from '../bytes/region.js';
-import type { Spool } from '../codecs/tar-index.js';
+import type { Spool } from '../codecs/tar-pipe.js';
 import type { Staging } from './staging.js';
 import { VerifiedBlob } from '../proof/verified-blob.js';
 

@@ -1,19 +1,27 @@
 import { fsyncSync, ftruncateSync, openSync } from 'node:fs';
-import { once } from 'node:events';
-import { PassThrough } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { pack } from 'tar-stream';
 import { asImgconvError, ImgconvError, naming } from '../model/errors.js';
+import { resolved } from '../bytes/files.js';
 import { compress } from '../threads/compress.js';
 import { writeFully } from '../bytes/output.js';
 import type { Pool } from '../threads/pool.js';
 import { closeFile } from '../bytes/region.js';
-import { BLOCK, encodeTarHeader, paddedSize } from '../codecs/tar-header.js';
+import { beginMember, tarHead } from '../codecs/tar-head.js';
+import { BLOCK, paddedSize } from '../codecs/tar-header.js';
 import type { VerifiedBlob } from '../proof/verified-blob.js';
 import { WriteBack } from '../bytes/write-back.js';
+
+/** A blob, and what it is called in the archive. */
+export interface NamedBlob {
+  readonly name: string;
+  readonly blob: VerifiedBlob;
+}
 
 /** An archive under construction; only what is proved stays in it. */
 export interface TarSink {
   /** Adds blobs, all or none of them. */
-  addBlobs(blobs: readonly { readonly name: string; readonly blob: VerifiedBlob }[]): Promise<void>;
+  addBlobs(blobs: readonly NamedBlob[]): Promise<void>;
   addBytes(name: string, bytes: Uint8Array): Promise<void>;
   /** Writes the end of the archive. */
   end(): Promise<void>;
@@ -35,16 +43,13 @@ export class TarFile implements TarSink {
     this.#back = new WriteBack(this.#fd, path);
   }
 
-  get #spoiled(): ImgconvError | undefined {
-    return this.#irrevocable ?? this.#back.failure;
-  }
-
-  async addBlobs(blobs: readonly { readonly name: string; readonly blob: VerifiedBlob }[]): Promise<void> {
+  async addBlobs(blobs: readonly NamedBlob[]): Promise<void> {
     const start = this.#position;
+    const heads = await Promise.all(blobs.map(({ name, blob }) => tarHead(name, blob.size)));
     // Asynchronous, so that a header which cannot be written waits for the blobs that are under way.
-    const writing = blobs.map(async ({ name, blob }) => {
+    const writing = blobs.map(async ({ blob }, i) => {
       let untold = blob.size;
-      await blob.writeInto(this.#path, this.#begin(name, blob.size), (count) => {
+      await blob.writeInto(this.#path, this.#begin(heads[i] ?? new Uint8Array(), blob.size), (count) => {
         untold -= count;
         this.#back.wrote(count);
       });
@@ -57,9 +62,9 @@ export class TarFile implements TarSink {
     throw failed.reason;
   }
 
-  addBytes(name: string, bytes: Uint8Array): Promise<void> {
-    writeFully(this.#fd, bytes, this.#begin(name, bytes.length), this.#path);
-    return Promise.resolve();
+  async addBytes(name: string, bytes: Uint8Array): Promise<void> {
+    const head = await tarHead(name, bytes.length);
+    writeFully(this.#fd, bytes, this.#begin(head, bytes.length), this.#path);
   }
 
   /** What cannot be taken back spoils the archive: nothing more is added then, nor is it ever ended. */
@@ -74,12 +79,16 @@ export class TarFile implements TarSink {
     }
   }
 
+  #expectSound(): void {
+    const spoiled = this.#irrevocable ?? this.#back.failure;
+    if (spoiled !== undefined) throw spoiled;
+  }
+
   /** Writes the header and moves on to where the next one will be; returns where the content belongs. */
-  #begin(name: string, size: number): number {
-    if (this.#spoiled !== undefined) throw this.#spoiled;
-    const header = encodeTarHeader(name, size);
-    writeFully(this.#fd, header, this.#position, this.#path);
-    const start = this.#position + header.length;
+  #begin(head: Uint8Array, size: number): number {
+    this.#expectSound();
+    writeFully(this.#fd, head, this.#position, this.#path);
+    const start = this.#position + head.length;
     this.#position = start + paddedSize(size);
     return start;
   }
@@ -87,7 +96,7 @@ export class TarFile implements TarSink {
   /** Two blocks of zeros end an archive (POSIX ustar); holes between entries read as the zeros they are padded with. */
   async end(): Promise<void> {
     await this.#back.rest();
-    if (this.#spoiled !== undefined) throw this.#spoiled;
+    this.#expectSound();
     this.#truncate(this.#position + 2 * BLOCK);
     naming(this.#path, () => {
       fsyncSync(this.#fd);
@@ -100,26 +109,40 @@ export class TarFile implements TarSink {
   }
 }
 
+/** Where the bytes of an archive go, one after another. */
+interface Outlet {
+  write(chunk: Uint8Array): Promise<void>;
+  end(): Promise<void>;
+  close(): void;
+}
+
 /** A pipe or a compressed file: what was written cannot be taken back, so blobs are proved before, and again on the way. */
 export class TarStream implements TarSink {
-  readonly #write: (chunk: Uint8Array) => Promise<void>;
-  readonly #end: () => Promise<void>;
-  #broken: Error | undefined;
+  readonly #archive = pack();
+  readonly #outlet: Outlet;
+  /** Settles when all is written; after a failure nothing more is, so that the reader does not take the rest for an archive. */
+  readonly #written: Promise<void>;
 
-  constructor(write: (chunk: Uint8Array) => Promise<void>, end: () => Promise<void>) {
-    this.#write = write;
-    this.#end = end;
-  }
-
-  async addBlobs(blobs: readonly { readonly name: string; readonly blob: VerifiedBlob }[]): Promise<void> {
-    await Promise.all(blobs.map(({ blob }) => blob.prove()));
-    await this.#whole(async () => {
-      for (const { name, blob } of blobs) await this.#add(name, blob.size, blob.chunks());
+  constructor(outlet: Outlet, packing: Packing, pool: Pool) {
+    this.#outlet = outlet;
+    const chunks = this.#archive as AsyncIterable<Uint8Array>;
+    this.#written = (async () => {
+      for await (const chunk of packing === 'none' ? chunks : compress(chunks, packing, pool))
+        await outlet.write(chunk);
+      await outlet.end();
+    })();
+    this.#written.catch((error: unknown) => {
+      this.#archive.destroy(asImgconvError(error));
     });
   }
 
+  async addBlobs(blobs: readonly NamedBlob[]): Promise<void> {
+    await Promise.all(blobs.map(({ blob }) => blob.prove()));
+    for (const { name, blob } of blobs) await this.#add(name, blob.size, blob.chunks());
+  }
+
   addBytes(name: string, bytes: Uint8Array): Promise<void> {
-    return this.#whole(() => this.#add(name, bytes.length, [bytes]));
+    return this.#add(name, bytes.length, [bytes]);
   }
 
   async #add(
@@ -127,60 +150,37 @@ export class TarStream implements TarSink {
     size: number,
     chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   ): Promise<void> {
-    await this.#write(encodeTarHeader(name, size));
-    for await (const chunk of chunks) await this.#write(chunk);
-    await this.#write(new Uint8Array(paddedSize(size) - size));
+    const adding = pipeline(chunks, beginMember(this.#archive, name, size));
+    // What ends one ends the other; why is known where it began.
+    await Promise.race([adding, this.#written]);
   }
 
-  /** After a failure in the middle nothing more is written: the reader must not take the rest for an archive. */
-  async #whole(work: () => Promise<void>): Promise<void> {
-    if (this.#broken !== undefined) throw this.#broken;
-    try {
-      await work();
-    } catch (error) {
-      this.#broken = asImgconvError(error);
-      throw error;
-    }
+  async end(): Promise<void> {
+    this.#archive.finalize();
+    await this.#written;
   }
 
-  end(): Promise<void> {
-    return this.#whole(async () => {
-      await this.#write(new Uint8Array(2 * BLOCK));
-      await this.#end();
-    });
-  }
-
-  close(): Promise<void> {
-    // Nothing is held that `end` does not let go of.
-    return Promise.resolve();
+  async close(): Promise<void> {
+    this.#archive.destroy();
+    await this.#written.catch(() => undefined);
+    this.#outlet.close();
   }
 }
 
-/** Passes chunks on in compressed form. */
-function compressing(
-  write: (chunk: Uint8Array) => Promise<void>,
-  end: () => Promise<void>,
-  packing: 'gzip' | 'zstd' | 'none',
-  pool: Pool,
-): TarStream {
-  if (packing === 'none') return new TarStream(write, end);
-  const pipe = new PassThrough({ highWaterMark: 4 * 1024 * 1024 });
-  const done = (async () => {
-    for await (const chunk of compress(pipe, packing, pool)) await write(chunk);
-    await end();
-  })();
-  done.catch((error: unknown) => pipe.destroy(asImgconvError(error)));
-  const into = async (chunk: Uint8Array) => {
-    if (chunk.length > 0 && !pipe.write(chunk)) await Promise.race([once(pipe, 'drain'), done]);
-  };
-  return new TarStream(into, async () => {
-    pipe.end();
-    await done;
+/** How an archive is compressed. */
+export type Packing = 'gzip' | 'zstd' | 'none';
+
+/** An archive takes the place of a file of its name; of a folder, a device or a FIFO it must not. @throws ImgconvError USAGE */
+export function expectReplaceable(path: string): void {
+  const kind = resolved(path)?.kind;
+  if (kind === undefined || kind === 'file') return;
+  throw new ImgconvError('USAGE', `${path}: there already, and no regular file`, {
+    hint: 'give the name of a file for the archive, or - for standard output',
   });
 }
 
 /** An archive on standard output. @throws ImgconvError USAGE when that is a terminal */
-export function tarToStdout(packing: 'gzip' | 'zstd' | 'none', pool: Pool): TarSink {
+export function tarToStdout(packing: Packing, pool: Pool): TarSink {
   const { stdout } = process;
   if (stdout.isTTY)
     throw new ImgconvError('USAGE', 'an archive is not written to a terminal', {
@@ -201,11 +201,11 @@ export function tarToStdout(packing: 'gzip' | 'zstd' | 'none', pool: Pool): TarS
         });
       }),
     ]);
-  return compressing(write, () => Promise.resolve(), packing, pool);
+  return new TarStream({ write, end: () => Promise.resolve(), close: () => undefined }, packing, pool);
 }
 
 /** An archive in a new file. */
-export function tarToFile(path: string, packing: 'gzip' | 'zstd' | 'none', pool: Pool): TarSink {
+export function tarToFile(path: string, packing: Packing, pool: Pool): TarSink {
   if (packing === 'none') return new TarFile(path);
   const fd = openSync(path, 'wx');
   const write = (chunk: Uint8Array) => {
@@ -216,8 +216,17 @@ export function tarToFile(path: string, packing: 'gzip' | 'zstd' | 'none', pool:
     naming(path, () => {
       fsyncSync(fd);
     });
-    closeFile(fd, path);
     return Promise.resolve();
   };
-  return compressing(write, end, packing, pool);
+  return new TarStream(
+    {
+      write,
+      end,
+      close: () => {
+        closeFile(fd, path);
+      },
+    },
+    packing,
+    pool,
+  );
 }

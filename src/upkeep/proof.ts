@@ -1,6 +1,6 @@
 import { lstatSync } from 'node:fs';
 import { createHasher, expectDigest } from '../bytes/hash.js';
-import { LayerTar } from '../codecs/layer-tar.js';
+import { TarCheck } from '../codecs/tar-check.js';
 import type { Pool } from '../threads/pool.js';
 import type { Bytes } from '../bytes/region.js';
 import { VerifiedBlob } from '../proof/verified-blob.js';
@@ -45,7 +45,7 @@ export class Proofs {
     return this.#once(`${digest} ${diffId} ${stateOf(at)}`, at, async () => {
       const where = `${at.path}: unpacked`;
       const hasher = createHasher(algorithmOf(diffId));
-      const tar = new LayerTar(where);
+      const tar = new TarCheck(where, { layer: true });
       let unpacked = 0;
       let malformed: unknown;
       for await (const chunk of VerifiedBlob.at(at, { digest, size }, this.#pool).uncompressed()) {

@@ -35,7 +35,7 @@ function savedArchive(members: SavedArchive['members']): SavedArchive {
   return { members, entries: entries.map((entry) => ({ ...entry, Layers: entry.Layers ?? [] })) };
 }
 
-async function soundArchives(): Promise<SavedArchive[]> {
+export async function soundArchives(): Promise<SavedArchive[]> {
   const plain = ARCHIVES.filter((name) => name.endsWith('.tar'));
   const saved = savedFiles({
     'demo/app:1': await imageOf('app'),

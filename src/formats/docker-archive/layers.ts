@@ -1,8 +1,8 @@
 import { decompress, MAGIC_LENGTH, sniffPacking } from '../../codecs/decompress.js';
 import type { Pool } from '../../threads/pool.js';
 import { headOf, shownName, type LocalBytes } from '../../bytes/region.js';
-import type { Spool } from '../../codecs/tar-index.js';
 import type { TarIndex } from '../../codecs/tar-index.js';
+import type { Spool } from '../../codecs/tar-pipe.js';
 import { diffIdAt, digestAt, VerifiedBlob } from '../../proof/verified-blob.js';
 import type { Digest } from '../../model/digest.js';
 import { ImgconvError } from '../../model/errors.js';

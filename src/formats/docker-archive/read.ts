@@ -4,7 +4,8 @@ import { MAGIC_LENGTH, sniffPacking } from '../../codecs/decompress.js';
 import { documentAt } from '../../bytes/document.js';
 import { digestOf } from '../../bytes/hash.js';
 import { headOf, type LocalBytes } from '../../bytes/region.js';
-import { openTar, type TarIndex } from '../../codecs/tar-index.js';
+import { openTar } from '../../codecs/open-tar.js';
+import type { TarIndex } from '../../codecs/tar-index.js';
 import { parseConfig, type ImageConfig } from '../../model/config.js';
 import { arrayOf, optional, type Descriptor } from '../../model/descriptor.js';
 import { algorithmOf, hexOf, type Algorithm, type Digest } from '../../model/digest.js';
@@ -31,6 +32,7 @@ import {
   REPOSITORIES,
 } from '../../model/oci-layout.js';
 import { familiarText, splitReference } from '../../model/reference.js';
+import { archiveSource } from '../archive-source.js';
 import type { ImageReader, ListOptions, ReadContext, SourceImage, UnreadableImage } from '../format.js';
 import { layoutImage, readDocument, readLayout, readLayoutManifest, type Layout } from '../layout.js';
 import { layoutImages, numberedImages } from '../layout-images.js';
@@ -65,7 +67,7 @@ interface Described {
 }
 
 export async function openArchive(file: string, { pool, spool }: ReadContext): Promise<ImageReader> {
-  const index = await openTar(file, spool);
+  const index = await openTar(archiveSource(file), spool);
   if (index.has(MANIFEST)) {
     const archive = await Archive.open(index, new Layers(index, pool, spool));
     return new ListingReader((options) => archive.images(options), engineArchiveAudit(index, archive.named));

@@ -1,10 +1,11 @@
-import { statSync } from 'node:fs';
-import { indexFile, packingOf } from '../../codecs/tar-index.js';
+import { resolved } from '../../bytes/files.js';
+import { packingOf } from '../../codecs/open-tar.js';
+import { indexFile } from '../../codecs/tar-file.js';
 import { MANIFEST, REPOSITORIES } from '../../model/oci-layout.js';
 
 /** Packed archives are taken for docker's: what is in them shows when they are read, and OCI layouts are read too. */
 export function recognisesArchive(path: string): boolean {
-  if (!statSync(path).isFile()) return false;
+  if (resolved(path)?.kind !== 'file') return false;
   if (packingOf(path) !== 'none') return true;
   try {
     const index = indexFile(path);

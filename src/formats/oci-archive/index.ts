@@ -1,11 +1,11 @@
-import { statSync } from 'node:fs';
-import { indexFile, packingOf } from '../../codecs/tar-index.js';
+import { packingOf } from '../../codecs/open-tar.js';
+import { indexFile } from '../../codecs/tar-file.js';
 import { INDEX_FILE } from '../../model/oci-layout.js';
 import type { Format } from '../format.js';
 
 function recognises(path: string): boolean {
   try {
-    return statSync(path).isFile() && packingOf(path) === 'none' && indexFile(path).has(INDEX_FILE);
+    return packingOf(path) === 'none' && indexFile(path).has(INDEX_FILE);
   } catch {
     return false; // No tar.
   }

@@ -1,32 +1,51 @@
 import { ImgconvError } from '../model/errors.js';
-import { TarDecoder } from './tar-decode.js';
+import { cutOff, within } from './tar-errors.js';
+import { TarDecoder, type TarEntry } from './tar-decode.js';
 import { BLOCK, paddedSize } from './tar-header.js';
 
 /** GNU's old sparse entries: bytes of the header, and of the blocks that follow it, that say that one more follows. */
 const SPARSE_MORE = 482;
 const SPARSE_MORE_STILL = 504;
 
-/** Follows a layer's tar from header to header as it passes by, keeping no more than one header. */
-export class LayerTar {
+/** Checks the headers of a tar as it passes by; keeps one header at most. */
+export class TarCheck {
   readonly #where: string;
+  readonly #isLayer: boolean;
   readonly #decoder: TarDecoder;
   /** A header or an extended header, so far. */
   #gathered: Uint8Array[] = [];
   #have = 0;
   #want = BLOCK;
   #state: 'header' | 'extension' | 'sparse' | 'content' | 'end' = 'header';
-  /** Of the content of an entry, in bytes that are still to come. */
+  /** Of an extended header or an entry's content: the bytes that are still to come. */
   #left = 0;
   #position = 0;
+  #headerAt = 0;
+  #entry: TarEntry | undefined;
 
-  constructor(where: string) {
+  /** `layer`: as `TarDecoder`; entries may be sparse, too. */
+  constructor(where: string, { layer = false } = {}) {
     this.#where = where;
-    this.#decoder = new TarDecoder(where, { sparse: true });
+    this.#isLayer = layer;
+    this.#decoder = new TarDecoder(where, { layer });
   }
 
-  /** @throws ImgconvError ARCHIVE_INVALID */
-  push(chunk: Uint8Array): void {
-    for (let rest = chunk; rest.length > 0 && this.#state !== 'end';) {
+  /** Bytes so far, to the first block of the end mark. */
+  get position(): number {
+    return this.#position;
+  }
+
+  get hasEnded(): boolean {
+    return this.#state === 'end';
+  }
+
+  /**
+   * Gives how many bytes of the chunk belong to the archive: those that follow the first block of the end mark do not.
+   * @throws ImgconvError ARCHIVE_INVALID
+   */
+  push(chunk: Uint8Array): number {
+    const start = this.#position;
+    for (let rest = chunk; rest.length > 0 && !this.hasEnded;) {
       const count = Math.min(rest.length, this.#state === 'content' ? this.#left : this.#want - this.#have);
       const some = rest.subarray(0, count);
       rest = rest.subarray(count);
@@ -36,20 +55,27 @@ export class LayerTar {
         if (this.#left === 0) this.#begin('header');
         continue;
       }
-      // What is kept must not change with the buffer that it came in.
-      this.#gathered.push(new Uint8Array(some));
       this.#have += count;
-      if (this.#have === this.#want) this.#gather(Buffer.concat(this.#gathered));
+      const isWhole = this.#have === this.#want;
+      if (isWhole && count === this.#want) this.#gather(some);
+      else {
+        // What is kept must not change with the buffer that it came in.
+        this.#gathered.push(new Uint8Array(some));
+        if (isWhole) this.#gather(Buffer.concat(this.#gathered));
+      }
     }
+    return this.#position - start;
   }
 
-  /** An archive may lack its end mark, as for Go's archive/tar, but does not end within an entry. */
+  /**
+   * An archive may lack its end mark, as for Go's archive/tar, but does not end within an entry.
+   * @throws ImgconvError ARCHIVE_INVALID
+   */
   end(): void {
     if (this.#state === 'end' || (this.#state === 'header' && this.#have === 0)) return;
-    throw new ImgconvError(
-      'ARCHIVE_INVALID',
-      `${this.#where}: ends after ${this.#position} bytes, within an entry`,
-    );
+    const place = this.#entry === undefined ? `in the header at byte ${this.#headerAt}` : within(this.#entry);
+    if (!this.#isLayer) throw cutOff(this.#where, this.#position, place);
+    throw new ImgconvError('ARCHIVE_INVALID', `${this.#where}: ends after ${this.#position} bytes, ${place}`);
   }
 
   #begin(state: 'header' | 'extension' | 'sparse', want = BLOCK): void {
@@ -57,6 +83,9 @@ export class LayerTar {
     this.#gathered = [];
     this.#have = 0;
     this.#want = want;
+    if (state !== 'header') return;
+    this.#headerAt = this.#position;
+    this.#entry = undefined;
   }
 
   #gather(block: Uint8Array): void {
@@ -68,7 +97,7 @@ export class LayerTar {
   }
 
   #header(block: Uint8Array): void {
-    const step = this.#decoder.block(block, this.#position - BLOCK);
+    const step = this.#decoder.block(block, this.#headerAt);
     if (step.kind === 'end') {
       this.#state = 'end';
       return;
@@ -79,6 +108,7 @@ export class LayerTar {
       else this.#begin('header');
       return;
     }
+    this.#entry = step.entry;
     this.#left = paddedSize(step.entry.size);
     this.#enter(String.fromCharCode(block[156] ?? 0) === 'S' && block[SPARSE_MORE] === 1);
   }

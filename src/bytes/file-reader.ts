@@ -1,0 +1,34 @@
+import { createReadStream, realpathSync } from 'node:fs';
+import type { Readable } from 'node:stream';
+import { closeFile, openRegular, readFully } from './region.js';
+
+/** All bytes of a file, as a stream. */
+export function streamOf(path: string): Readable {
+  return createReadStream(path, { highWaterMark: 1024 * 1024 });
+}
+
+/** A regular file that is read here and there; where `path` is a symbolic link, the file that it leads to. */
+export class FileReader {
+  /** Without symbolic links. */
+  readonly path: string;
+  readonly size: number;
+  readonly #fd: number;
+
+  /** @throws the system's error, ImgconvError IO for what is no regular file */
+  constructor(path: string) {
+    this.path = realpathSync(path);
+    const { fd, id } = openRegular(this.path);
+    this.#fd = fd;
+    this.size = Number(id.size);
+  }
+
+  /** `count` bytes from `position`, fewer at the end of the file. */
+  read(position: number, count: number): Uint8Array {
+    const bytes = new Uint8Array(Math.max(0, Math.min(count, this.size - position)));
+    return bytes.subarray(0, readFully(this.#fd, bytes, position, this.path));
+  }
+
+  close(): void {
+    closeFile(this.#fd, this.path);
+  }
+}
