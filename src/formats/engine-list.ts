@@ -95,7 +95,7 @@ export class EngineList {
 async function candidatesIn({ root, blobs }: ImageToWrite): Promise<Candidate[]> {
   const candidates: Candidate[] = [];
   for (const node of manifestsOf(root)) {
-    if (!isContainerImage(node) || node.manifest.kind !== 'image') continue;
+    if (!isContainerImage(node)) continue;
     const { manifest } = node;
     const config = await blobs.get(manifest.config.digest)?.read(MAX_CONFIG);
     const parsed = config && tryConfig(config);
