@@ -51,7 +51,7 @@ export function listOf<T extends z.ZodType>(schema: T) {
 
 export const annotationsSchema = optional(z.record(z.string(), z.string()));
 
-export const descriptorSchema = z.object({
+export const descriptorSchema: z.ZodType<Descriptor> = z.object({
   mediaType: z.string().min(1).max(255),
   digest: digestSchema,
   size: z.int().nonnegative(),

@@ -4,29 +4,10 @@ import { ImgconvError } from './errors.js';
 import type { Manifest } from './manifest.js';
 
 /*
- * The graph of manifests: every edge that a manifest has, and the only walks along them. What a tag says of a subject
- * stands in attached.ts.
+ * What a manifest names, and every walk along that. A digest can have several roles, even in one manifest: member of an
+ * index, subject, config, layer or blob of an artifact. It is read as a manifest only where it is named as one, as a
+ * member or subject. Subjects are also named by tags: attached.ts.
  */
-
-/**
- * What a manifest names a digest as. One digest can have several roles, even in one manifest. Whether it is read as a
- * manifest depends on the role in which it was reached, and on nothing else.
- */
-export type Role = 'member' | 'subject' | BlobRole;
-export type BlobRole = 'config' | 'layer' | 'blob';
-
-export interface Edge<R extends Role = Role> {
-  readonly role: R;
-  /** Schema 1 names layers by digest alone. */
-  readonly target: PartialDescriptor;
-  /** Among the edges of its role, from 1. */
-  readonly number: number;
-  readonly count: number;
-}
-
-function edges<R extends Role>(role: R, targets: readonly PartialDescriptor[]): Edge<R>[] {
-  return targets.map((target, i) => ({ role, target, number: i + 1, count: targets.length }));
-}
 
 /** Members of an index, in its order. */
 export function membersOf(manifest: Manifest): readonly Descriptor[] {
@@ -37,30 +18,28 @@ export function subjectOf(manifest: Manifest): Descriptor | undefined {
   return manifest.kind === 'schema1' ? undefined : manifest.subject;
 }
 
-/** Config and layers of an image, or the blobs of an artifact: blobs to it even where one of them is a manifest too. */
-export function blobsOf(manifest: Manifest): Edge<BlobRole>[] {
-  switch (manifest.kind) {
-    case 'index':
-      return [];
-    case 'image':
-      return [...edges('config', [manifest.config]), ...edges('layer', manifest.layers)];
-    case 'artifact':
-      return edges('blob', manifest.blobs);
-    case 'schema1':
-      return edges(
-        'layer',
-        manifest.layers.map((digest) => ({ digest })),
-      );
-  }
+/** A blob of a manifest, in one role. */
+export interface BlobEdge {
+  readonly role: 'config' | 'layer' | 'blob';
+  /** Schema 1 names layers by digest alone. */
+  readonly target: PartialDescriptor;
+  /** For messages: `the config`, `layer 2 of 4`. */
+  readonly label: string;
+}
+
+/** Config and layers of an image, or the blobs of an artifact. */
+export function blobsOf(manifest: Manifest): BlobEdge[] {
+  const all = (role: BlobEdge['role'], targets: readonly PartialDescriptor[]): BlobEdge[] =>
+    targets.map((target, i) => ({ role, target, label: `${role} ${i + 1} of ${targets.length}` }));
+  if (manifest.kind === 'index') return [];
+  if (manifest.kind === 'artifact') return all('blob', manifest.blobs);
+  const layers = all('layer', manifest.layers);
+  if (manifest.kind === 'schema1') return layers;
+  return [{ role: 'config', target: manifest.config, label: 'the config' }, ...layers];
 }
 
 export function blobDigestsOf(manifest: Manifest): readonly Digest[] {
   return blobsOf(manifest).map(({ target }) => target.digest);
-}
-
-/** For messages: `the config`, `layer 2 of 4`. */
-export function edgeText({ role, number, count }: Edge): string {
-  return role === 'config' || role === 'subject' ? `the ${role}` : `${role} ${number} of ${count}`;
 }
 
 /** The digests that a manifest names, and nothing more: those of a whole store fit into memory. */

@@ -6,9 +6,8 @@ import {
   digestSchema,
   listOf,
   optional,
-  type Descriptor,
+  type PartialDescriptor,
 } from './descriptor.js';
-import type { Digest } from './digest.js';
 import { ImgconvError } from './errors.js';
 import { expectOwnCase, fieldsOf, isObject, parseJson, parseWith } from './json.js';
 import {
@@ -25,67 +24,36 @@ import {
 
 export { blobDigestsOf, manifestsOf, type ManifestNode } from './graph.js';
 
-/** What a manifest says. Its bytes stay the truth (`ManifestNode.bytes`); this is a view of them. */
-export type Manifest = ImageManifest | Index | ArtifactManifest | Schema1;
-
-export interface ImageManifest {
-  readonly kind: 'image';
-  readonly mediaType: string;
-  readonly config: Descriptor;
-  readonly layers: readonly Descriptor[];
-  readonly subject?: Descriptor | undefined;
-  readonly artifactType?: string | undefined;
-  readonly annotations?: Readonly<Record<string, string>> | undefined;
-}
-
-export interface Index {
-  readonly kind: 'index';
-  readonly mediaType: string;
-  readonly manifests: readonly Descriptor[];
-  readonly subject?: Descriptor | undefined;
-  readonly annotations?: Readonly<Record<string, string>> | undefined;
-}
-
-/** What tools of before OCI 1.1 attached to images: blobs without a config. */
-export interface ArtifactManifest {
-  readonly kind: 'artifact';
-  readonly mediaType: string;
-  readonly blobs: readonly Descriptor[];
-  readonly subject?: Descriptor | undefined;
-  readonly artifactType?: string | undefined;
-  readonly annotations?: Readonly<Record<string, string>> | undefined;
-}
-
-/** Docker image manifest v2 schema 1: layers by digest alone, no config, no sizes. */
-export interface Schema1 {
-  readonly kind: 'schema1';
-  readonly mediaType: string;
-  readonly layers: readonly Digest[];
-}
-
-const imageSchema = z.object({
-  config: descriptorSchema,
-  layers: listOf(descriptorSchema),
+const shared = {
   subject: optional(descriptorSchema),
   artifactType: optional(z.string()),
   annotations: annotationsSchema,
-});
-const indexSchema = z.object({
-  manifests: listOf(descriptorSchema),
-  subject: optional(descriptorSchema),
-  annotations: annotationsSchema,
-});
+};
+const imageSchema = z.object({ config: descriptorSchema, layers: listOf(descriptorSchema), ...shared });
+const indexSchema = z.object({ manifests: listOf(descriptorSchema), ...shared });
 const artifactSchema = z.object({
   blobs: optional(listOf(descriptorSchema)).transform((blobs) => blobs ?? []),
-  subject: optional(descriptorSchema),
-  artifactType: optional(z.string()),
-  annotations: annotationsSchema,
+  ...shared,
 });
 /** A list of layers that is null is refused here, as containers/image does: schema 1 has at least one (docker_schema1.go). */
 const schema1Schema = z.object({
   schemaVersion: z.literal(1),
   fsLayers: arrayOf(z.object({ blobSum: digestSchema })),
 });
+
+/** What a manifest says. Its bytes stay the truth (`ProvedManifest.bytes`); this is a view of them. */
+export type Manifest = ImageManifest | Index | ArtifactManifest | Schema1;
+
+interface OfKind<K extends string> {
+  readonly kind: K;
+  readonly mediaType: string;
+}
+export type ImageManifest = OfKind<'image'> & Readonly<z.infer<typeof imageSchema>>;
+type Index = OfKind<'index'> & Readonly<z.infer<typeof indexSchema>>;
+/** What tools of before OCI 1.1 attached to images: blobs without a config. */
+type ArtifactManifest = OfKind<'artifact'> & Readonly<z.infer<typeof artifactSchema>>;
+/** Docker image manifest v2 schema 1: layers by digest alone, no config, no sizes. */
+type Schema1 = OfKind<'schema1'> & { readonly layers: readonly PartialDescriptor[] };
 
 /** What decides what a manifest is and which blobs it has. */
 const FIELDS = fieldsOf(
@@ -176,7 +144,7 @@ export function parseManifest(bytes: Uint8Array, where: string, expected?: strin
   if (isSchema1Type(mediaType)) {
     refuse('manifests', 'config', 'layers');
     const { fsLayers } = parseWith(schema1Schema, raw, where);
-    return { kind: 'schema1', mediaType, layers: fsLayers.map((layer) => layer.blobSum) };
+    return { kind: 'schema1', mediaType, layers: fsLayers.map(({ blobSum }) => ({ digest: blobSum })) };
   }
   throw new ImgconvError('FORMAT_UNSUPPORTED', `${where}: no manifest that imgconv knows: ${mediaType}`);
 }

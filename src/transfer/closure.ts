@@ -2,7 +2,7 @@ import type { Bytes } from '../bytes/region.js';
 import type { SourceImage } from '../formats/format.js';
 import type { Digest } from '../model/digest.js';
 import { counted, ImgconvError } from '../model/errors.js';
-import { blobsOf, edgeText, manifestsOf, type ManifestNode } from '../model/graph.js';
+import { blobsOf, manifestsOf, type ManifestNode } from '../model/graph.js';
 import { isForeignLayer } from '../model/media-type.js';
 import { platformText, type Platform } from '../model/platform.js';
 import { originOf } from '../proof/manifest.js';
@@ -44,11 +44,10 @@ export async function findClosure(
       missing.add(absent.platform, 'manifest', absent.digest);
     const own = await manifestBytes(source, node);
     if (own !== undefined) found.set(digest, own);
-    for (const edge of blobsOf(node.manifest)) {
-      const { role, target } = edge;
+    for (const { role, target, label } of blobsOf(node.manifest)) {
       const at = await source.locate(target, 'blob');
       if (at !== undefined) {
-        const what = isPart(at) ? edgeText(edge) : undefined;
+        const what = isPart(at) ? label : undefined;
         found.set(target.digest, { at, size: target.size ?? at.size, what });
       } else if (isForeignLayer(target.mediaType ?? ''))
         notes.push(`foreign layer ${target.digest} stays where its URLs say`);

@@ -270,7 +270,7 @@ class Conversion {
     if (jobs.length > 0 && !isStream(this.#to)) await writer.claim(this.#options.signal);
     const there = await knownForms(this.#to, jobs, this.#compression, this.#pool);
     const { sequential } = this.#to.format.traits;
-    const making = {
+    const context = {
       pool: this.#pool,
       staging: writer.staging,
       asFiles: writer.links,
@@ -279,7 +279,7 @@ class Conversion {
         this.#counter.add(kind, size);
       },
     };
-    const recompressor = new Recompressor(this.#compression, making, there);
+    const recompressor = new Recompressor(this.#compression, context, there);
     const tell = (outcomes: readonly Outcome[], changed: boolean) => {
       for (const { job, closure, notes, ...outcome } of outcomes)
         this.#add(job, closure, outcome.changed && changed ? 'written' : 'unchanged', notes);

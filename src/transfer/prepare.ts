@@ -19,7 +19,7 @@ import { choosePlatforms } from './platforms.js';
 import { changedLayers, compressionFor, type CompressionOptions } from './recompress.js';
 import { listOptions, select, type Selected, type Selector } from './select.js';
 import { readSharedTree } from './tree.js';
-import { Seen, untaggedImages } from './untagged.js';
+import { digestsOf, Seen, untaggedImages } from './untagged.js';
 
 export interface PrepareOptions extends NameOptions {
   /** The source, for messages. */
@@ -160,7 +160,7 @@ export async function prepare(
         throw conflict(key, other.source, image);
       if (other !== undefined) continue;
       const tree = await readSharedTree(image, pool);
-      seen.add(image, tree);
+      seen.add(image, digestsOf(tree));
       const { closure, notes: made } = await closureOf(image, tree, options, pool, closures);
       if (!options.dryRun) pool.announce([...closure.blobs.values()].map(({ size }) => size));
       const digests = new Set(manifestsOf(closure.root).map(({ descriptor }) => descriptor.digest));

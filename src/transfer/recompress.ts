@@ -35,8 +35,8 @@ export function compressionFor({ isMade }: SourceImage, options: CompressionOpti
 /** Layers in the wanted compression, by the digest of their uncompressed tars; any of several may turn out to be damaged. */
 export type FormsThere = ReadonlyMap<Digest, readonly VerifiedBlob[]>;
 
-/** What is made of layers where. */
-export interface Making {
+/** Where new forms of layers are written, and how. */
+export interface RecompressContext {
   readonly pool: Pool;
   readonly staging: Staging;
   /** What is made stays as the file that it is made in, and is flushed as it grows. */
@@ -92,7 +92,7 @@ async function* provedAs(diffId: Digest, blob: VerifiedBlob): AsyncGenerator<Uin
  */
 export class Recompressor {
   readonly #options: CompressionOptions;
-  readonly #making: Making;
+  readonly #context: RecompressContext;
   readonly #there: FormsThere;
   /** By diffID: a config that says a wrong one of a layer must not speak for those that say the right one. */
   readonly #done = new Map<Digest, OncePerDigest<VerifiedBlob>>();
@@ -106,12 +106,12 @@ export class Recompressor {
   /** A layer keeps all threads busy by its pieces; more at once only hold more of them in memory. */
   readonly #atOnce: LimitFunction;
 
-  constructor(options: CompressionOptions, making: Making, there: FormsThere) {
+  constructor(options: CompressionOptions, context: RecompressContext, there: FormsThere) {
     this.#options = options;
-    this.#making = making;
-    this.#atOnce = pLimit(making.pool.threads);
+    this.#context = context;
+    this.#atOnce = pLimit(context.pool.threads);
     this.#there = there;
-    this.#relies = making.intoOne;
+    this.#relies = context.intoOne;
   }
 
   /**
@@ -137,7 +137,7 @@ export class Recompressor {
     const layers = changedLayers(closure.root, options);
     if (layers.length === 0 || compression === 'keep') return closure;
     for (const { mediaType } of layers) expectForm(mediaType, compression);
-    const diffIds = await readDiffIds(closure.root, closure.blobs, this.#making.pool, 'refuse');
+    const diffIds = await readDiffIds(closure.root, closure.blobs, this.#context.pool, 'refuse');
     const forms = new Map<Digest, VerifiedBlob>();
     const made = await Promise.all(
       layers.map(async ({ digest }) => {
@@ -162,9 +162,9 @@ export class Recompressor {
   }
 
   #convert(blob: VerifiedBlob, diffId: Digest | undefined, to: Compression): Promise<VerifiedBlob> {
-    const { pool, staging, asFiles } = this.#making;
-    const onDone: Making['onDone'] = (kind, size) => {
-      if (!this.#told.has(blob.digest)) this.#making.onDone(kind, size);
+    const { pool, staging, asFiles } = this.#context;
+    const onDone: RecompressContext['onDone'] = (kind, size) => {
+      if (!this.#told.has(blob.digest)) this.#context.onDone(kind, size);
       this.#told.add(blob.digest);
     };
     const id = diffId ?? blob.digest;
@@ -206,13 +206,13 @@ export class Recompressor {
         () => false,
       );
       if (isSound) return form;
-      this.#making.pool.expectRunning();
+      this.#context.pool.expectRunning();
     }
     return undefined;
   }
 
   #unpack(blob: VerifiedBlob, diffId: Digest | undefined): Promise<VerifiedBlob> {
-    if (!this.#making.intoOne || diffId === undefined) return this.#tarOf(blob, diffId);
+    if (!this.#context.intoOne || diffId === undefined) return this.#tarOf(blob, diffId);
     const known = this.#tars.get(diffId);
     if (known !== undefined) return known;
     const tar = this.#tarOf(blob, diffId);
@@ -222,7 +222,7 @@ export class Recompressor {
   }
 
   async #tarOf(blob: VerifiedBlob, diffId: Digest | undefined): Promise<VerifiedBlob> {
-    const { staging, pool } = this.#making;
+    const { staging, pool } = this.#context;
     if (this.#relies && diffId !== undefined) {
       const size = await blob.unpackedSize();
       if (size !== undefined) {
@@ -244,7 +244,7 @@ export class Recompressor {
       if (edited === node) return node;
       const { digest } = edited.descriptor;
       blobs.delete(node.descriptor.digest);
-      blobs.set(digest, VerifiedBlob.of(edited.bytes, digest, this.#making.pool, `manifest ${digest}`));
+      blobs.set(digest, VerifiedBlob.of(edited.bytes, digest, this.#context.pool, `manifest ${digest}`));
       return edited;
     });
   }

@@ -9,11 +9,8 @@ import { readSharedTree } from './tree.js';
 export class Seen {
   readonly #keys = new Set<string>();
 
-  add(image: SourceImage, tree?: ManifestNode): void {
-    this.#keys.add(keyOf(image, image.digest));
-    if (tree === undefined) return;
-    for (const { descriptor, absent } of manifestsOf(tree))
-      for (const { digest } of [descriptor, ...absent]) this.#keys.add(keyOf(image, digest));
+  add(image: SourceImage, digests: Iterable<Digest> = [image.digest]): void {
+    for (const digest of digests) this.#keys.add(keyOf(image, digest));
   }
 
   has(image: SourceImage, digest: Digest = image.digest): boolean {
@@ -23,6 +20,13 @@ export class Seen {
 
 function keyOf({ name }: SourceImage, digest: Digest): string {
   return `${splitReference(name ?? '').name} ${digest}`;
+}
+
+/** Of all manifests of a tree, also of those that are absent. */
+export function digestsOf(tree: ManifestNode): Digest[] {
+  return manifestsOf(tree).flatMap(({ descriptor, absent }) =>
+    [descriptor, ...absent].map(({ digest }) => digest),
+  );
 }
 
 /**
@@ -49,8 +53,10 @@ export async function untaggedImages(
     // One that cannot be read has no members that are known; it fails when it is converted.
     const tree = await readSharedTree(image, pool).catch(() => undefined);
     if (tree === undefined) continue;
-    for (const child of tree.children) members.add({ ...image, digest: child.descriptor.digest }, child);
-    for (const { digest } of tree.absent) members.add({ ...image, digest });
+    members.add(
+      image,
+      digestsOf(tree).filter((digest) => digest !== image.digest),
+    );
     const subject = subjectOf(tree.manifest);
     if (subject !== undefined) subjects.set(image, subject.digest);
   }

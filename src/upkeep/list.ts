@@ -32,14 +32,12 @@ export interface ListedImage {
 }
 
 /** Lists a place, manifests proved, other blobs not read. What cannot be read has an `error`. */
-export async function* listImages(
+export function listImages(
   place: Place,
   selectors: readonly Selector[] = [],
   access: RegistryAccess = {},
 ): AsyncGenerator<ListedImage> {
-  await using pool = new Pool();
-  const reader = await openToList(place, pool, access);
-  try {
+  return withReader(place, access, async function* (reader, pool) {
     const images = reader.images(listOptions(selectors));
     const { selected, unmatched } =
       selectors.length === 0 ? { selected: images, unmatched: [] } : select(await collect(images), selectors);
@@ -49,32 +47,30 @@ export async function* listImages(
       const image = 'image' in one ? one.image : one;
       yield 'error' in image ? unlisted(image) : await listed(image, pool);
     }
-  } finally {
-    await reader.close();
-  }
+  });
 }
 
 /** All names of tags in a place; nothing of the images is read. */
 export async function listNames(place: Place): Promise<string[]> {
-  await using pool = new Pool();
-  const reader = await openToList(place, pool, {});
-  try {
-    return (await collect(reader.images(listOptions([])))).flatMap(({ name }) => name ?? []);
-  } finally {
-    await reader.close();
-  }
+  const images = await collect(withReader(place, {}, (reader) => reader.images(listOptions([]))));
+  return images.flatMap(({ name }) => name ?? []);
 }
 
-async function openToList(place: Place, pool: Pool, access: RegistryAccess): Promise<ImageReader> {
-  try {
-    return await openPlace(place, {
-      pool,
-      spool: new PeekSpool(),
-      downloads: new MemoryDownloads(),
-      access,
-    });
-  } catch (error) {
+/** What `list` gives of a place, which is open until then. */
+async function* withReader<T>(
+  place: Place,
+  access: RegistryAccess,
+  list: (reader: ImageReader, pool: Pool) => AsyncIterable<T>,
+): AsyncGenerator<T> {
+  await using pool = new Pool();
+  const context = { pool, spool: new PeekSpool(), downloads: new MemoryDownloads(), access };
+  const reader = await openPlace(place, context).catch((error: unknown) => {
     throw asImgconvError(error, place.path);
+  });
+  try {
+    yield* list(reader, pool);
+  } finally {
+    await reader.close();
   }
 }
 
@@ -167,14 +163,12 @@ interface ManifestDetails {
 }
 
 /** @throws ImgconvError for the first image that cannot be read or found */
-export async function* inspectImages(
+export function inspectImages(
   place: Place,
   selectors: readonly Selector[] = [],
   access: RegistryAccess = {},
 ): AsyncGenerator<ImageDetails> {
-  await using pool = new Pool();
-  const reader = await openToList(place, pool, access);
-  try {
+  return withReader(place, access, async function* (reader, pool) {
     const { selected, unmatched } = select(await collect(reader.images(listOptions(selectors))), selectors);
     if (unmatched[0] !== undefined) throw unmatched[0].error;
     for (const { image } of selected) {
@@ -185,9 +179,7 @@ export async function* inspectImages(
       const { digest, mediaType } = root.descriptor;
       yield { name: image.name, digest, mediaType, size: sizeOf(root), manifests };
     }
-  } finally {
-    await reader.close();
-  }
+  });
 }
 
 async function detailsOf(image: SourceImage, node: ManifestNode, pool: Pool): Promise<ManifestDetails> {

@@ -27,7 +27,7 @@ export interface VerifyOptions {
 }
 
 export interface VerifyReport {
-  /** That were looked at, with revisions that no tag reaches. */
+  /** That were checked, with revisions that no tag reaches. */
   readonly images: number;
   readonly brokenImages: number;
   /** What was read: blobs that several images name once. */
@@ -107,15 +107,15 @@ class Verification {
     };
   }
 
-  /** Looks at all; what is broken is looked at once more, since somebody may have been at work there. */
+  /** Checks all, and what is broken twice: it may have been written at the time. */
   async #round() {
-    const first = await this.#look(undefined);
+    const first = await this.#check(undefined);
     if (!first.findings.isBroken) return first;
-    const again = await this.#look(first.findings.suspects());
+    const again = await this.#check(first.findings.suspects());
     return { ...first, findings: first.findings.confirmedBy(again.findings) };
   }
 
-  async #look(only: ReadonlySet<string> | undefined) {
+  async #check(only: ReadonlySet<string> | undefined) {
     const begun = Date.now();
     const findings = new Findings();
     const { path, format, reference } = this.#place;
