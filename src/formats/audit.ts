@@ -1,5 +1,5 @@
 import type { Digest } from '../model/digest.js';
-import type { ManifestNode } from '../model/manifest.js';
+import type { ManifestNode } from '../model/tree.js';
 import type { SourceImage } from './format.js';
 import type { Storage } from '../storage/driver.js';
 import type { StoredBlob } from './heap.js';

@@ -1,7 +1,8 @@
 import { tryConfig } from '../model/config.js';
 import { algorithmOf, type Digest } from '../model/digest.js';
 import { MAX_CONFIG } from '../model/json.js';
-import { isContainerImage, manifestsOf, type ImageManifest } from '../model/manifest.js';
+import { isContainerImage, type ImageManifest } from '../model/manifest.js';
+import { manifestsOf } from '../model/tree.js';
 import { isEngineLayer } from '../model/media-type.js';
 import { blobName, MANIFEST, REPOSITORIES } from '../model/oci-layout.js';
 import { platformMatches, platformText, type Platform } from '../model/platform.js';

@@ -9,7 +9,7 @@ import type { LinkMode, VerifiedBlob } from '../proof/verified-blob.js';
 import type { Descriptor } from '../model/descriptor.js';
 import type { Digest } from '../model/digest.js';
 import { counted, type ImgconvError } from '../model/errors.js';
-import type { ManifestNode } from '../model/manifest.js';
+import type { ManifestNode } from '../model/tree.js';
 import type { Platform } from '../model/platform.js';
 import type { Reference } from '../model/reference.js';
 import type { RegistryAccess } from './access.js';

@@ -13,7 +13,7 @@ import {
 import { Transaction } from '../storage/transaction.js';
 import type { Digest } from '../model/digest.js';
 import { ImgconvError } from '../model/errors.js';
-import type { ManifestNode } from '../model/manifest.js';
+import type { ManifestNode } from '../model/tree.js';
 import {
   blobName,
   INDEX_FILE,

@@ -2,7 +2,7 @@ import { documentAt } from '../bytes/document.js';
 import type { LocalBytes } from '../bytes/region.js';
 import type { Descriptor, PartialDescriptor } from '../model/descriptor.js';
 import { ImgconvError } from '../model/errors.js';
-import type { ProvedManifest } from '../model/graph.js';
+import type { ProvedManifest } from '../model/tree.js';
 import { MAX_MANIFEST } from '../model/json.js';
 import {
   blobName,

@@ -22,7 +22,8 @@ import {
   OCI_MANIFEST,
 } from './media-type.js';
 
-export { blobDigestsOf, manifestsOf, type ManifestNode } from './graph.js';
+export { blobDigestsOf } from './graph.js';
+export { manifestsOf, type ManifestNode } from './tree.js';
 
 const shared = {
   subject: optional(descriptorSchema),

@@ -4,9 +4,10 @@ import { readWhole, shownName, type FileBytes, type LocalBytes } from '../bytes/
 import type { PartialDescriptor } from '../model/descriptor.js';
 import { algorithmOf, type Digest } from '../model/digest.js';
 import { ImgconvError } from '../model/errors.js';
-import { subjectOf, type ProvedManifest } from '../model/graph.js';
-import { MAX_MANIFEST } from '../model/json.js';
+import { subjectOf } from '../model/graph.js';
 import { manifestPayload, mayName, parseManifest } from '../model/manifest.js';
+import type { ProvedManifest } from '../model/tree.js';
+import { MAX_MANIFEST } from '../model/json.js';
 
 /** Files that manifests were read from, by the manifests' bytes: what was hashed then need not be hashed again. */
 const origins = new WeakMap<Uint8Array, FileBytes>();

@@ -13,7 +13,7 @@ import type { LinkMode } from '../proof/verified-blob.js';
 import { algorithmOf } from '../model/digest.js';
 import { asImgconvError, counted, ImgconvError } from '../model/errors.js';
 import { MAX_MANIFEST } from '../model/json.js';
-import { manifestsOf } from '../model/graph.js';
+import { manifestsOf } from '../model/tree.js';
 import { ownPlatform, type Platform } from '../model/platform.js';
 import { referenceText, type Reference } from '../model/reference.js';
 import { knownForms } from './known-forms.js';

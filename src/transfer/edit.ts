@@ -1,8 +1,8 @@
 import { digestOf } from '../bytes/hash.js';
 import type { Descriptor } from '../model/descriptor.js';
-import type { ManifestNode } from '../model/graph.js';
-import { isObject, parseJson } from '../model/json.js';
 import { parseManifest } from '../model/manifest.js';
+import type { ManifestNode } from '../model/tree.js';
+import { isObject, parseJson } from '../model/json.js';
 
 /** A manifest with other values in some fields. It is stringified once; all else stays as it was read. */
 export function editManifest(

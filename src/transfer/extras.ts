@@ -1,5 +1,6 @@
 import type { Descriptor } from '../model/descriptor.js';
-import { membersOf, type ManifestNode } from '../model/graph.js';
+import { membersOf } from '../model/graph.js';
+import type { ManifestNode } from '../model/tree.js';
 import { editIndex } from './edit.js';
 
 /** The image that an attestation of Docker buildx is about, by digest. */

@@ -1,6 +1,7 @@
 import type { SourceImage } from '../formats/format.js';
 import { ImgconvError } from '../model/errors.js';
-import { blobsOf, fold, type ManifestNode } from '../model/graph.js';
+import { blobsOf } from '../model/graph.js';
+import { fold, type ManifestNode } from '../model/tree.js';
 import { isForeignLayer } from '../model/media-type.js';
 import { editIndex } from './edit.js';
 

@@ -5,7 +5,7 @@ import { isThere } from '../bytes/region.js';
 import type { LinkMode } from '../proof/verified-blob.js';
 import type { Digest } from '../model/digest.js';
 import { ImgconvError } from '../model/errors.js';
-import { manifestsOf } from '../model/graph.js';
+import { manifestsOf } from '../model/tree.js';
 import type { Reference } from '../model/reference.js';
 import type { Job } from './prepare.js';
 import { changedLayers } from './recompress.js';

@@ -1,8 +1,8 @@
 import type { SourceImage } from '../formats/format.js';
 import type { Pool } from '../threads/pool.js';
 import { ImgconvError } from '../model/errors.js';
-import { fold, type ManifestNode } from '../model/graph.js';
 import { isContainerImage } from '../model/manifest.js';
+import { fold, type ManifestNode } from '../model/tree.js';
 import { platformMatches, platformText, type Platform } from '../model/platform.js';
 import { platformOf } from './configs.js';
 import { editIndex } from './edit.js';

@@ -8,7 +8,7 @@ import {
 import type { Pool } from '../threads/pool.js';
 import { asImgconvError, counted, ImgconvError } from '../model/errors.js';
 import { isAttachedTag } from '../model/attached.js';
-import { manifestsOf, type ManifestNode } from '../model/graph.js';
+import { manifestsOf, type ManifestNode } from '../model/tree.js';
 import type { Platform } from '../model/platform.js';
 import { referenceText, splitReference, type Reference } from '../model/reference.js';
 import { findClosure, type Closure } from './closure.js';

@@ -2,7 +2,7 @@ import { localOf, shownName } from '../bytes/region.js';
 import type { SourceImage } from '../formats/format.js';
 import type { Descriptor } from '../model/descriptor.js';
 import { ImgconvError } from '../model/errors.js';
-import { readTree as readGraph, type ManifestNode } from '../model/graph.js';
+import { readTree as readGraph, type ManifestNode } from '../model/tree.js';
 import { expectManifestSize, manifestName, readManifest } from '../proof/manifest.js';
 import type { Pool } from '../threads/pool.js';
 import { Cache } from './cache.js';

@@ -1,7 +1,8 @@
 import type { SourceImage, UnreadableImage } from '../formats/format.js';
 import type { Pool } from '../threads/pool.js';
 import type { Digest } from '../model/digest.js';
-import { manifestsOf, subjectOf, type ManifestNode } from '../model/graph.js';
+import { subjectOf } from '../model/graph.js';
+import { manifestsOf, type ManifestNode } from '../model/tree.js';
 import { splitReference } from '../model/reference.js';
 import { readSharedTree } from './tree.js';
 

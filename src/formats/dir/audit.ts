@@ -2,7 +2,8 @@ import { basename } from 'node:path';
 import { join, keyOf, storedFile, type Storage } from '../../storage/driver.js';
 import { STAGING_PREFIX } from '../../storage/staging.js';
 import { isDigest, isHexOf } from '../../model/digest.js';
-import { blobDigestsOf, manifestsOf, type ManifestNode } from '../../model/manifest.js';
+import { blobDigestsOf, membersOf } from '../../model/graph.js';
+import { manifestsOf, type ManifestNode } from '../../model/tree.js';
 import { splitReference } from '../../model/reference.js';
 import { irregular, SET_ASIDE, stray, unreachable, type Audit, type Fault } from '../audit.js';
 import type { SourceImage } from '../format.js';
@@ -42,7 +43,7 @@ async function* filesOf(
   const needed = new Set([VERSION, MANIFEST]);
   const digests = [digest];
   for (const { manifest } of manifestsOf(root)) {
-    const members = manifest.kind === 'index' ? manifest.manifests : [];
+    const members = membersOf(manifest);
     for (const member of members) needed.add(memberPath('', member.digest));
     const own = blobDigestsOf(manifest);
     for (const blob of own) needed.add(blobPath('', blob));

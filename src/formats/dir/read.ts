@@ -2,6 +2,7 @@ import { basename } from 'node:path';
 import { digestOf } from '../../bytes/hash.js';
 import { algorithmOf, isDigest, type Digest } from '../../model/digest.js';
 import { asImgconvError, ImgconvError } from '../../model/errors.js';
+import { membersOf } from '../../model/graph.js';
 import { MAX_MANIFEST } from '../../model/json.js';
 import { manifestPayload, mayName, parseManifest } from '../../model/manifest.js';
 import { splitReference } from '../../model/reference.js';
@@ -94,7 +95,7 @@ async function readSignatures(
   };
   await collect(digest, undefined);
   const manifest = mayName(bytes, 'manifests') ? parseManifest(bytes, where) : undefined;
-  if (manifest?.kind === 'index')
-    for (const member of manifest.manifests) await collect(member.digest, member.digest);
+  for (const { digest: member } of manifest === undefined ? [] : membersOf(manifest))
+    await collect(member, member);
   return signatures;
 }

@@ -1,6 +1,7 @@
 import { algorithmOf, type Digest } from '../../model/digest.js';
 import { ImgconvError } from '../../model/errors.js';
-import { blobDigestsOf, manifestsOf } from '../../model/manifest.js';
+import { blobDigestsOf } from '../../model/graph.js';
+import { manifestsOf } from '../../model/tree.js';
 import type { Reference } from '../../model/reference.js';
 import type { VerifiedBlob } from '../../proof/verified-blob.js';
 import { isIntact } from '../../storage/blob-writer.js';

@@ -11,8 +11,8 @@ import { arrayOf, optional, type Descriptor } from '../../model/descriptor.js';
 import { algorithmOf, hexOf, type Algorithm, type Digest } from '../../model/digest.js';
 import { asImgconvError, counted, ImgconvError } from '../../model/errors.js';
 import { MAX_NESTING, membersOf, walk } from '../../model/graph.js';
-import { fieldsOf, inOwnCase, MAX_CONFIG, parseJson, parseWith } from '../../model/json.js';
 import type { ImageManifest } from '../../model/manifest.js';
+import { fieldsOf, inOwnCase, MAX_CONFIG, parseJson, parseWith } from '../../model/json.js';
 import {
   DOCKER_CONFIG,
   DOCKER_LAYER,

@@ -5,6 +5,7 @@ import type { Descriptor } from '../../model/descriptor.js';
 import { isDigest, type Digest } from '../../model/digest.js';
 import { asImgconvError, ImgconvError } from '../../model/errors.js';
 import { globMatcher } from '../../model/glob.js';
+import { membersOf } from '../../model/graph.js';
 import { parseManifest } from '../../model/manifest.js';
 import { isForeignLayer } from '../../model/media-type.js';
 import {
@@ -188,9 +189,9 @@ class DockerReader implements ImageReader {
   /** An index is of no use without its members: they come while others are waited for. */
   #fetchMembers(from: Repository, { bytes }: ServedManifest): void {
     try {
-      const manifest = parseManifest(bytes, '');
-      if (manifest.kind !== 'index' || manifest.manifests.length > MAX_FETCHED) return;
-      for (const { digest } of manifest.manifests) this.#manifest(from, digest).catch(() => undefined);
+      const members = membersOf(parseManifest(bytes, ''));
+      if (members.length > MAX_FETCHED) return;
+      for (const { digest } of members) this.#manifest(from, digest).catch(() => undefined);
     } catch {
       // Whoever reads it will be told.
     }

@@ -4,7 +4,8 @@ import type { VerifiedBlob } from '../../proof/verified-blob.js';
 import { attachedTo, referrersTag } from '../../model/attached.js';
 import { algorithmOf, type Digest } from '../../model/digest.js';
 import { ImgconvError } from '../../model/errors.js';
-import { blobDigestsOf, manifestsOf, type ManifestNode } from '../../model/manifest.js';
+import { blobDigestsOf, subjectOf } from '../../model/graph.js';
+import { manifestsOf, type ManifestNode } from '../../model/tree.js';
 import { isRepository, type Reference } from '../../model/reference.js';
 import {
   signaturesNote,
@@ -165,7 +166,7 @@ class DockerWriter implements ImageWriter {
     this.#there.set(manifestPath(to.repository, digest), Promise.resolve(true));
     // Of an index that is written under the referrers tag itself nothing is to be added to that.
     const { manifest } = node;
-    const subject = manifest.kind === 'schema1' ? undefined : manifest.subject?.digest;
+    const subject = subjectOf(manifest)?.digest;
     if (subject !== undefined && attachedTo(tag) !== subject && tag !== referrersTag(subject))
       await this.#referrers.expectListed(to, node, subject, recorded ?? false);
     return !same;

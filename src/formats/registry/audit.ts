@@ -1,6 +1,7 @@
 import { isDigest, type Digest } from '../../model/digest.js';
 import { ImgconvError } from '../../model/errors.js';
-import { blobDigestsOf, manifestsOf, type ManifestNode } from '../../model/manifest.js';
+import { blobDigestsOf } from '../../model/graph.js';
+import { manifestsOf, type ManifestNode } from '../../model/tree.js';
 import { isRepository, splitReference } from '../../model/reference.js';
 import { allBelow, type Storage } from '../../storage/driver.js';
 import { STAGING_PREFIX } from '../../storage/staging.js';

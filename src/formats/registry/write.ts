@@ -1,6 +1,8 @@
 import type { Digest } from '../../model/digest.js';
 import { ImgconvError } from '../../model/errors.js';
-import { blobDigestsOf, manifestPayload, manifestsOf, type ManifestNode } from '../../model/manifest.js';
+import { blobDigestsOf } from '../../model/graph.js';
+import { manifestPayload } from '../../model/manifest.js';
+import { manifestsOf, type ManifestNode } from '../../model/tree.js';
 import { VerifiedBlob } from '../../proof/verified-blob.js';
 import type { Step, Storage } from '../../storage/driver.js';
 import type { ImageToWrite, ImageWriter, WriteContext } from '../format.js';
