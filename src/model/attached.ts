@@ -13,19 +13,19 @@ export function attachedTo(tag: string | undefined): Digest | undefined {
   return isDigest(digest) ? digest : undefined;
 }
 
-/** True for tags of what is attached to something, also where the digest in it is cut. */
+/** True for a tag that names the subject of its image, even by a part of the digest. */
 export function isAttachedTag(tag: string | undefined): boolean {
   return attachedTo(tag) !== undefined || isCutTag(tag);
 }
 
-/** A referrers tag that has but the first 64 characters of a longer digest. */
+/** True for a referrers tag with the first 64 characters of a longer digest. */
 export function isCutTag(tag: string | undefined): tag is string {
   return /^(?:sha384|sha512)-[0-9a-f]{64}$/.test(tag ?? '');
 }
 
 /**
- * The tag under which a registry without a referrers API has the index of the referrers of a manifest: of the digest's
- * hex 64 characters at most (OCI distribution-spec v1.1 "Referrers Tag Schema").
+ * The tag of the index of a manifest's referrers in a registry without a referrers API. It has at most 64 characters of
+ * the digest's hex (OCI distribution-spec v1.1 "Referrers Tag Schema").
  */
 export function referrersTag(digest: Digest): string {
   return `${algorithmOf(digest)}-${hexOf(digest).slice(0, 64)}`;

@@ -25,7 +25,7 @@ export function optional<T extends z.ZodType>(schema: T) {
   return schema.nullish().transform((value) => value ?? undefined);
 }
 
-/** As `z.array`, but ends at the first wrong item: two million of them, as a manifest can hold, would be described in gigabytes. */
+/** As `z.array`, but stops at the first wrong item: issues for two million of them, as a manifest can hold, take gigabytes. */
 export function arrayOf<T extends z.ZodType>(schema: T) {
   return z.array(z.unknown()).transform((items, context): z.output<T>[] => {
     const parsed: z.output<T>[] = [];
@@ -42,7 +42,7 @@ export function arrayOf<T extends z.ZodType>(schema: T) {
   });
 }
 
-/** `null` is what Go's encoding/json writes for a list that was never filled, and reads as an empty one. */
+/** Go's encoding/json writes `null` for a list that was never filled, and reads it as an empty one. */
 export function listOf<T extends z.ZodType>(schema: T) {
   return arrayOf(schema)
     .nullable()

@@ -1,7 +1,7 @@
 import { ImgconvError } from './errors.js';
 
 declare const brand: unique symbol;
-/** `<algorithm>:<hex>`, checked. Paths and look-ups are made from this type alone; `parseDigest` is its only door. */
+/** `<algorithm>:<hex>`, checked; only `parseDigest` and `isDigest` make one. Paths are made from this type alone. */
 export type Digest = string & { readonly [brand]: 'Digest' };
 
 /** Registered algorithms and the length of their hex (OCI image-spec, descriptor.md "Registered algorithms"). */

@@ -8,10 +8,10 @@ export type ErrorCode =
   | 'NAME_MISSING' // an image that has no name and was given none
   | 'NAME_CONFLICT' // two sources with different digests for one target name
   | 'NOT_FOUND' // a reference or a place that is not there
-  | 'FORMAT_UNKNOWN' // a path whose format cannot be told
+  | 'FORMAT_UNKNOWN' // a path whose format is not recognized
   | 'FORMAT_UNSUPPORTED' // a version, media type or feature that the format or imgconv does not have
   | 'DIGEST_INVALID' // text that is not a digest
-  | 'DIGEST_MISMATCH' // bytes that are not the ones their digest or size names
+  | 'DIGEST_MISMATCH' // bytes that do not match their digest or size
   | 'BLOB_MISSING' // a blob that a manifest names and the source lacks
   | 'MANIFEST_INVALID' // a manifest, index or config that breaks its specification
   | 'DOCUMENT_INVALID' // a YAML, JSON or text file of the user's that cannot be read as what it should be

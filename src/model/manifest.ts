@@ -150,7 +150,7 @@ export function parseManifest(bytes: Uint8Array, where: string, expected?: strin
   throw new ImgconvError('FORMAT_UNSUPPORTED', `${where}: no manifest that imgconv knows: ${mediaType}`);
 }
 
-/** False when no field of these bytes, whatever else they are, has this name: they need not be parsed to look for it. */
+/** False when these bytes have no field of this name; they need not be parsed then. */
 export function mayName(bytes: Uint8Array, field: 'subject' | 'manifests'): boolean {
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   return text.includes(field) || text.includes('\\u'); // An escape may stand for any letter.

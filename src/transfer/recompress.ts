@@ -21,9 +21,9 @@ export interface CompressionOptions {
   /** What layers become; `keep` leaves every one as it is. */
   readonly compression: 'keep' | Compression;
   readonly level?: number | undefined;
-  /** Also layers that are compressed already: their digests change though nothing asks for it. */
+  /** Also layers that are compressed in another way already. */
   readonly recompress?: boolean | undefined;
-  /** Only in images whose manifests the reader made: those of the others name layers as they are. */
+  /** Only in images whose manifests the reader made. */
   readonly onlyMade?: boolean | undefined;
 }
 
@@ -39,15 +39,15 @@ export type FormsThere = ReadonlyMap<Digest, readonly VerifiedBlob[]>;
 export interface RecompressContext {
   readonly pool: Pool;
   readonly staging: Staging;
-  /** What is made stays as the file that it is made in, and is flushed as it grows. */
+  /** New forms stay in the files that they are written to, which are flushed as they grow. */
   readonly asFiles: boolean;
-  /** It is written into one file: layers are unpacked into their places there, not to files of their own. */
+  /** The target is one file: layers are unpacked into their places there, not to files of their own. */
   readonly intoOne: boolean;
   readonly onDone: (kind: 'compressed' | 'decompressed' | 'reused', size: number) => void;
 }
 
-/** True for layers that would change. Only container images' layers are file systems. */
-export function changesLayer(layer: Descriptor, { compression, recompress }: CompressionOptions): boolean {
+/** True for layers that would change: those that are file systems. */
+function changesLayer(layer: Descriptor, { compression, recompress }: CompressionOptions): boolean {
   const now = layerCompressionOf(layer.mediaType);
   if (compression === 'keep' || now === undefined || now === compression) return false;
   return now === 'none' || recompress === true;
@@ -70,7 +70,7 @@ function expectForm(mediaType: string, to: Compression): void {
   });
 }
 
-/** The layer's tar, which throws at its end if it is not what the config says. */
+/** The layer's tar. @throws ImgconvError DIGEST_MISMATCH at its end, if it has not the config's diffID */
 async function* provedAs(diffId: Digest, blob: VerifiedBlob): AsyncGenerator<Uint8Array> {
   const hasher = createHasher(algorithmOf(diffId));
   let size = 0;
@@ -94,16 +94,16 @@ export class Recompressor {
   readonly #options: CompressionOptions;
   readonly #context: RecompressContext;
   readonly #there: FormsThere;
-  /** By diffID: a config that says a wrong one of a layer must not speak for those that say the right one. */
+  /** By diffID: a config with a wrong one for a layer must not affect images with the right one. */
   readonly #done = new Map<Digest, OncePerDigest<VerifiedBlob>>();
-  /** Where all goes into one file, tars by diffID: the first layer that has one says its size for all manifests. */
+  /** For one file, tars by diffID: the first layer that has one gives its size for all manifests. */
   readonly #tars = new Map<Digest, Promise<VerifiedBlob>>();
-  /** Layers are asked what size they unpack to. What they say is proved when they are written. */
+  /** Layers give the size that they unpack to; it is proved when they are written. */
   #relies: boolean;
   #relied = false;
-  /** Layers that `onDone` heard of. */
+  /** Layers that `onDone` was called for. */
   readonly #told = new Set<Digest>();
-  /** A layer keeps all threads busy by its pieces; more at once only hold more of them in memory. */
+  /** The pieces of one layer keep all threads busy; more layers at once only take memory. */
   readonly #atOnce: LimitFunction;
 
   constructor(options: CompressionOptions, context: RecompressContext, there: FormsThere) {
@@ -115,8 +115,8 @@ export class Recompressor {
   }
 
   /**
-   * To be called when an image could not be written: true when it is worth another try, because sizes that its layers
-   * say of themselves were relied on and may be wrong. None is from then on.
+   * To be called when an image could not be written. True when another try may help: sizes that layers give of
+   * themselves were used and may be wrong. From then on none is used.
    */
   relyLess(): boolean {
     const relied = this.#relied;
@@ -138,18 +138,15 @@ export class Recompressor {
     if (layers.length === 0 || compression === 'keep') return closure;
     for (const { mediaType } of layers) expectForm(mediaType, compression);
     const diffIds = await readDiffIds(closure.root, closure.blobs, this.#context.pool, 'refuse');
-    const forms = new Map<Digest, VerifiedBlob>();
     const made = await Promise.all(
       layers.map(async ({ digest }) => {
         const blob = closure.blobs.get(digest);
-        return blob === undefined ? undefined : this.#convert(blob, diffIds.get(digest), compression);
+        if (blob === undefined) return [];
+        return [[digest, await this.#convert(blob, diffIds.get(digest), compression)] as const];
       }),
     );
     // In the manifests' order, whichever was done first: archives are written in it.
-    for (const [i, { digest }] of layers.entries()) {
-      const form = made[i];
-      if (form !== undefined) forms.set(digest, form);
-    }
+    const forms = new Map(made.flat());
     const blobs = new Map(closure.blobs);
     for (const [digest, form] of forms) {
       blobs.delete(digest);
@@ -176,7 +173,7 @@ export class Recompressor {
         onDone('reused', known.size);
         return known;
       }
-      // By its place in the archive and not by its content: what lies elsewhere says nothing of this layer.
+      // By its place in the archive, not by its content: other places say nothing about this layer.
       const passed = blob.passedForm(diffId);
       if (passed !== undefined) {
         onDone('compressed', blob.size);

@@ -220,7 +220,7 @@ function* doubleDiffIds(layers: Iterable<LayerWithDiffId>): Generator<string> {
   }
 }
 
-/** Where a blob lies; or why that cannot be told: a link in its place, or a member of an archive that leads nowhere. */
+/** Where a blob lies, or why it is unknown: a link in its place, or a member of an archive that leads nowhere. */
 async function locate(image: SourceImage, wanted: Located, as: WantedBlob['as']) {
   try {
     return await image.locate(wanted, as);

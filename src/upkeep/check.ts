@@ -105,7 +105,7 @@ export class Check {
     }
   }
 
-  /** What an image lacks was told with the image. */
+  /** What an image lacks was reported with the image. */
   #isTold({ kind, digest }: Fault): boolean {
     return kind === 'link-dangling' && digest !== undefined && this.reached.has(digest);
   }

@@ -1,13 +1,13 @@
 import type { Fault, Severity, SmallFile, WantedBlob } from '../formats/audit.js';
 
-/** Something wrong with a place, and whom it touches. */
+/** Something wrong with a place, and the images that it affects. */
 export interface Finding extends Fault {
   readonly images: readonly string[];
 }
 
 const ORDER: readonly Severity[] = ['broken', 'space', 'cosmetic'];
 
-/** What is wrong, each once, however many images it touches. */
+/** What is wrong, each once, however many images it affects. */
 export class Findings {
   readonly #faults = new Map<string, { fault: Fault; images: Set<string> }>();
 
@@ -27,7 +27,7 @@ export class Findings {
     return [...this.#faults.values()].some(({ fault }) => fault.severity === 'broken');
   }
 
-  /** Images that something broken touches. */
+  /** Images that something broken affects. */
   suspects(): ReadonlySet<string> {
     const names = new Set<string>();
     for (const { fault, images } of this.#faults.values())
@@ -35,7 +35,7 @@ export class Findings {
     return names;
   }
 
-  /** These, but what is broken only if a second look found it so too. */
+  /** These, without what is broken here but not in a second check. */
   confirmedBy(again: Findings): Findings {
     const confirmed = new Findings();
     for (const [key, { fault, images }] of this.#faults) {
@@ -54,7 +54,7 @@ export class Findings {
   }
 
   sorted(): Finding[] {
-    // By keys that are there: a store of 100,000 tags may have as many findings.
+    // By the keys of the map: a store of 100,000 tags may have as many findings.
     return [...this.#faults]
       .sort(
         ([a, { fault: one }], [b, { fault: other }]) =>

@@ -8,7 +8,7 @@ import { readManifest } from '../proof/manifest.js';
 export interface MarkOptions {
   /** Revisions that nothing with a tag reaches are not roots, unless they are young. */
   readonly untagged: boolean;
-  /** What changed after this moment is young: somebody may be about to name it. In milliseconds. */
+  /** What changed after this moment, in milliseconds, is young: a tag for it may come. */
   readonly since: number;
 }
 

@@ -30,16 +30,16 @@ export interface VerifyReport {
   /** That were checked, with revisions that no tag reaches. */
   readonly images: number;
   readonly brokenImages: number;
-  /** What was read: blobs that several images name once. */
+  /** What was read; blobs that several images name count once. */
   readonly blobs: Count;
   /** What is wrong, after repairs. Sorted: what is broken first. */
   readonly findings: readonly Finding[];
   readonly repaired: readonly Repaired[];
-  /** False when a manifest could not be read: then blobs that no image needs cannot be told from others. */
+  /** False when a manifest could not be read: blobs that no image needs are unknown then. */
   readonly seesAll: boolean;
 }
 
-/** Each round may bring to light what the next one needs: an index its members, a member its layers. */
+/** A repaired index shows its members, and a repaired member its layers: each round repairs what the one before showed. */
 const MAX_ROUNDS = 12;
 
 /**
@@ -66,7 +66,7 @@ class Verification {
   readonly #pool: Pool;
   readonly #staging: Staging;
   readonly #proofs: Proofs;
-  /** A stream can be opened but once. */
+  /** A stream can be opened only once. */
   #stream: ImageReader | undefined;
 
   constructor(place: Place, options: VerifyOptions, pool: Pool, staging: Staging) {
