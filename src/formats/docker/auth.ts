@@ -5,7 +5,7 @@ import { parseSecret } from '../../model/json.js';
 import { parseChallenges, type Challenge } from './challenge.js';
 import type { Credentials, CredentialStore } from './credentials.js';
 import { isLoopback } from './tls.js';
-import { placeOf, type Answer, type Transport } from './transport.js';
+import { urlText, type Answer, type Transport } from './transport.js';
 
 /** https://distribution.github.io/distribution/spec/auth/token/ and …/auth/oauth/ */
 const tokenSchema = z.object({
@@ -36,8 +36,8 @@ interface Allowed {
 }
 
 /**
- * Gets a registry's requests let in: Basic, or Bearer with tokens from where the registry's challenge says. Secrets
- * are only ever given to the registry itself and to that realm, and never over plain HTTP unless that is allowed.
+ * Authenticates the requests to one registry: Basic, or Bearer with tokens from the realm that the registry's challenge
+ * names. Secrets go only to the registry and to that realm, and over plain HTTP only if that is allowed.
  */
 export class Authenticator {
   readonly #host: string;
@@ -55,36 +55,37 @@ export class Authenticator {
     this.#allowed = allowed;
   }
 
-  /** The value of an `Authorization` header; undefined while the registry asked for none. `scopes`: `repository:<name>:pull`. */
+  /** The value of an `Authorization` header; undefined before the registry asks for one. `scopes`: `repository:<name>:pull`. */
   async header(scopes: readonly string[], registry: URL): Promise<string | undefined> {
     const credentials = this.#isSafe(registry) ? await this.#find(repositoryOf(scopes)) : undefined;
     if (credentials?.registryToken !== undefined) return `Bearer ${credentials.registryToken}`;
     const challenge = this.#challenge;
     if (challenge === undefined) return undefined;
-    if (challenge.scheme === 'basic') {
-      if (credentials?.username === undefined) return undefined;
-      const pair = Buffer.from(`${credentials.username}:${credentials.password ?? ''}`).toString('base64');
-      this.#keepSecret(pair);
-      return `Basic ${pair}`;
-    }
-    const key = [...scopes].sort().join(' ');
-    let known = this.#tokens.get(key);
-    if (
-      known !== undefined &&
-      (await known.catch(() => undefined).then((token) => token?.until ?? 0)) <= Date.now()
-    )
-      known = undefined;
-    const fetching = known ?? this.#fetchToken(challenge, scopes, credentials);
+    if (challenge.scheme === 'basic') return this.#basic(credentials);
+    const key = keyOf(scopes);
+    const known = this.#tokens.get(key);
+    const until = await known?.then((token) => token.until).catch(() => 0);
+    const fetching =
+      known !== undefined && until !== undefined && until > Date.now()
+        ? known
+        : this.#fetchToken(challenge, scopes, credentials);
     this.#tokens.set(key, fetching);
     return `Bearer ${(await fetching).value}`;
   }
 
-  /** Others on the way can read what is sent in plain HTTP, and whoever answers it may not be who was meant. */
+  #basic(credentials: Credentials | undefined): string | undefined {
+    if (credentials?.username === undefined) return undefined;
+    const pair = Buffer.from(`${credentials.username}:${credentials.password ?? ''}`).toString('base64');
+    this.#keepSecret(pair);
+    return `Basic ${pair}`;
+  }
+
+  /** Others can read plain HTTP, and anyone may answer it. */
   #isSafe(to: URL): boolean {
     return to.protocol === 'https:' || isLoopback(to.hostname) || this.#allowed.httpCredentials;
   }
 
-  /** How this registry could be given credentials. */
+  /** How to give this registry credentials. */
   hint(registry: URL): string {
     return this.#isSafe(registry)
       ? `credentials for ${this.#host}: docker login, --authfile, --src-creds or --dest-creds`
@@ -99,33 +100,33 @@ export class Authenticator {
   }
 
   /**
-   * Takes a refused request's challenge; false when the registry gives no way in that was not tried with these scopes.
+   * Takes the challenge of a refused request. False when there is none that was not tried with these scopes.
    * @throws ImgconvError UNAUTHORIZED for a realm that secrets must not go to
    */
   challenged(answer: Answer, scopes: readonly string[], tried: string | undefined): boolean {
     const challenges = parseChallenges(answer.header('www-authenticate') ?? '');
-    const challenge =
-      challenges.find(({ scheme }) => scheme === 'bearer') ??
-      challenges.find(({ scheme }) => scheme === 'basic');
+    const [challenge] = ['bearer', 'basic'].flatMap((known) =>
+      challenges.filter(({ scheme }) => scheme === known),
+    );
     if (challenge === undefined || tried?.startsWith('Basic ')) return false;
     if (challenge.scheme === 'bearer') {
       this.#realmOf(challenge, answer.url);
-      this.#tokens.delete([...scopes].sort().join(' '));
+      this.#tokens.delete(keyOf(scopes));
     }
     this.#challenge = { ...challenge, parameters: { ...challenge.parameters, registry: answer.url.href } };
     return true;
   }
 
   /**
-   * Where tokens come from. As with Docker, a registry may name any host over TLS; over plain HTTP only one that was
-   * itself reached so, and then one on this machine, or where plain HTTP was asked for.
+   * Where tokens come from. As with Docker, that may be any host over TLS. Plain HTTP is for registries in plain HTTP,
+   * and then for realms on this machine, or with --tls-verify=false.
    */
   #realmOf({ parameters }: Challenge, registry: URL): URL {
     let realm: URL;
     try {
       realm = new URL(parameters['realm'] ?? '');
     } catch (cause) {
-      throw this.#refusal(`${placeOf(registry)}: names no realm to get a token from`, cause);
+      throw this.#refusal(`${urlText(registry)}: names no realm to get a token from`, cause);
     }
     const plain =
       registry.protocol === 'http:' &&
@@ -133,7 +134,7 @@ export class Authenticator {
       (this.#allowed.plainHttp || isLoopback(realm.hostname));
     if (realm.username !== '' || realm.password !== '' || (realm.protocol !== 'https:' && !plain))
       throw this.#refusal(
-        `${placeOf(registry)}: tokens are not asked for at ${this.redact(placeOf(realm))}: it is not https`,
+        `${urlText(registry)}: tokens are not asked for at ${this.redact(urlText(realm))}: it is not https`,
       );
     return realm;
   }
@@ -149,14 +150,10 @@ export class Authenticator {
   ): Promise<Token> {
     const { service, scope, registry = '' } = challenge.parameters;
     const realm = this.#realmOf(challenge, new URL(registry));
-    // A registry may go by other scopes than the specification's, and then says so.
+    // A registry may have other scopes than the specification's, and then says so.
     const wanted = scopes.length > 0 ? scopes : (scope ?? '').split(' ').filter(Boolean);
     const shown = this.#isSafe(realm) ? credentials : undefined;
-    const asking =
-      shown?.identityToken === undefined
-        ? this.#get(realm, service, wanted, shown)
-        : this.#post(realm, service, wanted, shown.identityToken);
-    const answer = await asking.catch((error: unknown) => {
+    const answer = await this.#ask(realm, service, wanted, shown).catch((error: unknown) => {
       throw this.redacted(error);
     });
     const { where } = answer;
@@ -178,42 +175,35 @@ export class Authenticator {
     return { value, until: Date.now() + lifetime * 1000 * SAFE_PART };
   }
 
-  /** Basic credentials, or none, for a token (distribution "Token Authentication Specification"). */
-  #get(
+  /**
+   * Basic credentials, or none, for a token (distribution "Token Authentication Specification"), or an identity token
+   * ("OAuth2 Token Authentication").
+   */
+  #ask(
     realm: URL,
     service: string | undefined,
     scopes: readonly string[],
     credentials: Credentials | undefined,
   ): Promise<Answer> {
+    const where = this.redact(urlText(realm));
+    if (credentials?.identityToken !== undefined) {
+      const form = new URLSearchParams({
+        grant_type: 'refresh_token',
+        client_id: CLIENT_ID,
+        refresh_token: credentials.identityToken,
+        scope: scopes.join(' '),
+        ...(service !== undefined && { service }),
+      });
+      const headers = { 'content-type': 'application/x-www-form-urlencoded' };
+      return this.#transport.send(realm, { method: 'POST', headers, body: () => form.toString() }, where);
+    }
     const url = new URL(realm);
     if (service !== undefined) url.searchParams.set('service', service);
     for (const scope of scopes) url.searchParams.append('scope', scope);
-    const where = this.redact(placeOf(realm));
-    if (credentials?.username === undefined)
-      return this.#transport.send(url, { method: 'GET', headers: {} }, where);
-    url.searchParams.set('account', credentials.username);
-    const pair = Buffer.from(`${credentials.username}:${credentials.password ?? ''}`).toString('base64');
-    this.#keepSecret(pair);
-    return this.#transport.send(url, { method: 'GET', headers: { authorization: `Basic ${pair}` } }, where);
-  }
-
-  /** An identity token for a token (distribution "OAuth2 Token Authentication"). */
-  #post(
-    realm: URL,
-    service: string | undefined,
-    scopes: readonly string[],
-    identityToken: string,
-  ): Promise<Answer> {
-    const form = new URLSearchParams({
-      grant_type: 'refresh_token',
-      client_id: CLIENT_ID,
-      refresh_token: identityToken,
-      scope: scopes.join(' '),
-      ...(service !== undefined && { service }),
-    });
-    const headers = { 'content-type': 'application/x-www-form-urlencoded' };
-    const outgoing = { method: 'POST', headers, body: () => form.toString() } as const;
-    return this.#transport.send(realm, outgoing, this.redact(placeOf(realm)));
+    const authorization = this.#basic(credentials);
+    if (credentials?.username !== undefined) url.searchParams.set('account', credentials.username);
+    const headers = authorization === undefined ? {} : { authorization };
+    return this.#transport.send(url, { method: 'GET', headers }, where);
   }
 
   /** A server may repeat it, also in a URL: hosts are lower case there, and paths are escaped. */
@@ -222,30 +212,30 @@ export class Authenticator {
       this.#secrets.add(form).add(form.toLowerCase());
   }
 
-  /** What a server says, without what it was sent. */
+  /** What a server says, without secrets. */
   redact(text: string): string {
     let redacted = text;
     for (const secret of this.#secrets) redacted = redacted.replaceAll(secret, '***');
     return redacted;
   }
 
-  /** A failure whose message would show what is secret is another one, without its cause. */
+  /** A failure whose message would show a secret is replaced, without its cause. */
   redacted(failure: unknown): unknown {
     const error = failure instanceof Transient ? failure.error : failure;
     if (!(error instanceof ImgconvError)) return failure;
     const texts = [error.message, error.cause instanceof Error ? error.cause.message : ''];
     if (texts.every((text) => this.redact(text) === text)) return failure;
-    const { hint } = error;
-    const known = new ImgconvError(
-      error.code,
-      this.redact(error.message),
-      hint === undefined ? {} : { hint },
-    );
+    const { code, message, hint } = error;
+    const known = new ImgconvError(code, this.redact(message), hint === undefined ? {} : { hint });
     return failure instanceof Transient ? new Transient(known, failure.afterMs) : known;
   }
 }
 
-/** The repository whose credentials count: the first that a scope names. */
+function keyOf(scopes: readonly string[]): string {
+  return [...scopes].sort().join(' ');
+}
+
+/** The repository whose credentials are used: the first that a scope names. */
 function repositoryOf(scopes: readonly string[]): string | undefined {
   return /^repository:(.+):/.exec(scopes[0] ?? '')?.[1];
 }

@@ -1,14 +1,14 @@
 import { spawn } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
 import { homedir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import * as z from 'zod';
-import { findProgram } from '../../storage/program.js';
+import { isThere, readBytes } from '../../bytes/files.js';
 import { ImgconvError } from '../../model/errors.js';
 import { parseJson, parseSecret } from '../../model/json.js';
+import { findProgram } from '../../storage/program.js';
 import type { RegistryAccess } from '../access.js';
 
-/** What a registry is shown; none of it must get into a message. */
+/** What authenticates to a registry; none of it must get into a message. */
 export interface Credentials {
   readonly username?: string | undefined;
   readonly password?: string | undefined;
@@ -31,18 +31,22 @@ const fileSchema = z.object({
   credHelpers: z.record(z.string(), z.string()).nullish(),
   credsStore: text,
 });
-/** Fields whose names messages may have; hosts and values may be secrets in the wrong place. */
+/** Fields that messages may name; hosts and values may be misplaced secrets. */
 const FIELDS = ['auths', 'credHelpers', 'credsStore', ...Object.keys(authSchema.shape)];
 type AuthFile = z.infer<typeof fileSchema>;
 const answerSchema = z.object({ Username: z.string(), Secret: z.string() });
 
-/** Programs that keep secrets get so long, and may say so much. */
+/** Limits of a credential helper. */
 const HELPER_MS = 60_000;
 const HELPER_BYTES = 1024 * 1024;
 
-/** What Docker Hub goes by in files of Docker's. */
+/** Docker Hub in files of Docker's. */
 const HUB = ['docker.io', 'index.docker.io', 'registry-1.docker.io'];
 const HUB_SERVER = 'https://index.docker.io/v1/';
+
+function unusable(message: string, options?: { readonly hint?: string; readonly cause?: unknown }) {
+  return new ImgconvError('UNAUTHORIZED', message, options);
+}
 
 /** Looks credentials up as containers-auth.json(5) says, and in Docker's own file. */
 export class CredentialStore {
@@ -54,7 +58,7 @@ export class CredentialStore {
     this.#access = access;
   }
 
-  /** Those of the most specific namespace that has some: `host/org/app`, `host/org`, `host`. @throws ImgconvError UNAUTHORIZED when a file or program is of no use */
+  /** Those of the most specific namespace that has some: `host/org/app`, `host/org`, `host`. @throws ImgconvError UNAUTHORIZED for an unusable file or helper */
   find(host: string, repository: string | undefined): Promise<Credentials | undefined> {
     const key = repository === undefined ? host : `${host}/${repository}`;
     const known = this.#found.get(key) ?? this.#find(host, key);
@@ -66,12 +70,7 @@ export class CredentialStore {
     const { hosts = {} } = this.#access;
     const { creds, registryToken } = (Object.hasOwn(hosts, host) && hosts[host]) || {};
     if (registryToken !== undefined) return { registryToken };
-    if (creds !== undefined) {
-      const colon = creds.indexOf(':');
-      return colon < 0
-        ? { username: creds, password: '' }
-        : { username: creds.slice(0, colon), password: creds.slice(colon + 1) };
-    }
+    if (creds !== undefined) return pairOf(creds) ?? { username: creds, password: '' };
     this.#files ??= authFiles(this.#access).map((path) => ({ path, content: readAuthFile(path) }));
     for (const { path, content } of this.#files) {
       const found = await findIn(content, host, key, path);
@@ -81,11 +80,17 @@ export class CredentialStore {
   }
 }
 
-/** Files in the order in which they count; one that is named has to be there. */
+/** `user:password`; undefined without a colon. */
+function pairOf(pair: string): { username: string; password: string } | undefined {
+  const colon = pair.indexOf(':');
+  return colon < 0 ? undefined : { username: pair.slice(0, colon), password: pair.slice(colon + 1) };
+}
+
+/** Files in their order of precedence; one that is named has to exist. */
 function authFiles({ authfile }: RegistryAccess): string[] {
   const named = authfile ?? (process.env['REGISTRY_AUTH_FILE'] || undefined);
   if (named !== undefined) {
-    if (existsSync(named)) return [named];
+    if (isThere(named)) return [named];
     throw new ImgconvError('USAGE', `${named}: no such file of credentials`);
   }
   const { XDG_RUNTIME_DIR, XDG_CONFIG_HOME, DOCKER_CONFIG } = process.env;
@@ -94,11 +99,11 @@ function authFiles({ authfile }: RegistryAccess): string[] {
     join(runtime, 'auth.json'),
     join(XDG_CONFIG_HOME || join(homedir(), '.config'), 'containers/auth.json'),
     join(DOCKER_CONFIG || join(homedir(), '.docker'), 'config.json'),
-  ].filter((path) => existsSync(path));
+  ].filter(isThere);
 }
 
 function readAuthFile(path: string): AuthFile {
-  return parseSecret(fileSchema, FIELDS, readFileSync(path), path, 'UNAUTHORIZED');
+  return parseSecret(fileSchema, FIELDS, readBytes(path), path, 'UNAUTHORIZED');
 }
 
 async function findIn(
@@ -110,19 +115,14 @@ async function findIn(
   const names = HUB.includes(host) ? HUB : [host];
   for (const name of names) {
     const helper = credHelpers?.[name];
-    const found =
-      helper &&
-      (await askHelper(
-        helper,
-        name === 'docker.io' ? HUB_SERVER : name,
-        `${path}: credHelpers, for ${name}`,
-      ));
+    const server = name === 'docker.io' ? HUB_SERVER : name;
+    const found = helper && (await askHelper(helper, server, `${path}: credHelpers, for ${name}`));
     if (found) return found;
   }
   const entries = new Map(Object.entries(auths ?? {}).map(([name, auth]) => [normalised(name), auth]));
   for (const wanted of namespaces(names, key.slice(host.length))) {
     const auth = entries.get(wanted);
-    const found = auth && credentialsOf(auth, wanted, path);
+    const found = auth && credentialsOf(auth, `${path}: auths.${wanted}`);
     if (found) return found;
   }
   if (!credsStore) return undefined;
@@ -143,57 +143,41 @@ function normalised(name: string): string {
   return bare.replace(/\/+$/, '');
 }
 
-function credentialsOf(
-  entry: z.infer<typeof authSchema>,
-  name: string,
-  path: string,
-): Credentials | undefined {
+function credentialsOf(entry: z.infer<typeof authSchema>, where: string): Credentials | undefined {
   if (entry.registrytoken) return { registryToken: entry.registrytoken };
   let { username, password } = entry;
   if (entry.auth) {
-    const decoded = Buffer.from(entry.auth, 'base64').toString();
-    const colon = decoded.indexOf(':');
-    if (colon < 0)
-      throw new ImgconvError('UNAUTHORIZED', `${path}: auths.${name}.auth: not user:password in base64`);
-    username = decoded.slice(0, colon);
+    const pair = pairOf(Buffer.from(entry.auth, 'base64').toString());
+    if (pair === undefined) throw unusable(`${where}.auth: not user:password in base64`);
+    ({ username, password } = pair);
     // Docker pads with NULs.
-    password = decoded.slice(colon + 1).replace(/\0+$/, '');
+    password = password.replace(/\0+$/, '');
   }
   if (entry.identitytoken) return { username: username ?? undefined, identityToken: entry.identitytoken };
   return username ? { username, password: password ?? '' } : undefined;
 }
 
 /**
- * `docker-credential-<name> get`, the host on stdin (docker/docker-credential-helpers); undefined when it has none.
- * What it says of a failure is not passed on: it may hold what it keeps. Nor is a name of which there is no program, which
- * may be a secret at the wrong place. `where`: the file and the field.
+ * `docker-credential-<name> get`, the host on stdin (docker/docker-credential-helpers); undefined when it has none. Its
+ * error output is not passed on: it may hold secrets. Nor is the name of a missing helper, which may be a misplaced secret.
+ * `where`: the file and the field.
  */
 async function askHelper(name: string, server: string, where: string): Promise<Credentials | undefined> {
-  if (!/^\w[\w.-]*$/.test(name))
-    throw new ImgconvError('UNAUTHORIZED', `${where}: it is no name of a credential helper`);
+  if (!/^\w[\w.-]*$/.test(name)) throw unusable(`${where}: it is no name of a credential helper`);
   const program = `docker-credential-${name}`;
   const path = findProgram(program);
   if (path === undefined)
-    throw new ImgconvError(
-      'UNAUTHORIZED',
-      `${where}: the credential helper that it names is not in the search path`,
-      { hint: 'install docker-credential-NAME, or take the field out of the file' },
-    );
-  const { status, stdout } = await runHelper(path, server);
-  const output = Buffer.concat(stdout);
+    throw unusable(`${where}: the credential helper that it names is not in the search path`, {
+      hint: 'install docker-credential-NAME, or take the field out of the file',
+    });
+  const { status, output } = await runHelper(path, server);
   if (status !== 0) {
     if (/credentials not found/i.test(output.toString('latin1'))) return undefined;
-    throw new ImgconvError(
-      'UNAUTHORIZED',
-      `${program} get, asked for ${server}: exit status ${String(status)}`,
-    );
+    throw unusable(`${program} get, asked for ${server}: exit status ${String(status)}`);
   }
   const parsed = answerSchema.safeParse(tryJson(output));
   if (!parsed.success)
-    throw new ImgconvError(
-      'UNAUTHORIZED',
-      `${program} get, asked for ${server}: not the JSON that it should say`,
-    );
+    throw unusable(`${program} get, asked for ${server}: not the JSON that it should print`);
   const { Username, Secret } = parsed.data;
   return Username === '<token>' ? { identityToken: Secret } : { username: Username, password: Secret };
 }
@@ -206,21 +190,21 @@ function tryJson(bytes: Uint8Array): unknown {
   }
 }
 
-function runHelper(program: string, server: string): Promise<{ status: number | null; stdout: Buffer[] }> {
+function runHelper(program: string, server: string): Promise<{ status: number | null; output: Buffer }> {
   return new Promise((resolve, reject) => {
     // With the whole environment: helpers of clouds take their own credentials from it.
     const child = spawn(program, ['get'], { stdio: ['pipe', 'pipe', 'ignore'], timeout: HELPER_MS });
-    const stdout: Buffer[] = [];
+    const parts: Buffer[] = [];
     let size = 0;
-    child.stdout.on('data', (chunk: Buffer) => {
-      if ((size += chunk.length) > HELPER_BYTES) child.kill();
-      else stdout.push(chunk);
+    child.stdout.on('data', (part: Buffer) => {
+      if ((size += part.length) > HELPER_BYTES) child.kill();
+      else parts.push(part);
     });
     child.on('error', (cause) => {
-      reject(new ImgconvError('UNAUTHORIZED', `${program}: cannot be run`, { cause }));
+      reject(unusable(`${program}: cannot be run`, { cause }));
     });
     child.on('close', (status) => {
-      resolve({ status, stdout });
+      resolve({ status, output: Buffer.concat(parts) });
     });
     child.stdin.on('error', () => undefined); // It may end without reading.
     child.stdin.end(server);

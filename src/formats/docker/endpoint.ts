@@ -6,12 +6,14 @@ import { Authenticator } from './auth.js';
 import type { CredentialStore } from './credentials.js';
 import { urlHost } from './paths.js';
 import { isLocal } from './tls.js';
-import { placeOf, type Answer, type ApiAnswer, type Outgoing, type Transport } from './transport.js';
+import { urlText, type Answer, type ApiAnswer, type Outgoing, type Transport } from './transport.js';
 
 const MAX_REDIRECTS = 5;
 /** Of an error's body this much is read, and so much of that is shown. */
 const MAX_ERROR = 64 * 1024;
 const SHOWN = 300;
+/** Of a header this much is shown. */
+const MAX_HEADER = 160;
 /** Statuses that may be others the next time. */
 const PASSING = new Set([408, 425, 429, 500, 502, 503, 504]);
 
@@ -28,9 +30,9 @@ export interface ApiRequest extends Partial<Outgoing> {
   readonly accept: readonly number[];
 }
 
-/** One registry's API: who is let in, what is tried again, what its errors mean. */
+/** One registry's API: authentication, retries, redirects, errors. */
 export class Endpoint {
-  /** As names have it: `docker.io`. */
+  /** As in names: `docker.io`. */
   readonly host: string;
   readonly retry: RetryPolicy;
   readonly #transport: Transport;
@@ -38,7 +40,7 @@ export class Endpoint {
   readonly #access: RegistryAccess;
   #base: Promise<URL> | undefined;
 
-  /** `url`: where it is, for one that has a URL of its own. */
+  /** `url`: of a mirror. */
   constructor(
     host: string,
     transport: Transport,
@@ -63,7 +65,21 @@ export class Endpoint {
     return retrying(this.retry, () => this.try(request));
   }
 
-  /** One try. @throws Transient when another may do better */
+  /** As `request`, for an answer whose body is of no use. */
+  async send(request: ApiRequest): Promise<ApiAnswer> {
+    const answer = await this.request(request);
+    await answer.discard();
+    return answer;
+  }
+
+  /** As `send`, once. @throws Transient when another try may succeed */
+  async sendOnce(request: ApiRequest): Promise<ApiAnswer> {
+    const answer = await this.try(request);
+    await answer.discard();
+    return answer;
+  }
+
+  /** One try. @throws Transient when another one may succeed */
   async try({ path, scopes, accept, ...outgoing }: ApiRequest): Promise<ApiAnswer> {
     const base = await this.#find();
     const url = typeof path === 'string' ? new URL(`${base.pathname.replace(/\/$/, '')}${path}`, base) : path;
@@ -71,23 +87,25 @@ export class Endpoint {
       const own = url.origin === base.origin;
       const authorization = own ? await this.#auth.header(scopes, base) : undefined;
       const answer = await this.#follow(url, base, outgoing, authorization);
-      if (accept.includes(answer.status)) return { ...answer, redact: (text) => this.#auth.redact(text) };
-      // Only the registry's own word counts: a host that it redirects to must not ask for its secrets.
-      if (answer.status === 401 && refused < 2 && answer.url.origin === base.origin) {
-        const isTaken = this.#auth.challenged(answer, scopes, authorization);
-        if (isTaken) {
-          await answer.discard();
-          continue;
-        }
-      }
-      throw await this.#failure(answer);
+      if (accept.includes(answer.status))
+        return { ...answer, shown: (text) => this.#auth.redact(text).slice(0, MAX_HEADER) };
+      // A host that the registry redirects to must not ask for its secrets.
+      const isOwn = answer.url.origin === base.origin;
+      if (
+        answer.status !== 401 ||
+        refused === 2 ||
+        !isOwn ||
+        !this.#auth.challenged(answer, scopes, authorization)
+      )
+        throw await this.#failure(answer);
+      await answer.discard();
     }
   }
 
   async #follow(url: URL, base: URL, outgoing: Partial<Outgoing>, authorization?: string): Promise<Answer> {
     const { method = 'GET', headers = {}, body } = outgoing;
     let at = url;
-    // An upload may be anywhere, too.
+    // An upload may be on another host.
     const asked = `${url.origin === base.origin ? '' : `${base.origin}: redirected to `}${this.#shown(url)}`;
     for (let hops = 0; ; hops++) {
       const sent = at.origin === url.origin && authorization !== undefined ? { authorization } : {};
@@ -108,10 +126,10 @@ export class Endpoint {
 
   /** A registry's `Location` or `Link` may repeat secrets. */
   #shown(url: URL): string {
-    return this.#auth.redact(placeOf(url));
+    return this.#auth.redact(urlText(url));
   }
 
-  /** Where a `Location` leads. @throws ImgconvError REGISTRY for one that leaves TLS or is no URL */
+  /** @throws ImgconvError REGISTRY for a `Location` that leaves TLS or is no URL */
   #resolve(location: string, { url: from, where }: Answer, base: URL): URL {
     let url: URL;
     try {
@@ -135,7 +153,7 @@ export class Endpoint {
     return this.#resolve(location, answer, await this.#find());
   }
 
-  /** Where the registry answers: by TLS; else in plain HTTP, where that is on this machine or was asked for. */
+  /** The URL of the registry: with TLS, or plain HTTP if that is allowed, or the registry is on this machine. */
   #find(): Promise<URL> {
     this.#base ??= this.#probe();
     return this.#base;
@@ -161,15 +179,14 @@ export class Endpoint {
   async #failure(answer: Answer): Promise<ImgconvError | Transient> {
     const said = await this.#said(answer);
     const { status } = answer;
-    const message = `${answer.where}: status ${status}${said === '' ? '' : `: ${said}`}`;
-    if (status === 401 || status === 403) {
+    const message = `${answer.where}: status ${status}${said && `: ${said}`}`;
+    if (status === 401 || status === 403)
       return new ImgconvError('UNAUTHORIZED', message, { hint: this.#auth.hint(await this.#find()) });
-    }
     const error = new ImgconvError(status === 404 ? 'NOT_FOUND' : 'REGISTRY', message);
     return PASSING.has(status) ? new Transient(error, retryAfter(answer)) : error;
   }
 
-  /** What an error's body says, without anything secret that it repeats. */
+  /** What an error's body says, without secrets. */
   async #said(answer: Answer): Promise<string> {
     try {
       const body = (await answer.read(MAX_ERROR)).toString();
@@ -189,7 +206,7 @@ function isRedirect(status: number, method: string): boolean {
   );
 }
 
-/** A server that speaks plain HTTP, or none at all, where TLS was tried. */
+/** A server without TLS, or none at all. */
 function isNoTls(error: unknown): boolean {
   const known = error instanceof Transient ? error.error : error;
   const cause = known instanceof ImgconvError ? known.cause : undefined;

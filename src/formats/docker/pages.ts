@@ -3,26 +3,31 @@ import { ImgconvError } from '../../model/errors.js';
 import { isObject, parseLenientJson } from '../../model/json.js';
 import type { Answer, ApiAnswer } from './transport.js';
 
-/** What a registry may send of one list; registries that know no pages send all of it at once. */
+/** How long a list may be; registries without pages send all of it at once. */
 export interface ListLimit {
   readonly page: number;
   /** Bytes of all pages. */
   readonly bytes: number;
   readonly items: number;
+  readonly unit: string;
 }
 
 const MiB = 1024 * 1024;
-/** Tags of a repository, repositories of a registry: ten times what is known to exist, in a hundred megabytes of memory. */
-export const NAMES: ListLimit = { page: 16 * MiB, bytes: 64 * MiB, items: 1_000_000 };
+/** Ten times what is known to exist, in a hundred megabytes of memory. */
+const NAMES = { page: 16 * MiB, bytes: 64 * MiB, items: 1_000_000 };
+/** Of a repository. */
+export const TAGS: ListLimit = { ...NAMES, unit: 'tags' };
+/** Of a registry. */
+export const REPOSITORIES: ListLimit = { ...NAMES, unit: 'repositories' };
 /** As many as an image may have members; registries cut pages at 4 MiB (OCI distribution-spec, "Listing Referrers"). */
-export const REFERRERS: ListLimit = { page: 4 * MiB, bytes: 16 * MiB, items: 10_000 };
+export const REFERRERS: ListLimit = { page: 4 * MiB, bytes: 16 * MiB, items: 10_000, unit: 'referrers' };
 const MAX_PAGES = 10_000;
 
-/** A longer name is none, of a tag or a repository; so much of it is kept, to be shown. */
+/** Tags and repositories have no longer names; this much of one is kept, for messages. */
 const MAX_NAME = 255;
 
 /** An answer, and its body where the status is 200. */
-export interface Told {
+export interface Served {
   readonly answer: ApiAnswer;
   readonly body: Buffer | undefined;
 }
@@ -32,7 +37,7 @@ export interface Page {
   readonly where: string;
 }
 
-/** The names of a page. Ends at the first that is no text: all of millions of them would be told. */
+/** The names of a page. @throws ImgconvError REGISTRY at the first that is no text */
 export function namesOf({ body, where }: Page, field: 'tags' | 'repositories'): string[] {
   const content = parseLenientJson(body, where, 'REGISTRY');
   const names = isObject(content) ? (content[field] ?? []) : undefined;
@@ -54,40 +59,40 @@ export function expectWithin(count: number, limit: number, unit: string, where: 
 }
 
 /**
- * Follows `Link: <…>; rel="next"` (RFC 8288) on one host; undefined stands for a first page that is not there.
+ * The items of each page, by `Link: <…>; rel="next"` (RFC 8288) on one host; undefined for a first page that is not there.
  * @throws ImgconvError REGISTRY for pages that come to no end, or to more than `limit`
  */
-export async function* pagesOf(
-  ask: (path: string | URL) => Promise<Told>,
+export async function* pagesOf<T>(
+  ask: (path: string | URL) => Promise<Served>,
   first: string,
   limit: ListLimit,
-): AsyncGenerator<Page | undefined> {
+  itemsOf: (page: Page) => readonly T[],
+): AsyncGenerator<readonly T[] | undefined> {
   let bytes = 0;
-  // Links can be long, and there can be many.
+  let count = 0;
+  // Digests of links, which can be long.
   const seen = new Set<string>();
   for (let next: string | URL = first; ;) {
     const { answer, body } = await ask(next);
     const { where } = answer;
+    const fault = (what: string) => new ImgconvError('REGISTRY', `${where}: ${what}`);
     if (body === undefined) {
-      if (seen.size > 0)
-        throw new ImgconvError('REGISTRY', `${where}: status ${answer.status} for a further page`);
+      if (seen.size > 0) throw fault(`status ${answer.status} for a further page`);
       yield undefined;
       return;
     }
     expectWithin((bytes += body.length), limit.bytes, 'bytes', where);
-    yield { body, where };
+    const items = itemsOf({ body, where });
+    expectWithin((count += items.length), limit.items, limit.unit, where);
+    yield items;
     const link = nextLink(answer);
     if (link === undefined) return;
-    if (!URL.canParse(link, answer.url.href))
-      throw new ImgconvError('REGISTRY', `${where}: its next page is at no URL`);
+    if (!URL.canParse(link, answer.url.href)) throw fault('its next page is at no URL');
     next = new URL(link, answer.url);
     if (next.origin !== answer.url.origin)
-      throw new ImgconvError(
-        'REGISTRY',
-        `${where}: its next page is said to be on another host, ${answer.redact(next.host)}`,
-      );
+      throw fault(`its next page is said to be on another host, ${answer.shown(next.host)}`);
     if (seen.size >= MAX_PAGES || seen.size === seen.add(digestOf(Buffer.from(next.href))).size)
-      throw new ImgconvError('REGISTRY', `${where}: its pages do not come to an end`);
+      throw fault('its pages do not come to an end');
   }
 }
 

@@ -80,15 +80,17 @@ function isLoneHost(text: string): boolean {
   return isHostName(text) && (name === 'localhost' || name.includes('.') || name.startsWith('['));
 }
 
-/** A place's host and what repositories in it begin with, or are; the host is undefined for references of all hosts. */
-export interface RegistryPlace {
+/** What follows `docker://`, without a reference. */
+export interface RegistryPath {
+  /** Undefined for references of all hosts. */
   readonly host: string | undefined;
+  /** A repository, or the beginning of repositories. */
   readonly below: string;
-  /** `below` is but the beginning of repositories. */
+  /** `below` is not a repository itself. */
   readonly isPrefix: boolean;
 }
 
-export function placeOfPath(path: string): RegistryPlace {
+export function registryPathOf(path: string): RegistryPath {
   if (path === '') return { host: undefined, below: '', isPrefix: true };
   const slash = path.indexOf('/');
   if (slash < 0) return { host: canonicalHost(path), below: '', isPrefix: true };
@@ -96,9 +98,9 @@ export function placeOfPath(path: string): RegistryPlace {
   return { host: canonicalHost(path.slice(0, slash)), below, isPrefix: path.endsWith('/') };
 }
 
-/** The registries that are asked for these references of a place, sorted; what names none is not among them. */
+/** The registries in which these references below a path are looked up, sorted; those without a host count for none. */
 export function hostsOf(path: string, wanted: readonly string[]): string[] {
-  const { host } = placeOfPath(path);
+  const { host } = registryPathOf(path);
   if (host !== undefined) return [host];
   return [...new Set(wanted.flatMap((text) => hostOfWanted(text) ?? []))].sort();
 }

@@ -7,9 +7,6 @@ import { parseManifest } from '../../model/manifest.js';
 import type { ManifestNode } from '../../model/tree.js';
 import { OCI_INDEX } from '../../model/media-type.js';
 import { repositoryText, type Client, type Repository } from './client.js';
-import type { Endpoint } from './endpoint.js';
-import { manifestPath } from './paths.js';
-import { pushes } from './upload.js';
 
 /**
  * Lists the referrers of an image under its referrers tag, in registries that do not do so by themselves (OCI
@@ -18,12 +15,10 @@ import { pushes } from './upload.js';
  */
 export class Referrers {
   readonly #client: Client;
-  readonly #endpoint: Endpoint;
   readonly #turns = new Map<string, LimitFunction>();
 
-  constructor(client: Client, endpoint: Endpoint) {
+  constructor(client: Client) {
     this.#client = client;
-    this.#endpoint = endpoint;
   }
 
   /** `recorded`: the registry said `OCI-Subject` when it took the manifest. */
@@ -45,15 +40,7 @@ export class Referrers {
     if (listed.some((one) => isObject(one) && one['digest'] === node.descriptor.digest)) return;
     const index = isObject(raw) ? raw : { schemaVersion: 2, mediaType: OCI_INDEX };
     const bytes = Buffer.from(JSON.stringify({ ...index, manifests: [...listed, entryOf(node)] }));
-    const answer = await this.#endpoint.request({
-      path: manifestPath(to.repository, tag),
-      method: 'PUT',
-      headers: { 'content-type': OCI_INDEX, 'content-length': String(bytes.length) },
-      body: () => bytes,
-      scopes: pushes(to),
-      accept: [200, 201, 202],
-    });
-    await answer.discard();
+    await this.#client.putManifest(to, tag, OCI_INDEX, bytes);
   }
 }
 

@@ -1,5 +1,6 @@
 import type { RegistryAccess } from '../access.js';
 import { Client } from './client.js';
+import { Hosts } from './hosts.js';
 import { canonicalName } from './paths.js';
 
 /** Lends a function that lists the tags of a repository, `HOST/REPOSITORY`: undefined where there is no such repository. */
@@ -8,10 +9,11 @@ export async function withTags<T>(
   signal: AbortSignal,
   use: (tags: (name: string) => Promise<readonly string[] | undefined>) => Promise<T>,
 ): Promise<T> {
-  const client = new Client(access, signal);
+  const hosts = new Hosts(access, signal);
+  const client = new Client(hosts);
   try {
     return await use((name) => client.tags(canonicalName(name)));
   } finally {
-    await client.close();
+    await hosts.close();
   }
 }

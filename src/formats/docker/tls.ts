@@ -1,7 +1,7 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { createSecureContext, rootCertificates, type SecureContext } from 'node:tls';
+import { isThere, listFolder, readBytes } from '../../bytes/files.js';
 import { ImgconvError } from '../../model/errors.js';
 import type { RegistryAccess } from '../access.js';
 
@@ -31,7 +31,7 @@ export interface TlsOptions {
  * @throws ImgconvError USAGE for files that are no certificates
  */
 export function tlsFor(host: string, { certDir, tlsVerify }: RegistryAccess, shows: boolean): TlsOptions {
-  const folder = certDir ?? certFolders(host).find((path) => existsSync(path));
+  const folder = certDir ?? certFolders(host).find(isThere);
   const { ca, cert, key } = folder === undefined ? NONE : readCertificates(folder);
   try {
     const secureContext = createSecureContext({
@@ -48,20 +48,20 @@ export function tlsFor(host: string, { certDir, tlsVerify }: RegistryAccess, sho
 
 const NONE = { ca: [], cert: undefined, key: undefined };
 
-function systemRoots(): readonly string[] {
-  const path = [process.env['SSL_CERT_FILE'], ...SYSTEM_ROOTS].find((one) => one && existsSync(one));
-  return path === undefined ? rootCertificates : [readFileSync(path, 'utf8')];
+function systemRoots(): readonly (string | Buffer)[] {
+  const path = [process.env['SSL_CERT_FILE'], ...SYSTEM_ROOTS].find((one) => one && isThere(one));
+  return path === undefined ? rootCertificates : [readBytes(path)];
 }
 
-/** `*.crt` are CAs, `*.cert` with a `*.key` of the same name what a client shows. @throws ImgconvError USAGE without the key */
+/** `*.crt` are CAs, `*.cert` with a `*.key` of the same name is the client's certificate. @throws ImgconvError USAGE without the key */
 function readCertificates(folder: string) {
   let names: string[];
   try {
-    names = readdirSync(folder).sort();
+    names = listFolder(folder).map(({ name }) => name);
   } catch (cause) {
     throw new ImgconvError('USAGE', `${folder}: cannot be read as a folder of certificates`, { cause });
   }
-  const read = (name: string) => readFileSync(join(folder, name), 'utf8');
+  const read = (name: string) => readBytes(join(folder, name));
   const client = names.find((name) => name.endsWith('.cert'));
   const key = client?.replace(/\.cert$/, '.key');
   if (key !== undefined && !names.includes(key))
@@ -73,12 +73,12 @@ function readCertificates(folder: string) {
   };
 }
 
-/** This machine: nobody can listen in on what is said to it. */
+/** This machine: nobody can read what is sent to it. */
 export function isLoopback(hostname: string): boolean {
   return /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/i.test(hostname);
 }
 
-/** This machine or one of its containers by name, as k3d has it; a name server could say otherwise, so no place for secrets. */
+/** This machine or one of its containers by name, as with k3d. No secrets are sent there: a name server may resolve the name. */
 export function isLocal(hostname: string): boolean {
   return isLoopback(hostname) || /.\.localhost$/i.test(hostname);
 }

@@ -40,8 +40,8 @@ export interface Answer {
 
 /** An answer of a registry's API. */
 export interface ApiAnswer extends Answer {
-  /** What it says, as far as it may be shown: a registry may repeat the secrets that it was sent. */
-  redact(text: string): string;
+  /** The beginning of what it says, without the secrets that it was sent: a registry may repeat them. */
+  shown(text: string): string;
 }
 
 /** Sends requests over connections that are kept open; knows of certificates and proxies, and of nothing above HTTP. */
@@ -73,7 +73,7 @@ export class Transport {
    * `where`: what messages call it.
    * @throws Transient NETWORK; ImgconvError NETWORK for what another try will not mend
    */
-  send(url: URL, outgoing: Outgoing, where = placeOf(url)): Promise<Answer> {
+  send(url: URL, outgoing: Outgoing, where = urlText(url)): Promise<Answer> {
     return this.#send(url, outgoing, 'trusted', where);
   }
 
@@ -81,7 +81,7 @@ export class Transport {
     url: URL,
     { method, headers, body }: Outgoing,
     server: 'trusted' | 'anyone',
-    where = placeOf(url),
+    where = urlText(url),
   ): Promise<Answer> {
     const { default: undici } = await import('undici');
     const stall = new Stall(this.#signal, this.#idleMs);
@@ -273,7 +273,7 @@ function answerOf(
 }
 
 /** For messages: queries of URLs can hold secrets. */
-export function placeOf({ origin, pathname }: URL): string {
+export function urlText({ origin, pathname }: URL): string {
   return `${origin}${pathname}`;
 }
 

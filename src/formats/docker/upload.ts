@@ -1,8 +1,8 @@
 import { Patience, Transient } from '../../bytes/retry.js';
 import type { VerifiedBlob } from '../../proof/verified-blob.js';
-import { algorithmOf } from '../../model/digest.js';
+import { algorithmOf, type Digest } from '../../model/digest.js';
 import { ImgconvError } from '../../model/errors.js';
-import { repositoryText, type Repository } from './client.js';
+import { pushes, repositoryText, type Repository } from './client.js';
 import type { Endpoint } from './endpoint.js';
 import { uploadsPath } from './paths.js';
 import type { Answer, ApiAnswer } from './transport.js';
@@ -12,7 +12,7 @@ const CHUNK = 8 * 1024 * 1024;
 const LEAST_CHUNK = 1024 * 1024;
 const LARGEST_CHUNK = 64 * 1024 * 1024;
 
-/** Of beginnings besides those that failures make: once in chunks, and once for each size from the largest to the least. */
+/** Beginnings that no failure causes: one in chunks, and one for each size from the largest to the least. */
 const OTHER_BEGINNINGS = 8;
 
 const BYTES = { 'content-type': 'application/octet-stream' };
@@ -27,8 +27,8 @@ interface Session {
 class TooLarge extends Error {}
 
 /**
- * One blob on its way into a repository: in one piece first, in chunks where the registry refuses that, and from where
- * it broke off where the registry still has the beginning.
+ * Sends one blob to a repository: in one piece, or in chunks if the registry refuses that. A broken upload resumes if the
+ * registry still has its beginning.
  */
 export class Upload {
   readonly #endpoint: Endpoint;
@@ -38,7 +38,7 @@ export class Upload {
   #chunk: number | undefined;
   #breaks = 0;
   #beginnings = 0;
-  /** How far the registry ever said that it has the blob. */
+  /** Bytes that the registry ever said it had. */
   #farthest = 0;
 
   constructor(endpoint: Endpoint, to: Repository, blob: VerifiedBlob) {
@@ -67,17 +67,13 @@ export class Upload {
     return 'mounted';
   }
 
-  /** What breaks off in one piece again and again may get through in smaller ones. */
+  /** What breaks off again and again may succeed in smaller chunks. */
   #makeSmaller(): void {
     if (this.#chunk !== undefined) this.#chunk = Math.max(this.#chunk / 2, LEAST_CHUNK);
     else if (++this.#breaks > 1) this.#chunk = CHUNK;
   }
 
-  get #scopes(): readonly string[] {
-    return pushes(this.#to);
-  }
-
-  /** A registry may lose what it was sent again and again: only so often is it sent from the start. */
+  /** A registry may lose the blob again and again: an upload begins only so often. */
   async #begin(): Promise<Session> {
     const most = this.#endpoint.retry.times + 1 + OTHER_BEGINNINGS;
     if (++this.#beginnings > most)
@@ -85,29 +81,15 @@ export class Upload {
         'REGISTRY',
         `${repositoryText(this.#to)}: ${this.#blob.digest} was sent from the start ${most} times, and never taken`,
       );
-    const answer = await this.#endpoint.request({
-      path: uploadsPath(this.#to.repository),
-      method: 'POST',
-      headers: { 'content-length': '0' },
-      scopes: this.#scopes,
-      accept: [202],
-    });
-    return this.#session(answer, 0);
+    return this.#session(await this.#post(uploadsPath(this.#to.repository), pushes(this.#to), [202]), 0);
   }
 
-  /** A registry that cannot mount begins an upload instead, or says that it may not be done. */
+  /** A registry that cannot mount begins an upload instead, or refuses. */
   async #mount(from: string): Promise<Session | 'mounted'> {
     try {
-      const answer = await this.#endpoint.request({
-        path: uploadsPath(this.#to.repository, { digest: this.#blob.digest, from }),
-        method: 'POST',
-        headers: { 'content-length': '0' },
-        scopes: [...this.#scopes, `repository:${from}:pull`],
-        accept: [201, 202],
-      });
-      if (answer.status === 202) return await this.#session(answer, 0);
-      await answer.discard();
-      return 'mounted';
+      const path = uploadsPath(this.#to.repository, { digest: this.#blob.digest, from });
+      const answer = await this.#post(path, [...pushes(this.#to), `repository:${from}:pull`], [201, 202]);
+      return answer.status === 202 ? await this.#session(answer, 0) : 'mounted';
     } catch (error) {
       if (error instanceof ImgconvError && ['UNAUTHORIZED', 'NOT_FOUND'].includes(error.code))
         return this.#begin();
@@ -115,25 +97,24 @@ export class Upload {
     }
   }
 
+  #post(path: string, scopes: readonly string[], accept: readonly number[]): Promise<ApiAnswer> {
+    return this.#endpoint.send({ path, method: 'POST', headers: { 'content-length': '0' }, scopes, accept });
+  }
+
   async #session(answer: Answer, offset: number): Promise<Session> {
-    await answer.discard();
-    // Only whole bytes can be sent.
     const least = Number(/^\d+$/.exec(answer.header('oci-chunk-min-length') ?? '')?.[0] ?? 0);
     if (this.#chunk !== undefined && least > this.#chunk) this.#chunk = Math.min(least, LARGEST_CHUNK);
     return { url: await this.#endpoint.locationOf(answer), offset };
   }
 
-  /** Where a broken upload stands; undefined when the registry has given it up. */
+  /** The state of a broken upload; undefined when the registry has dropped it. */
   async #resume({ url }: Session): Promise<Session | undefined> {
     try {
-      const answer = await this.#endpoint.request({ path: url, scopes: this.#scopes, accept: [204] });
+      const answer = await this.#endpoint.send({ path: url, scopes: pushes(this.#to), accept: [204] });
       const end = /^(?:bytes[ =])?0-(\d+)$/.exec(answer.header('range') ?? '')?.[1];
-      // A registry that has nothing says 0-0, as one that has one byte does: beginning anew costs that byte.
+      // A registry that has nothing says 0-0, as one that has one byte does.
       const offset = end === undefined || end === '0' ? 0 : Number(end) + 1;
-      if (offset === 0 || offset > this.#blob.size) {
-        await answer.discard();
-        return undefined;
-      }
+      if (offset === 0 || offset > this.#blob.size) return undefined;
       this.#chunk ??= CHUNK;
       return await this.#session(answer, offset);
     } catch (error) {
@@ -149,114 +130,97 @@ export class Upload {
 
   async #sendWhole({ url }: Session): Promise<void> {
     const { size } = this.#blob;
-    const answer = await this.#endpoint.try({
-      path: this.#closing(url),
-      method: 'PUT',
-      headers: { ...BYTES, 'content-length': String(size) },
-      ...(size > 0 && { body: () => unforced(this.#blob.chunks()) }),
-      scopes: this.#scopes,
-      accept: [201, 413, 416],
-    });
-    await answer.discard();
-    if (answer.status === 201) {
-      this.#expectDigest(answer);
-      return;
-    }
+    const body = size > 0 ? () => unforced(this.#blob.chunks()) : undefined;
+    const answer = await this.#put(url, { ...BYTES, 'content-length': String(size) }, [201, 413, 416], body);
+    if (answer.status === 201) return;
     this.#chunk = CHUNK;
     throw new TooLarge();
   }
 
-  async #sendChunks(session: Session, length: number): Promise<void> {
-    let { url } = session;
-    let done = 0;
-    for await (const piece of pieces(this.#blob.chunks(), session.offset, length)) {
-      const start = session.offset + done;
-      const answer = await this.#endpoint.try({
-        path: url,
-        method: 'PATCH',
-        headers: {
-          ...BYTES,
-          'content-length': String(piece.length),
-          'content-range': `${start}-${start + piece.length - 1}`,
-        },
-        body: () => piece,
-        scopes: this.#scopes,
-        accept: [202, 413, 416],
-      });
-      if (answer.status === 413) {
-        await answer.discard();
-        if (length <= LEAST_CHUNK)
-          throw new ImgconvError(
-            'REGISTRY',
-            `${answer.where}: chunks of ${length} bytes are too large for it`,
-          );
-        this.#chunk = length / 2;
-        throw new TooLarge();
-      }
-      const session_ = await this.#session(answer, 0);
-      if (answer.status === 416)
-        throw new Transient(
-          new ImgconvError('REGISTRY', `${answer.where}: does not take bytes from ${start}`),
-        );
-      const end = /(\d+)$/.exec(answer.header('range') ?? '')?.[1];
-      done += piece.length;
-      if (end !== undefined && Number(end) !== session.offset + done - 1)
-        throw new Transient(
-          new ImgconvError(
-            'REGISTRY',
-            `${answer.where}: says that it has bytes up to ${end}, ${session.offset + done - 1} were sent`,
-          ),
-        );
-      // What is lost and sent again is no progress.
-      if (session.offset + done > this.#farthest) {
-        this.#farthest = session.offset + done;
+  async #sendChunks({ url, offset }: Session, length: number): Promise<void> {
+    let at = url;
+    let start = offset;
+    for await (const piece of pieces(this.#blob.chunks(), start, length)) {
+      at = await this.#patch(at, piece, start, length);
+      start += piece.length;
+      // Bytes that are lost and sent again are no progress.
+      if (start > this.#farthest) {
+        this.#farthest = start;
         this.#patience.restore();
       }
-      url = session_.url;
     }
-    const answer = await this.#endpoint.try({
-      path: this.#closing(url),
-      method: 'PUT',
-      headers: { 'content-length': '0' },
-      scopes: this.#scopes,
-      accept: [201],
+    await this.#put(at, { 'content-length': '0' }, [201]);
+  }
+
+  /** Sends one chunk of a blob; gives where the next one goes. */
+  async #patch(path: URL, piece: Uint8Array, start: number, length: number): Promise<URL> {
+    const end = start + piece.length - 1;
+    const answer = await this.#endpoint.sendOnce({
+      path,
+      method: 'PATCH',
+      headers: {
+        ...BYTES,
+        'content-length': String(piece.length),
+        'content-range': `${start}-${end}`,
+      },
+      body: () => piece,
+      scopes: pushes(this.#to),
+      accept: [202, 413, 416],
     });
-    await answer.discard();
-    this.#expectDigest(answer);
+    const { where, status } = answer;
+    if (status === 413) {
+      if (length <= LEAST_CHUNK)
+        throw new ImgconvError('REGISTRY', `${where}: chunks of ${length} bytes are too large for it`);
+      this.#chunk = length / 2;
+      throw new TooLarge();
+    }
+    const { url } = await this.#session(answer, 0);
+    const has = /(\d+)$/.exec(answer.header('range') ?? '')?.[1];
+    const fault =
+      status === 416
+        ? `does not take bytes from ${start}`
+        : has !== undefined && Number(has) !== end
+          ? `says that it has bytes up to ${has}, ${end} were sent`
+          : undefined;
+    if (fault !== undefined) throw new Transient(new ImgconvError('REGISTRY', `${where}: ${fault}`));
+    return url;
   }
 
-  #closing(url: URL): URL {
-    const closing = new URL(url);
-    closing.searchParams.set('digest', this.#blob.digest);
-    return closing;
+  /** Ends the upload. */
+  async #put(
+    url: URL,
+    headers: Readonly<Record<string, string>>,
+    accept: readonly number[],
+    body?: () => AsyncIterable<Uint8Array>,
+  ): Promise<ApiAnswer> {
+    const path = new URL(url);
+    path.searchParams.set('digest', this.#blob.digest);
+    const scopes = pushes(this.#to);
+    const answer = await this.#endpoint.sendOnce({ path, method: 'PUT', headers, body, scopes, accept });
+    if (answer.status === 201) expectTaken(answer, this.#blob.digest, this.#to);
+    return answer;
   }
+}
 
-  /** @throws ImgconvError DIGEST_MISMATCH when the registry says that it stored something else */
-  #expectDigest(answer: ApiAnswer): void {
-    const said = answer.header('docker-content-digest');
-    const { digest } = this.#blob;
-    const shown = answer.redact(said ?? '').slice(0, 160);
-    if (said === undefined || said === digest) return;
-    const algorithm = algorithmOf(digest);
-    // Distribution 2.8 takes any digest and keeps the sha256 one (registry/storage/blobwriter.go, validateBlob).
-    if (algorithm !== 'sha256' && said.startsWith('sha256:'))
-      throw new ImgconvError(
-        'FORMAT_UNSUPPORTED',
-        `${repositoryText(this.#to)}: the registry keeps no ${algorithm} digests: it stored ${digest} as ${shown}`,
-        { hint: 'reg:, oci:, docker-archive: and oci-archive: keep them' },
-      );
+/** @throws ImgconvError DIGEST_MISMATCH, FORMAT_UNSUPPORTED when the registry says that it stored another digest */
+export function expectTaken(answer: ApiAnswer, digest: Digest, to: Repository): void {
+  const said = answer.header('docker-content-digest');
+  if (said === undefined || said === digest) return;
+  const algorithm = algorithmOf(digest);
+  // Distribution 2.8 takes any digest and keeps the sha256 one (registry/storage/blobwriter.go, validateBlob).
+  if (algorithm !== 'sha256' && said.startsWith('sha256:'))
     throw new ImgconvError(
-      'DIGEST_MISMATCH',
-      `${repositoryText(this.#to)}: sent ${digest}, the registry says that it has ${shown}`,
+      'FORMAT_UNSUPPORTED',
+      `${repositoryText(to)}: the registry keeps no ${algorithm} digests: it stored ${digest} as ${answer.shown(said)}`,
+      { hint: 'reg:, oci:, docker-archive: and oci-archive: keep them' },
     );
-  }
+  throw new ImgconvError(
+    'DIGEST_MISMATCH',
+    `${repositoryText(to)}: sent ${digest}, the registry says that it has ${answer.shown(said)}`,
+  );
 }
 
-export function pushes({ repository }: Repository): readonly string[] {
-  return [`repository:${repository}:pull,push`];
-}
-
-/** A body that may be left early, when the registry does not want it: its proof then fails, and nobody asked for it. */
+/** A body that may be left early, when the registry does not want it: that its proof then fails does not matter. */
 async function* unforced(chunks: AsyncGenerator<Uint8Array>): AsyncGenerator<Uint8Array> {
   let ended = false;
   try {
@@ -272,7 +236,7 @@ async function* unforced(chunks: AsyncGenerator<Uint8Array>): AsyncGenerator<Uin
   }
 }
 
-/** What follows the first `skip` bytes, in pieces of `length`, the last one shorter. */
+/** The bytes after the first `skip`, in pieces of `length`, the last one shorter. */
 async function* pieces(
   chunks: AsyncGenerator<Uint8Array>,
   skip: number,

@@ -2,6 +2,7 @@ import { tmpdir } from 'node:os';
 import { Staging } from '../../storage/staging.js';
 import type { VerifiedBlob } from '../../proof/verified-blob.js';
 import { attachedTo, referrersTag } from '../../model/attached.js';
+import type { Descriptor } from '../../model/descriptor.js';
 import { algorithmOf, type Digest } from '../../model/digest.js';
 import { ImgconvError } from '../../model/errors.js';
 import { blobDigestsOf, subjectOf } from '../../model/graph.js';
@@ -14,15 +15,17 @@ import {
   type WriteContext,
   type Written,
 } from '../format.js';
-import { ACCEPT, Client, type Repository } from './client.js';
+import { ACCEPT, Client, pushes, repositoryText, type Repository } from './client.js';
 import type { Endpoint } from './endpoint.js';
-import { blobPath, manifestPath, placeOfPath } from './paths.js';
+import { Hosts } from './hosts.js';
+import type { ApiAnswer } from './transport.js';
+import { blobPath, manifestPath, registryPathOf } from './paths.js';
 import { Referrers } from './referrers.js';
-import { pushes, Upload } from './upload.js';
+import { expectTaken, Upload } from './upload.js';
 
 /** @throws ImgconvError USAGE without a host */
 export function createDocker(path: string, context: WriteContext): Promise<ImageWriter> {
-  const { host, below } = placeOfPath(path);
+  const { host, below } = registryPathOf(path);
   if (host === undefined)
     throw new ImgconvError(
       'USAGE',
@@ -31,19 +34,23 @@ export function createDocker(path: string, context: WriteContext): Promise<Image
   return Promise.resolve(new DockerWriter(host, below, context));
 }
 
+type Sized = Pick<Descriptor, 'digest' | 'size'>;
+
 class DockerWriter implements ImageWriter {
-  /** What is fetched or compressed on its way from one registry to another; a registry has no room for it. */
+  /** For blobs that are fetched or compressed on their way from one registry to another. */
   readonly staging = new Staging(tmpdir());
   readonly links = false;
   readonly find = undefined;
   readonly #host: string;
   readonly #prefix: string;
   readonly #context: WriteContext;
+  readonly #hosts: Hosts;
   readonly #client: Client;
   readonly #endpoint: Endpoint;
   readonly #referrers: Referrers;
-  /** By path: whether the registry says that it is there. By repository and digest: what became of it. */
+  /** By path: whether the registry has it. */
   readonly #there = new Map<string, Promise<boolean>>();
+  /** By repository and digest. */
   readonly #put = new Map<string, Promise<'present' | 'uploaded' | 'mounted'>>();
   /** A repository that has the blob, or soon will. */
   readonly #holders = new Map<Digest, Promise<string>>();
@@ -53,9 +60,10 @@ class DockerWriter implements ImageWriter {
     this.#host = host;
     this.#prefix = prefix;
     this.#context = context;
-    this.#client = new Client(context.access, context.pool.signal);
-    this.#endpoint = this.#client.endpoint(host);
-    this.#referrers = new Referrers(this.#client, this.#endpoint);
+    this.#hosts = new Hosts(context.access, context.pool.signal);
+    this.#client = new Client(this.#hosts);
+    this.#endpoint = this.#hosts.endpoint(host);
+    this.#referrers = new Referrers(this.#client);
   }
 
   #repositoryFor({ repository: own }: Reference): Repository {
@@ -67,39 +75,33 @@ class DockerWriter implements ImageWriter {
     );
   }
 
-  holds(name: Reference, blob: { digest: Digest; size: number }, as: 'manifest' | 'blob'): Promise<boolean> {
+  holds(name: Reference, blob: Sized, as: 'manifest' | 'blob'): Promise<boolean> {
     return this.#isThere(this.#repositoryFor(name), blob, as);
   }
 
-  /** Registries keep manifests apart: none is there as a blob. */
-  #isThere(
-    to: Repository,
-    { digest, size }: { digest: Digest; size: number },
-    as: 'manifest' | 'blob',
-  ): Promise<boolean> {
+  /** Registries keep manifests and blobs apart. */
+  #isThere(to: Repository, { digest, size }: Sized, as: 'manifest' | 'blob'): Promise<boolean> {
     const path = as === 'manifest' ? manifestPath(to.repository, digest) : blobPath(to.repository, digest);
-    const known = this.#there.get(path) ?? this.#ask(to, path, size);
+    const known =
+      this.#there.get(path) ??
+      this.#head(to, path, ACCEPT).then(
+        (answer) =>
+          answer.status === 200 && [undefined, String(size)].includes(answer.header('content-length')),
+      );
     this.#there.set(path, known);
     return known;
   }
 
-  async #ask(to: Repository, path: string, size: number): Promise<boolean> {
-    const answer = await this.#endpoint.request({
-      path,
-      method: 'HEAD',
-      headers: { accept: ACCEPT },
-      scopes: pushes(to),
-      accept: [200, 404],
-    });
-    await answer.discard();
-    return answer.status === 200 && [undefined, String(size)].includes(answer.header('content-length'));
+  #head(to: Repository, path: string, accept: string): Promise<ApiAnswer> {
+    const headers = { accept };
+    return this.#endpoint.send({ path, method: 'HEAD', headers, scopes: pushes(to), accept: [200, 404] });
   }
 
   claim(signal?: AbortSignal): Promise<void> {
     return this.staging.claim(signal);
   }
 
-  /** Blobs, then the members of an index, then the index, under its tag: an image that breaks off is not to be seen. */
+  /** Blobs, then the members of an index, then the index under its tag: an image that is incomplete has no tag. */
   async write({ name, root, blobs, signatures }: ImageToWrite): Promise<Written> {
     const to = this.#repositoryFor(name);
     await this.#expectCanonical(to, root, name.tag);
@@ -138,7 +140,7 @@ class DockerWriter implements ImageWriter {
     return how;
   }
 
-  /** What one repository has, or is being sent, the others mount. */
+  /** Mounts the blob if another repository has it, or is being sent it. */
   async #send(to: Repository, blob: VerifiedBlob): Promise<'uploaded' | 'mounted'> {
     const { digest, holder } = blob;
     const inSource = holder?.host === this.#host ? holder.repository : undefined;
@@ -164,7 +166,7 @@ class DockerWriter implements ImageWriter {
         : await this.#isTagged(to, reference, node);
     const recorded = same ? undefined : await this.#putManifest(to, node, reference);
     this.#there.set(manifestPath(to.repository, digest), Promise.resolve(true));
-    // Of an index that is written under the referrers tag itself nothing is to be added to that.
+    // An index under the referrers tag is not listed in itself.
     const { manifest } = node;
     const subject = subjectOf(manifest)?.digest;
     if (subject !== undefined && attachedTo(tag) !== subject && tag !== referrersTag(subject))
@@ -181,20 +183,13 @@ class DockerWriter implements ImageWriter {
     if (tag === undefined || algorithm === 'sha256' || (await this.#isTagged(to, tag, node))) return;
     throw new ImgconvError(
       'FORMAT_UNSUPPORTED',
-      `docker://${to.host}/${to.repository}:${tag}: its manifest has a ${algorithm} digest, and a registry gives a sha256 one to what is pushed by tag`,
+      `${repositoryText(to)}:${tag}: its manifest has a ${algorithm} digest, and a registry gives a sha256 one to what is pushed by tag`,
       { hint: 'reg:, oci:, docker-archive: and oci-archive: keep it' },
     );
   }
 
   async #isTagged(to: Repository, tag: string, { descriptor, manifest }: ManifestNode): Promise<boolean> {
-    const there = await this.#endpoint.request({
-      path: manifestPath(to.repository, tag),
-      method: 'HEAD',
-      headers: { accept: manifest.mediaType },
-      scopes: pushes(to),
-      accept: [200, 404],
-    });
-    await there.discard();
+    const there = await this.#head(to, manifestPath(to.repository, tag), manifest.mediaType);
     return there.status === 200 && there.header('docker-content-digest') === descriptor.digest;
   }
 
@@ -204,25 +199,12 @@ class DockerWriter implements ImageWriter {
     { bytes, descriptor, manifest }: ManifestNode,
     reference: string,
   ): Promise<boolean> {
-    const answer = await this.#endpoint.request({
-      path: manifestPath(to.repository, reference),
-      method: 'PUT',
-      headers: { 'content-type': manifest.mediaType, 'content-length': String(bytes.length) },
-      body: () => bytes,
-      scopes: pushes(to),
-      accept: [200, 201, 202],
-    });
-    await answer.discard();
-    const said = answer.header('docker-content-digest');
-    if (said !== undefined && said !== descriptor.digest)
-      throw new ImgconvError(
-        'DIGEST_MISMATCH',
-        `docker://${to.host}/${to.repository}: sent ${descriptor.digest}, the registry says that it has ${answer.redact(said).slice(0, 160)}`,
-      );
+    const answer = await this.#client.putManifest(to, reference, manifest.mediaType, bytes);
+    expectTaken(answer, descriptor.digest, to);
     return answer.header('oci-subject') !== undefined;
   }
 
-  /** Each image is there as soon as it is written. */
+  /** Each image is visible as soon as it is written. */
   publish(): Promise<void> {
     return Promise.resolve();
   }
@@ -233,11 +215,11 @@ class DockerWriter implements ImageWriter {
 
   async close(): Promise<void> {
     this.staging[Symbol.dispose]();
-    await this.#client.close();
+    await this.#hosts.close();
   }
 }
 
-/** All results, when all have ended: nothing goes on behind the back of a failure. @throws the first failure */
+/** Waits until all have ended, even after a failure. @throws the first failure */
 async function settled<T>(work: readonly Promise<T>[]): Promise<T[]> {
   await Promise.allSettled(work);
   return Promise.all(work);
