@@ -42,7 +42,7 @@ export function resolved(path: string): Resolved | undefined {
   }
 }
 
-export function isThere(path: string): boolean {
+export function pathExists(path: string): boolean {
   return existsSync(path);
 }
 

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { homedir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import * as z from 'zod';
-import { isThere, readBytes } from '../../bytes/files.js';
+import { pathExists, readBytes } from '../../bytes/files.js';
 import { ImgconvError } from '../../model/errors.js';
 import { parseJson, parseSecret } from '../../model/json.js';
 import { findProgram } from '../../storage/program.js';
@@ -90,7 +90,7 @@ function pairOf(pair: string): { username: string; password: string } | undefine
 function authFiles({ authfile }: RegistryAccess): string[] {
   const named = authfile ?? (process.env['REGISTRY_AUTH_FILE'] || undefined);
   if (named !== undefined) {
-    if (isThere(named)) return [named];
+    if (pathExists(named)) return [named];
     throw new ImgconvError('USAGE', `${named}: no such file of credentials`);
   }
   const { XDG_RUNTIME_DIR, XDG_CONFIG_HOME, DOCKER_CONFIG } = process.env;
@@ -99,7 +99,7 @@ function authFiles({ authfile }: RegistryAccess): string[] {
     join(runtime, 'auth.json'),
     join(XDG_CONFIG_HOME || join(homedir(), '.config'), 'containers/auth.json'),
     join(DOCKER_CONFIG || join(homedir(), '.docker'), 'config.json'),
-  ].filter(isThere);
+  ].filter(pathExists);
 }
 
 function readAuthFile(path: string): AuthFile {

@@ -1,7 +1,7 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { createSecureContext, rootCertificates, type SecureContext } from 'node:tls';
-import { isThere, listFolder, readBytes } from '../../bytes/files.js';
+import { pathExists, listFolder, readBytes } from '../../bytes/files.js';
 import { ImgconvError } from '../../model/errors.js';
 import type { RegistryAccess } from '../access.js';
 
@@ -31,7 +31,7 @@ export interface TlsOptions {
  * @throws ImgconvError USAGE for files that are no certificates
  */
 export function tlsFor(host: string, { certDir, tlsVerify }: RegistryAccess, shows: boolean): TlsOptions {
-  const folder = certDir ?? certFolders(host).find(isThere);
+  const folder = certDir ?? certFolders(host).find(pathExists);
   const { ca, cert, key } = folder === undefined ? NONE : readCertificates(folder);
   try {
     const secureContext = createSecureContext({
@@ -49,7 +49,7 @@ export function tlsFor(host: string, { certDir, tlsVerify }: RegistryAccess, sho
 const NONE = { ca: [], cert: undefined, key: undefined };
 
 function systemRoots(): readonly (string | Buffer)[] {
-  const path = [process.env['SSL_CERT_FILE'], ...SYSTEM_ROOTS].find((one) => one && isThere(one));
+  const path = [process.env['SSL_CERT_FILE'], ...SYSTEM_ROOTS].find((one) => one && pathExists(one));
   return path === undefined ? rootCertificates : [readBytes(path)];
 }
 
