@@ -1,21 +1,21 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ImgconvError } from '../model/errors.js';
 
-/** How often and after what wait something is tried again. */
+/** How often something is retried, and after what delay. */
 export interface RetryPolicy {
   readonly times: number;
-  /** Of the first wait; each further one is twice as long. */
+  /** Before the first retry; each further delay is twice as long. */
   readonly delayMs: number;
   /** Ends all waiting. */
   readonly signal: AbortSignal;
 }
 
-/** Waits do not grow beyond this. */
+/** The longest delay. */
 const MAX_DELAY_MS = 30_000;
-/** A longer wait is not waited for when the other side asks for it (`Retry-After`). */
+/** If the server asks for a longer delay (`Retry-After`), there is no retry. */
 const MAX_ASKED_MS = 5 * 60_000;
 
-/** A failure that may pass. `afterMs`: how long the other side wants to be left alone. */
+/** A failure that may pass. `afterMs`: the delay that the server asks for. */
 export class Transient extends Error {
   readonly error: ImgconvError;
   readonly afterMs: number | undefined;
@@ -27,8 +27,8 @@ export class Transient extends Error {
   }
 }
 
-/** Tries that are left for one piece of work. */
-export class Patience {
+/** The retries of one piece of work. */
+export class Attempts {
   readonly #policy: RetryPolicy;
   #failures = 0;
 
@@ -36,12 +36,12 @@ export class Patience {
     this.#policy = policy;
   }
 
-  /** The work got on: its failures so far do not count any more. */
-  restore(): void {
+  /** After progress: failures so far no longer count. */
+  reset(): void {
     this.#failures = 0;
   }
 
-  /** Waits for the next try; with jitter, so that many do not come back at once. @throws what failed, if it will not pass or there are no tries left */
+  /** Waits before a retry; with jitter, so that many do not retry at once. @throws the failure, if it will not pass or no retries are left */
   async afterFailure(failure: unknown): Promise<void> {
     if (!(failure instanceof Transient)) throw failure;
     const { times, delayMs, signal } = this.#policy;
@@ -52,19 +52,19 @@ export class Patience {
     try {
       await sleep(Math.max(asked, wait), undefined, { signal });
     } catch {
-      throw failure.error; // Interrupted: nothing is waited for any more.
+      throw failure.error; // Interrupted.
     }
   }
 }
 
-/** Does the work again while it fails in a way that may pass. */
+/** Repeats the work while it fails in a way that may pass. */
 export async function retrying<T>(policy: RetryPolicy, work: () => Promise<T>): Promise<T> {
-  const patience = new Patience(policy);
+  const attempts = new Attempts(policy);
   for (;;) {
     try {
       return await work();
     } catch (failure) {
-      await patience.afterFailure(failure);
+      await attempts.afterFailure(failure);
     }
   }
 }

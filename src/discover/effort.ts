@@ -1,13 +1,13 @@
 import { ImgconvError } from '../model/errors.js';
 
-/** What any run may do: about a second. */
+/** Steps that any run may take: about a second. */
 const AT_LEAST = 2_000_000;
 /** More for each character that was read. */
 const PER_CHARACTER = 8;
 
 /**
- * Counts the steps of a run, such as values that aliases come to. Work that grows faster than what there is to read is
- * stopped: a few files that name each other many times must not keep a run busy for years.
+ * Counts the steps of a run, such as the values of aliases. Work that grows faster than the text of the files is stopped:
+ * a few files that name each other many times must not keep a run busy for years.
  */
 export class Effort {
   #left = AT_LEAST;

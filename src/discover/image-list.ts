@@ -3,12 +3,12 @@ import { parseReference } from '../model/reference.js';
 import { parseImagesFile } from '../transfer/images-file.js';
 import { Findings, withoutScheme } from './findings.js';
 
-/** What files of references are called: `images.txt`, `images-list.txt`, `NginxImageList`, `a-release.list`. */
+/** Names of files of references: `images.txt`, `images-list.txt`, `NginxImageList`, `a-release.list`. */
 export function isListName(name: string): boolean {
   return /(?:image[-_]?list|images[-_]?list|^images)(?:\.(?:txt|list))?$|\.list$/i.test(name);
 }
 
-/** True when each line that says something begins with a reference. */
+/** True when each line that is not empty or a comment begins with a reference. */
 export function isImageList(text: string): boolean {
   try {
     const selectors = parseImagesFile(text, '');
@@ -20,13 +20,13 @@ export function isImageList(text: string): boolean {
   }
 }
 
-/** The lines of a file as `--images-file` takes it; what a line renames to is not a source, so it does not count. */
+/** The lines of a file as `--images-file` takes it; targets of renames do not count. */
 export function findInImageList(text: string, file: string, findings: Findings): void {
   for (const { text: line, where } of parseImagesFile(text, file)) {
     const spot = { file, line: Number(where.slice(file.length + 1)), field: '' };
     const own = new Findings();
     own.found(line, spot);
-    // A file that is only called like a list may hold secrets.
+    // A file with the name of a list may hold secrets.
     if (own.unknowns.length > 0) findings.unknown('the line is not an image reference', spot);
     else findings.add(own);
   }

@@ -16,7 +16,7 @@ const OPERATOR = /:?[-?+]/y;
 /** Defaults may hold variables that have defaults. */
 const MAX_NESTING = 20;
 
-/** What it comes to at most: more is cut, and is no reference. */
+/** Longer results are cut, and are no references. */
 const MAX_LENGTH = 4096;
 
 /**
@@ -70,7 +70,7 @@ function substitute(text: string, values: Variables, lacking: Lacking[], depth: 
   return out;
 }
 
-/** Where each brace closes, by where it opens; not those that do not. */
+/** The positions of closing braces by those of their opening ones. */
 function closings(text: string): ReadonlyMap<number, number> {
   const found = new Map<number, number>();
   const open: number[] = [];

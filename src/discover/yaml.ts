@@ -28,7 +28,7 @@ interface Room {
   documents: number;
 }
 
-/** What is wrong, without a word of the document: it may hold secrets, and the library quotes it. */
+/** Messages without text of the document, which the library quotes: it may hold secrets. */
 const FAULTS: Readonly<Record<YAMLError['code'], string>> = {
   ALIAS_PROPS: 'an alias has an anchor or a tag of its own',
   BAD_ALIAS: 'the name of an anchor or alias is empty or ends in a colon',
@@ -115,7 +115,7 @@ function* partsOf(text: string): Generator<{ body: string; line: number }> {
   if (!isEmpty(body)) yield { body, line };
 }
 
-/** Nothing but a marker: a file may have a million. */
+/** A marker only: a file may have a million. */
 function isEmpty(body: string): boolean {
   return body.length < 100 && /^(?:---)?\s*$/.test(body);
 }

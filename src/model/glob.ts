@@ -1,7 +1,7 @@
 import { ImgconvError } from './errors.js';
 import { familiarText, splitHost } from './reference.js';
 
-/** No name that a registry or engine takes is longer, and no pattern for one need be. */
+/** Registries and engines take no longer names. */
 const MAX_LENGTH = 1024;
 
 type Test = (char: string) => boolean;
@@ -10,7 +10,7 @@ type Test = (char: string) => boolean;
 type Part =
   { readonly one: Test } | { readonly any: Test } | { readonly either: readonly (readonly Part[])[] };
 
-/** A character to be taken on the way to the next step, or steps that come next without one. */
+/** A step takes one character on the way to the next step, or leads to other steps without one. */
 type Step = { readonly take: Test } | { readonly next: readonly number[] };
 
 const ANYTHING: Test = () => true;
@@ -18,7 +18,7 @@ const NO_SLASH: Test = (char) => char !== '/';
 const SLASH: Part = { one: (char) => char === '/' };
 const FOLDERS: Part = { either: [[], [{ any: ANYTHING }, SLASH]] };
 
-/** Tells names that a glob means: as they are, in Docker's short form, or without their host. @throws ImgconvError USAGE for one that is too long */
+/** A test for names: as they are, in Docker's short form, or without their host. @throws ImgconvError USAGE for a pattern that is too long */
 export function globMatcher(text: string): (name: string) => boolean {
   if (text.length > MAX_LENGTH)
     throw new ImgconvError(
@@ -32,8 +32,8 @@ export function globMatcher(text: string): (name: string) => boolean {
 }
 
 /**
- * The globs of picomatch that can mean a name: `*` and `?` within a component, `**`, `[…]`, `{a,b}`, `{a..c}`, `!` before
- * all of it. The time that a match takes is bounded by the product of the lengths, whatever names a registry makes up.
+ * The globs of picomatch that can match a name: `*` and `?` within a component, `**`, `[…]`, `{a,b}`, `{a..c}`, `!` before
+ * all of it. A match takes time in proportion to the product of the lengths, whatever names a registry has.
  */
 export function compileGlob(text: string): (name: string) => boolean {
   const [marks = ''] = /^!*/.exec(text) ?? [];
@@ -52,7 +52,7 @@ class GlobParser {
   #at = 0;
   #depth = 0;
 
-  /** Where braces begin that are closed and have a comma: trying it out for each takes exponential time with those that are not. */
+  /** Where braces open that are closed and have a comma: to try each takes exponential time when many are not closed. */
   readonly #pairs = new Set<number>();
 
   constructor(glob: string) {
@@ -166,7 +166,7 @@ function emit(parts: readonly Part[], steps: Step[]): void {
   }
 }
 
-/** All ways at once, a character at a time, each step at most once for each. */
+/** Follows all ways at once, character by character, each step at most once for each. */
 function runs(steps: readonly Step[], name: string): boolean {
   let current = reached(steps, [0]);
   for (const char of name) {

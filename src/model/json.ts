@@ -7,21 +7,20 @@ export const MAX_MANIFEST = 4 * 1024 * 1024;
 /** Configs are held in memory too. */
 export const MAX_CONFIG = 8 * 1024 * 1024;
 
-/** No document of images comes near this; what recurses over values, as JSON.stringify does, has stack for more. */
+/** No document of an image comes near this; recursive functions such as JSON.stringify have stack for more. */
 const MAX_DEPTH = 500;
 
 const decoder = new TextDecoder('utf-8', { fatal: true });
 
 /**
- * Refuses what two readers may take for different documents: a key that one object has twice. What is nested deeper
- * than anyone would write is refused too.
- * @throws ImgconvError with `code` when the bytes are not such UTF-8 JSON.
+ * Refuses repeated keys, of which readers take different ones, and documents that are nested too deeply.
+ * @throws ImgconvError with `code` for these, and for bytes that are not JSON in UTF-8
  */
 export function parseJson(bytes: Uint8Array, where: string, code: ErrorCode = 'MANIFEST_INVALID'): unknown {
   return parseText(bytes, where, code, false);
 }
 
-/** As `parseJson`, for what Docker takes though a key of it is there twice: the last counts. */
+/** As `parseJson`, but takes repeated keys as Docker does: the last counts. */
 export function parseLenientJson(
   bytes: Uint8Array,
   where: string,
@@ -30,12 +29,11 @@ export function parseLenientJson(
   return parseText(bytes, where, code, true);
 }
 
-/** False for bytes that no object or list begins with: tars, and what is packed. */
+/** False if no object or list begins with these bytes: for tars and compressed files. */
 export function mayBeJson(head: Uint8Array): boolean {
   return /^(?:\xef\xbb\xbf)?[ \t\r\n]*[[{]/.test(Buffer.from(head).toString('latin1')) || isBlank(head);
 }
 
-/** White space alone: what follows decides. */
 function isBlank(head: Uint8Array): boolean {
   return head.every((byte) => [0x20, 0x09, 0x0d, 0x0a].includes(byte));
 }
@@ -56,8 +54,8 @@ function parseText(bytes: Uint8Array, where: string, code: ErrorCode, lenient: b
 }
 
 /**
- * As `parseJson` and `parseWith`, for a document with secrets: what is wrong is said by line and field, without a word of
- * the document; V8's own message has an excerpt. `fields`: names that may be said; others are counted.
+ * As `parseJson` and `parseWith`, for a document with secrets: errors give the line or the field, and no text of the
+ * document, as V8's own messages do. `fields`: names that may be shown; others are numbered.
  * @throws ImgconvError with `code`
  */
 export function parseSecret<T>(
@@ -121,7 +119,7 @@ const EXPECTED = {
   nothing: '',
 };
 
-/** Where text that is not JSON stops being so. */
+/** The position at which text stops being JSON. */
 function brokenAt(text: string): number {
   /** The ends of the objects and lists that are open. */
   const open: string[] = [];
@@ -172,12 +170,12 @@ function shownKey(key: string): string {
   return JSON.stringify(key.length > 100 ? `${key.slice(0, 100)}…` : key);
 }
 
-/** Field names by what Go's encoding/json, by which engines and registries read, takes for them: any case will do. */
+/** Field names by their folded case: engines and registries read with Go's encoding/json, which takes keys in any case. */
 export function fieldsOf(...names: readonly string[]): ReadonlyMap<string, string> {
   return new Map(names.map((name) => [foldCase(name), name]));
 }
 
-/** @throws ImgconvError MANIFEST_INVALID for a key that is one of `fields` but for its case: `Layers` is `layers` to Go */
+/** @throws ImgconvError MANIFEST_INVALID for a key that differs from one of `fields` only by case: `Layers` is `layers` to Go */
 export function expectOwnCase(value: unknown, fields: ReadonlyMap<string, string>, where: string): void {
   if (!isObject(value)) return;
   for (const key of Object.keys(value)) {
@@ -191,8 +189,8 @@ export function expectOwnCase(value: unknown, fields: ReadonlyMap<string, string
 }
 
 /**
- * The fields of an object as Go's encoding/json finds them: a key in another case is the field's.
- * @throws ImgconvError MANIFEST_INVALID for two spellings of one field, of which readers take different ones
+ * The fields of an object as Go's encoding/json finds them, with keys in any case.
+ * @throws ImgconvError MANIFEST_INVALID for two spellings of one field
  */
 export function inOwnCase(value: unknown, fields: ReadonlyMap<string, string>, where: string): unknown {
   if (!isObject(value)) return value;
@@ -231,7 +229,7 @@ export function parseWith<T>(
   });
 }
 
-/** What zod calls types, in JSON's words. */
+/** zod's names of types, in JSON's words. */
 const TYPES: Readonly<Record<string, string>> = {
   array: 'a list',
   object: 'an object',
@@ -245,7 +243,7 @@ const TYPES: Readonly<Record<string, string>> = {
 function issueText(issue: z.core.$ZodIssue, data: unknown): string {
   if (issue.code === 'invalid_value')
     return `must be ${issue.values.map((value) => JSON.stringify(value)).join(' or ')}`;
-  // Of an item of `arrayOf` nothing but the message is left.
+  // An item of `arrayOf` has only a message.
   const expected = /^Invalid input: expected (\w+)/.exec(issue.message)?.[1];
   if (expected === undefined) return issue.message;
   const value = valueAt(data, issue.path);

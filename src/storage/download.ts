@@ -4,7 +4,7 @@ import { BUFFER_SIZE } from '../bytes/buffers.js';
 import { createHasher, expectDigest, type Expected, type Hasher } from '../bytes/hash.js';
 import { writeFully } from '../bytes/output.js';
 import { fileIdOf, readFully, type FileBytes } from '../bytes/region.js';
-import { Patience, Transient } from '../bytes/retry.js';
+import { Attempts, Transient } from '../bytes/retry.js';
 import { algorithmOf } from '../model/digest.js';
 import { asImgconvError, ImgconvError, isErrno } from '../model/errors.js';
 import type { Pool } from '../threads/pool.js';
@@ -121,15 +121,15 @@ export class Download {
   }
 
   async #fetchRest(origin: Origin): Promise<void> {
-    const patience = new Patience(origin.retry);
+    const attempts = new Attempts(origin.retry);
     let restored = this.#done;
     while (this.#done < this.#blob.size) {
       try {
         await this.#append(origin);
       } catch (failure) {
-        if (this.#done - restored >= PROGRESS) patience.restore();
+        if (this.#done - restored >= PROGRESS) attempts.reset();
         restored = this.#done;
-        await patience.afterFailure(failure);
+        await attempts.afterFailure(failure);
       }
     }
   }

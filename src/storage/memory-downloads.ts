@@ -1,6 +1,6 @@
 import type { Expected } from '../bytes/hash.js';
 import type { MemoryBytes } from '../bytes/region.js';
-import { Patience } from '../bytes/retry.js';
+import { Attempts } from '../bytes/retry.js';
 import type { Digest } from '../model/digest.js';
 import { ImgconvError } from '../model/errors.js';
 import { MAX_CONFIG } from '../model/json.js';
@@ -22,7 +22,7 @@ export class MemoryDownloads implements Downloads {
         'MANIFEST_INVALID',
         `${where}: ${size} bytes, more than ${MAX_CONFIG} are not read`,
       );
-    const patience = new Patience(retry);
+    const attempts = new Attempts(retry);
     for (;;) {
       try {
         const parts: Uint8Array[] = [];
@@ -36,7 +36,7 @@ export class MemoryDownloads implements Downloads {
         // VerifiedBlob proves what is in memory when it reads it.
         return { kind: 'memory', path: where, size: done, bytes: Buffer.concat(parts) };
       } catch (failure) {
-        await patience.afterFailure(failure);
+        await attempts.afterFailure(failure);
       }
     }
   }

@@ -1,4 +1,4 @@
-/** One way of the ways in which a server lets clients in (RFC 9110, 11.6.1 `WWW-Authenticate`). */
+/** One way to authenticate to a server (RFC 9110, 11.6.1 `WWW-Authenticate`). */
 export interface Challenge {
   readonly scheme: string;
   readonly parameters: Readonly<Partial<Record<string, string>>>;
@@ -8,7 +8,7 @@ const TOKEN = /[!#$%&'*+.^_`|~0-9A-Za-z-]+/y;
 const PARAMETER = /\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s",]*))\s*/y;
 const BETWEEN = /[\s,]+/y;
 
-/** The challenges of a header, scheme in lower case; what cannot be read ends the list. */
+/** The challenges of a header, scheme in lower case; the first malformed one ends the list. */
 export function parseChallenges(header: string): Challenge[] {
   const challenges: Challenge[] = [];
   let at = 0;

@@ -29,14 +29,14 @@ import {
 } from './pages.js';
 import type { ApiAnswer } from './transport.js';
 
-/** All kinds of manifests, for `Accept`. */
+/** All media types of manifests. */
 export const ACCEPT = [
   ...[OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST, ...ARTIFACT_MANIFESTS],
   `${DOCKER_SCHEMA1_SIGNED};q=0.5`,
   `${DOCKER_SCHEMA1};q=0.5`,
 ].join(', ');
 
-/** A repository of a registry; the host as names have it. */
+/** A repository of a registry; `host` is as in names. */
 export interface Repository {
   readonly host: string;
   readonly repository: string;
@@ -46,7 +46,7 @@ type ListRequest = ApiRequest & { readonly path: string };
 
 export interface ServedManifest {
   readonly bytes: Uint8Array;
-  /** Of the bytes themselves. */
+  /** Of the bytes, computed. */
   readonly digest: Digest;
 }
 
@@ -67,7 +67,7 @@ function manifestRequest(from: Repository, reference: string): ApiRequest {
   return { path, headers: { accept: ACCEPT }, scopes: pulls(from), accept: [200, 404] };
 }
 
-/** What registries serve. */
+/** Reads from registries, and puts manifests. */
 export class Client {
   readonly #hosts: Hosts;
 
@@ -99,7 +99,7 @@ export class Client {
     return { bytes, digest: digests[0] ?? digestOf(payload) };
   }
 
-  /** What a registry says of a manifest without sending it; undefined when there is none. */
+  /** The digest of a manifest as the registry says it; undefined when there is none. */
   async headManifest(
     from: Repository,
     reference: string,
@@ -194,7 +194,7 @@ export class Client {
     return answer.status === 200 && Number.isSafeInteger(length) ? length : undefined;
   }
 
-  /** A blob's bytes from `offset`, in one try; a registry that cannot begin there begins at 0. */
+  /** A blob's bytes from `offset`, or from 0 if the registry supports no ranges; without retries. */
   async openBlob(from: Repository, blob: { digest: Digest; size: number }, offset: number) {
     const request = {
       path: blobPath(from.repository, blob.digest),
@@ -214,7 +214,7 @@ export class Client {
   }
 }
 
-/** Where in the blob the body of this answer begins. @throws ImgconvError for bytes that were not asked for */
+/** The offset in the blob at which the answer begins. @throws ImgconvError for bytes that were not asked for */
 function beginningOf(
   answer: ApiAnswer,
   { digest, size }: { digest: Digest; size: number },

@@ -9,12 +9,12 @@ import { isLocal } from './tls.js';
 import { urlText, type Answer, type ApiAnswer, type Outgoing, type Transport } from './transport.js';
 
 const MAX_REDIRECTS = 5;
-/** Of an error's body this much is read, and so much of that is shown. */
+/** So much of an error's body is read, and so much of that is shown. */
 const MAX_ERROR = 64 * 1024;
 const SHOWN = 300;
-/** Of a header this much is shown. */
+/** So much of a header is shown. */
 const MAX_HEADER = 160;
-/** Statuses that may be others the next time. */
+/** Statuses that may pass. */
 const PASSING = new Set([408, 425, 429, 500, 502, 503, 504]);
 
 const errorsSchema = z.object({
@@ -22,11 +22,11 @@ const errorsSchema = z.object({
 });
 
 export interface ApiRequest extends Partial<Outgoing> {
-  /** `/v2/…`, or what the registry itself gave as a `Location`. */
+  /** `/v2/…`, or a `Location` of the registry's. */
   readonly path: string | URL;
-  /** What the request needs to be let do: `repository:<name>:pull`. */
+  /** The rights that the request needs: `repository:<name>:pull`. */
   readonly scopes: readonly string[];
-  /** Statuses that the caller deals with; others are errors. */
+  /** Statuses that the caller handles; others are errors. */
   readonly accept: readonly number[];
 }
 
@@ -60,12 +60,12 @@ export class Endpoint {
     if (url !== undefined) this.#base = Promise.resolve(url);
   }
 
-  /** Tried again while that may help. @throws ImgconvError NETWORK, UNAUTHORIZED, REGISTRY */
+  /** With retries. @throws ImgconvError NETWORK, UNAUTHORIZED, REGISTRY */
   request(request: ApiRequest): Promise<ApiAnswer> {
     return retrying(this.retry, () => this.try(request));
   }
 
-  /** As `request`, for an answer whose body is of no use. */
+  /** As `request`, and discards the body. */
   async send(request: ApiRequest): Promise<ApiAnswer> {
     const answer = await this.request(request);
     await answer.discard();
@@ -165,7 +165,10 @@ export class Endpoint {
     const { tlsVerify } = this.#access;
     if (tlsVerify !== false && !(tlsVerify === undefined && isLocal(base.hostname))) return base;
     try {
-      await this.#transport.probe(new URL('/v2/', base));
+      // Whose certificate the server shows does not matter yet: it gets no secrets.
+      const url = new URL('/v2/', base);
+      const answer = await this.#transport.send(url, { method: 'GET', headers: {} }, undefined, 'anyone');
+      await answer.discard();
       return base;
     } catch (error) {
       if (!isNoTls(error)) {

@@ -19,14 +19,14 @@ const NAMES = { page: 16 * MiB, bytes: 64 * MiB, items: 1_000_000 };
 export const TAGS: ListLimit = { ...NAMES, unit: 'tags' };
 /** Of a registry. */
 export const REPOSITORIES: ListLimit = { ...NAMES, unit: 'repositories' };
-/** As many as an image may have members; registries cut pages at 4 MiB (OCI distribution-spec, "Listing Referrers"). */
+/** As many as an index may have members; registries cut pages at 4 MiB (OCI distribution-spec, "Listing Referrers"). */
 export const REFERRERS: ListLimit = { page: 4 * MiB, bytes: 16 * MiB, items: 10_000, unit: 'referrers' };
 const MAX_PAGES = 10_000;
 
 /** Tags and repositories have no longer names; this much of one is kept, for messages. */
 const MAX_NAME = 255;
 
-/** An answer, and its body where the status is 200. */
+/** An answer, and its body if the status is 200. */
 export interface Served {
   readonly answer: ApiAnswer;
   readonly body: Buffer | undefined;
@@ -50,7 +50,7 @@ export function namesOf({ body, where }: Page, field: 'tags' | 'repositories'): 
   });
 }
 
-/** @throws ImgconvError REGISTRY for a list that is longer than is read */
+/** @throws ImgconvError REGISTRY for a list that is too long */
 export function expectWithin(count: number, limit: number, unit: string, where: string): void {
   if (count <= limit) return;
   throw new ImgconvError('REGISTRY', `${where}: a list of more than ${limit} ${unit}`, {

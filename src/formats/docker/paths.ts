@@ -9,7 +9,7 @@ import { isGlob, isHostName, splitHost, splitReference } from '../../model/refer
  *     <repository>/
  *       tags/list                                    GET: tags, in pages
  *       manifests/<tag or digest>                    HEAD, GET, PUT
- *       referrers/<digest>                           GET: an index of what has this manifest for its subject
+ *       referrers/<digest>                           GET: an index of the referrers of a manifest
  *       blobs/<digest>                               HEAD, GET, with Range
  *       blobs/uploads/[?mount=<digest>&from=<repository>]   POST: gives the Location for PATCH, GET and PUT ?digest=
  */
@@ -40,18 +40,18 @@ export function uploadsPath(repository: string, mount?: { digest: Digest; from: 
 
 export const HUB = 'docker.io';
 
-/** The host that names go by: Docker Hub has several. */
+/** The host in names: Docker Hub has several hosts. */
 export function canonicalHost(host: string): string {
   return ['index.docker.io', 'registry-1.docker.io'].includes(host) ? HUB : host;
 }
 
-/** Where the registry of this name answers, as URLs have it. */
+/** The host and port in URLs of the registry of this name. */
 export function urlHost(host: string): string {
   const text = `https://${host === HUB ? 'registry-1.docker.io' : host}`;
   return URL.canParse(text) ? new URL(text).host : host;
 }
 
-/** `host/repository` with what Docker's short forms leave out. */
+/** Docker's short forms, completed. */
 export function canonicalName(name: string): { host: string; repository: string } {
   const { host, repository } = splitHost(name);
   const canonical = canonicalHost(host ?? HUB);
@@ -62,8 +62,8 @@ export function canonicalName(name: string): { host: string; repository: string 
 }
 
 /**
- * What follows `docker://`: nothing, `HOST`, `HOST/REPOSITORY`, `HOST/PREFIX/`, each of which is a place, or a reference
- * to an image, whose place is its host. A lone word is a host if it could be no image: `localhost`, one with a dot, one that ends in `/`.
+ * Splits what follows `docker://`: a path, which is empty, `HOST`, `HOST/REPOSITORY` or `HOST/PREFIX/`; or a reference,
+ * whose path is its host. A single word is a host if it cannot be an image: `localhost`, one with a dot or a final `/`.
  */
 export function splitPlace(text: string): { path: string; reference?: string } {
   if (text === '' || text.endsWith('/')) return { path: text };

@@ -1,8 +1,8 @@
 import { BlockList, isIP } from 'node:net';
 
 /**
- * The proxy for a URL, by the usual variables in lower or upper case; undefined for none. NO_PROXY is read as Go's
- * httpproxy does: hosts with their subdomains, with a port or without, addresses, CIDR blocks, `*` for all.
+ * The proxy for a URL, from the usual variables in lower or upper case; undefined for none. NO_PROXY is read as by Go's
+ * httpproxy: hosts with their subdomains, with a port or without, addresses, CIDR blocks, `*` for all.
  */
 export function proxyFor(url: URL, env: NodeJS.ProcessEnv): string | undefined {
   const variable = (name: string) => env[name.toLowerCase()] || env[name] || undefined;

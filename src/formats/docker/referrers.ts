@@ -9,9 +9,9 @@ import { OCI_INDEX } from '../../model/media-type.js';
 import { repositoryText, type Client, type Repository } from './client.js';
 
 /**
- * Lists the referrers of an image under its referrers tag, in registries that do not do so by themselves (OCI
- * distribution-spec v1.1 "Pushing Manifests with Subject"). One index is changed by one at a time; others' changes at
- * the same moment can be lost, as the specification says.
+ * Lists the referrers of an image under its referrers tag, for registries without a referrers API (OCI distribution-spec
+ * v1.1 "Pushing Manifests with Subject"). Each index has one writer at a time; changes that other clients make at the same
+ * moment can be lost, as the specification says.
  */
 export class Referrers {
   readonly #client: Client;

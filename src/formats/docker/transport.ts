@@ -6,25 +6,25 @@ import type { RegistryAccess } from '../access.js';
 import { proxyFor } from './proxy.js';
 import { isLocal, tlsFor } from './tls.js';
 
-/** How long the other side may be silent. */
+/** How long a server may be silent. */
 const IDLE_MS = 60_000;
-/** A body that brings less than this in that time is as good as silent. */
+/** A body with fewer bytes in that time counts as silence. */
 const SLOWEST = 16 * 1024;
-/** Connections to one host at once, where nobody says. */
+/** Connections to one host at once, by default. */
 const CONNECTIONS = 8;
-/** What is read of an answer that nobody wants, so that its connection can be used again. */
+/** So much of an unwanted answer is read, so that its connection can be used again. */
 const DISCARDED = 64 * 1024;
-/** And waited for so long: a new connection is quicker. */
+/** For so long: after that a new connection is quicker. */
 const DISCARD_MS = 2000;
 
 export interface Outgoing {
   readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   readonly headers: Readonly<Record<string, string>>;
-  /** Made anew for each try. */
+  /** Called for each try. */
   readonly body?: (() => AsyncIterable<Uint8Array> | Uint8Array | string) | undefined;
 }
 
-/** An answer whose body is still to be read, or to be discarded: until then it holds a connection. */
+/** An answer. Its body has to be read or discarded: until then it holds a connection. */
 export interface Answer {
   readonly status: number;
   readonly url: URL;
@@ -40,11 +40,11 @@ export interface Answer {
 
 /** An answer of a registry's API. */
 export interface ApiAnswer extends Answer {
-  /** The beginning of what it says, without the secrets that it was sent: a registry may repeat them. */
+  /** The beginning of this text of the answer, without secrets: a registry may repeat those that it was sent. */
   shown(text: string): string;
 }
 
-/** Sends requests over connections that are kept open; knows of certificates and proxies, and of nothing above HTTP. */
+/** Sends HTTP requests over connections that are kept open, with certificates and proxies. */
 export class Transport {
   readonly #access: RegistryAccess;
   readonly #own: string | undefined;
@@ -52,7 +52,7 @@ export class Transport {
   readonly #idleMs: number;
   readonly #dispatchers = new Map<string, Promise<Dispatcher>>();
 
-  /** `own`: the only host and port that a client's certificate is shown to. */
+  /** `own`: the only host and port that gets the client's certificate. */
   constructor(access: RegistryAccess, signal: AbortSignal, own: string | undefined) {
     this.#access = access;
     this.#own = own;
@@ -61,27 +61,14 @@ export class Transport {
   }
 
   /**
-   * Whether a server answers in TLS. Whose certificate it shows does not matter here: nothing is said to it.
-   * @throws as `send` does
+   * `where`: for messages; `server`: whether its certificate is checked.
+   * @throws Transient NETWORK; ImgconvError NETWORK for failures that will not pass
    */
-  async probe(url: URL): Promise<void> {
-    const answer = await this.#send(url, { method: 'GET', headers: {} }, 'anyone');
-    await answer.discard();
-  }
-
-  /**
-   * `where`: what messages call it.
-   * @throws Transient NETWORK; ImgconvError NETWORK for what another try will not mend
-   */
-  send(url: URL, outgoing: Outgoing, where = urlText(url)): Promise<Answer> {
-    return this.#send(url, outgoing, 'trusted', where);
-  }
-
-  async #send(
+  async send(
     url: URL,
     { method, headers, body }: Outgoing,
-    server: 'trusted' | 'anyone',
     where = urlText(url),
+    server: 'trusted' | 'anyone' = 'trusted',
   ): Promise<Answer> {
     const { default: undici } = await import('undici');
     const stall = new Stall(this.#signal, this.#idleMs);
@@ -118,7 +105,7 @@ export class Transport {
 
   async #dispatcher(url: URL, server: 'trusted' | 'anyone'): Promise<Dispatcher> {
     const { default: undici } = await import('undici');
-    // Reading the CAs takes longer than all the rest: only who is to be trusted is held against them.
+    // Reading the CAs takes longer than all the rest.
     const tls =
       server === 'anyone'
         ? { rejectUnauthorized: false }
@@ -152,8 +139,8 @@ export class Transport {
 }
 
 /**
- * Ends a request whose answer does not begin in time, counted from the last of the body that was taken: undici's own
- * clock starts anew with each interim answer (RFC 9110, 15.2) and each byte of a header.
+ * Ends a request whose answer does not begin in time, counted from the last byte of the body sent: undici's own clock
+ * restarts with each interim answer (RFC 9110, 15.2) and each byte of a header.
  */
 class Stall {
   readonly #controller = new AbortController();
@@ -207,7 +194,7 @@ class Stall {
   }
 }
 
-/** undici connects anew without end when a proxy closes the connection on CONNECT: to it that is a passing UND_ERR_SOCKET. */
+/** When a proxy closes the connection on CONNECT, undici takes that for a passing UND_ERR_SOCKET and reconnects for ever. */
 function lastingFailures(proxy: Dispatcher): Dispatcher {
   const connect = proxy.connect.bind(proxy) as (options: Dispatcher.ConnectOptions) => Promise<never>;
   return Object.assign(proxy, {
@@ -272,12 +259,12 @@ function answerOf(
   };
 }
 
-/** For messages: queries of URLs can hold secrets. */
+/** For messages: without the query, which may hold secrets. */
 export function urlText({ origin, pathname }: URL): string {
   return `${origin}${pathname}`;
 }
 
-/** What another try will not mend. */
+/** Failures that will not pass. */
 const LASTING = new Set([
   ...['ENOTFOUND', 'EPROTO', 'ABORT_ERR'],
   ...['UND_ERR_INVALID_ARG', 'UND_ERR_ABORTED', 'UND_ERR_DESTROYED', 'UND_ERR_CLOSED'],
@@ -285,7 +272,7 @@ const LASTING = new Set([
 
 function networkError(where: string, error: unknown): unknown {
   if (error instanceof ImgconvError || error instanceof Transient) return error;
-  // What is not from the network is a fault of ours.
+  // Not from the network: a fault of ours.
   if (!(error instanceof Error) || !('code' in error)) return error;
   const cause = error;
   // A happy-eyeballs failure holds one error for each address.

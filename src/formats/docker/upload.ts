@@ -1,4 +1,4 @@
-import { Patience, Transient } from '../../bytes/retry.js';
+import { Attempts, Transient } from '../../bytes/retry.js';
 import type { VerifiedBlob } from '../../proof/verified-blob.js';
 import { algorithmOf, type Digest } from '../../model/digest.js';
 import { ImgconvError } from '../../model/errors.js';
@@ -34,7 +34,7 @@ export class Upload {
   readonly #endpoint: Endpoint;
   readonly #to: Repository;
   readonly #blob: VerifiedBlob;
-  readonly #patience: Patience;
+  readonly #attempts: Attempts;
   #chunk: number | undefined;
   #breaks = 0;
   #beginnings = 0;
@@ -45,7 +45,7 @@ export class Upload {
     this.#endpoint = endpoint;
     this.#to = to;
     this.#blob = blob;
-    this.#patience = new Patience(endpoint.retry);
+    this.#attempts = new Attempts(endpoint.retry);
   }
 
   /** `from`: a repository of the same registry that has the blob, so that it need not be sent. */
@@ -58,7 +58,7 @@ export class Upload {
       } catch (failure) {
         if (failure instanceof TooLarge) session = await this.#begin();
         else {
-          await this.#patience.afterFailure(failure);
+          await this.#attempts.afterFailure(failure);
           this.#makeSmaller();
           session = (await this.#resume(session)) ?? (await this.#begin());
         }
@@ -146,7 +146,7 @@ export class Upload {
       // Bytes that are lost and sent again are no progress.
       if (start > this.#farthest) {
         this.#farthest = start;
-        this.#patience.restore();
+        this.#attempts.reset();
       }
     }
     await this.#put(at, { 'content-length': '0' }, [201]);

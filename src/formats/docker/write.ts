@@ -79,7 +79,6 @@ class DockerWriter implements ImageWriter {
     return this.#isThere(this.#repositoryFor(name), blob, as);
   }
 
-  /** Registries keep manifests and blobs apart. */
   #isThere(to: Repository, { digest, size }: Sized, as: 'manifest' | 'blob'): Promise<boolean> {
     const path = as === 'manifest' ? manifestPath(to.repository, digest) : blobPath(to.repository, digest);
     const known =
@@ -106,7 +105,7 @@ class DockerWriter implements ImageWriter {
     const to = this.#repositoryFor(name);
     await this.#expectCanonical(to, root, name.tag);
     const manifests = manifestsOf(root);
-    // A manifest that another one has as a layer is sent as a blob too: registries keep the two apart.
+    // A manifest that is also a layer is sent as a blob too: registries keep manifests and blobs apart.
     const parts = new Set(manifests.flatMap(({ manifest }) => blobDigestsOf(manifest)));
     const puts = await settled(
       [...blobs.values()].filter(({ digest }) => parts.has(digest)).map((blob) => this.#blob(to, blob)),
@@ -175,7 +174,7 @@ class DockerWriter implements ImageWriter {
   }
 
   /**
-   * What is pushed by tag gets the sha256 digest of its bytes (distribution registry/handlers/manifests.go, PutManifest).
+   * A registry computes a sha256 digest for what is pushed by tag (distribution registry/handlers/manifests.go, PutManifest).
    * @throws ImgconvError FORMAT_UNSUPPORTED
    */
   async #expectCanonical(to: Repository, node: ManifestNode, tag: string | undefined): Promise<void> {
@@ -193,7 +192,7 @@ class DockerWriter implements ImageWriter {
     return there.status === 200 && there.header('docker-content-digest') === descriptor.digest;
   }
 
-  /** True when the registry says that it lists the manifest with its subject. */
+  /** True when the registry says that it lists the manifest as a referrer of its subject. */
   async #putManifest(
     to: Repository,
     { bytes, descriptor, manifest }: ManifestNode,
