@@ -2,7 +2,8 @@
 export { FORMATS, findPlace, parsePlace, type Place } from './formats/table.js';
 export type { RegistryAccess } from './formats/access.js';
 export type { Format, ImageReader, ImageWriter, SourceImage, UnreadableImage } from './formats/format.js';
-export { convert, type ConvertOptions, type Progress } from './transfer/convert.js';
+export { convert } from './transfer/convert.js';
+export type { ConvertOptions, Progress } from './transfer/options.js';
 export { failedImages, type ImageReport, type Plan, type Report, type Tally } from './transfer/report.js';
 export { inspectImages, listImages, type ImageDetails, type ListedImage } from './upkeep/list.js';
 export { verify, type VerifyOptions, type VerifyReport } from './upkeep/verify.js';

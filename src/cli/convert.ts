@@ -1,8 +1,9 @@
 import { isStream, type Place } from '../formats/table.js';
 import { asImgconvError } from '../model/errors.js';
 import { parsePlatform } from '../model/platform.js';
-import { convert, type ConvertOptions } from '../transfer/convert.js';
+import { convert } from '../transfer/convert.js';
 import { expectNames } from '../transfer/names.js';
+import type { ConvertOptions } from '../transfer/options.js';
 import { failedImages, type Report } from '../transfer/report.js';
 import { errorText, printable, printableJson } from './exit.js';
 import { commandFor, tellingMistakes, withHints, type Meant } from './hints.js';

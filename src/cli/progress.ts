@@ -1,6 +1,6 @@
 import type { WriteStream } from 'node:tty';
 import type { Plan } from '../transfer/report.js';
-import type { Progress } from '../transfer/convert.js';
+import type { Progress } from '../transfer/options.js';
 import { sizeText } from './quantity.js';
 
 export interface RunningProgress extends Progress {

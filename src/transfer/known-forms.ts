@@ -10,9 +10,10 @@ import { VerifiedBlob } from '../proof/verified-blob.js';
 import { MemoryDownloads } from '../storage/memory-downloads.js';
 import { PeekSpool } from '../storage/spool.js';
 import type { Pool } from '../threads/pool.js';
+import { changedLayers, type LayerCompression } from './compression.js';
 import { layersWithDiffIds, readConfigOf } from './configs.js';
-import type { Job } from './prepare.js';
-import { changedLayers, type CompressionOptions, type FormsThere } from './recompress.js';
+import type { Job } from './job.js';
+import type { FormsThere } from './recompress.js';
 import { readSharedTree } from './tree.js';
 
 /**
@@ -22,7 +23,7 @@ import { readSharedTree } from './tree.js';
 export async function knownForms(
   place: Place,
   images: readonly Pick<Job, 'closure' | 'compression'>[],
-  options: CompressionOptions,
+  options: LayerCompression,
   pool: Pool,
 ): Promise<FormsThere> {
   const wanted = new Set(

@@ -1,86 +1,70 @@
-import { statfsSync, statSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
 import type { ImageWriter } from '../formats/format.js';
-import { isThere } from '../bytes/region.js';
-import type { LinkMode } from '../proof/verified-blob.js';
 import type { Digest } from '../model/digest.js';
 import { ImgconvError } from '../model/errors.js';
 import { manifestsOf } from '../model/tree.js';
 import type { Reference } from '../model/reference.js';
-import type { Job } from './prepare.js';
-import { changedLayers } from './recompress.js';
+import type { LinkMode, VerifiedBlob } from '../proof/verified-blob.js';
+import { fileSystemOf, type FileSystem } from '../storage/file-system.js';
+import { changedLayers } from './compression.js';
+import type { Job } from './job.js';
 import { Counter, type Plan } from './report.js';
 
 /** What gzip makes of layers, roughly; running out of space later harms nothing, refusing what would fit does. */
 const GZIP_RATIO = 0.5;
 
-function existing(path: string): string {
-  const full = resolve(path);
-  return isThere(full) ? full : existing(dirname(full));
-}
+type Action = 'compress' | 'present' | 'link' | 'copy' | 'fetch';
 
 /** Counts each blob once, as the run will place it. Reads nothing but sizes. */
-export async function planOf(
-  images: readonly Pick<Job, 'name' | 'closure' | 'compression'>[],
-  writer: ImageWriter,
-  link: LinkMode,
-): Promise<Plan> {
-  const place = existing(writer.staging.root);
-  const device = statSync(place).dev;
-  const space = statfsSync(place);
-  const counter = new Counter();
-  type Action = 'compress' | 'present' | 'link' | 'copy' | 'fetch';
+export async function planOf(jobs: readonly Job[], writer: ImageWriter, link: LinkMode): Promise<Plan> {
+  const target = fileSystemOf(writer.staging.root);
   /** One image may keep a layer that another's is made of. */
   const actions = new Map<string, { action: Action; size: number }>();
-  for (const { name, closure, compression } of images) {
+  for (const { name, closure, compression } of jobs) {
     const compressed = new Set(changedLayers(closure.root, compression).map(({ digest }) => digest));
     const manifests = new Set(manifestsOf(closure.root).map(({ descriptor }) => descriptor.digest));
     // In a tree one image may have what another lacks: what is lacking anywhere is to be placed.
     const key = (digest: Digest) => (compressed.has(digest) ? `${digest} compressed` : digest);
-    const open = [...closure.blobs].filter(([digest]) =>
+    const open = [...closure.blobs.values()].filter(({ digest }) =>
       [undefined, 'present'].includes(actions.get(key(digest))?.action),
     );
+    const actionFor = async (blob: VerifiedBlob): Promise<Action> => {
+      if (compressed.has(blob.digest)) return 'compress';
+      const as = manifests.has(blob.digest) ? 'manifest' : 'blob';
+      return (await isHeld(writer, name, blob, as)) ? 'present' : placing(blob, writer, link, target);
+    };
     // Side by side: a registry takes its time for each answer.
-    const held = await Promise.all(
-      open.map(
-        async ([digest, blob]) =>
-          !compressed.has(digest) &&
-          (await isHeld(writer, name, blob, manifests.has(digest) ? 'manifest' : 'blob')),
-      ),
-    );
-    for (const [i, [digest, blob]] of open.entries()) {
-      const { size } = blob;
-      const links =
-        writer.links &&
-        (link === 'auto' || link === 'hard') &&
-        blob.isFile &&
-        (blob.isStaged || blob.device === device);
-      if (compressed.has(digest)) actions.set(key(digest), { action: 'compress', size });
-      else if (held[i] === true) actions.set(digest, { action: 'present', size });
-      else actions.set(digest, { action: blob.isRemote ? 'fetch' : links ? 'link' : 'copy', size });
+    const found = await Promise.all(open.map(actionFor));
+    for (const [i, action] of found.entries()) {
+      const blob = open[i];
+      if (blob !== undefined) actions.set(key(blob.digest), { action, size: blob.size });
     }
   }
+  const counter = new Counter();
   for (const { action, size } of actions.values()) counter.add(action, size);
+  const [copy, fetch, compress] = [counter.of('copy'), counter.of('fetch'), counter.of('compress')];
   return {
-    images: images.length,
+    images: jobs.length,
     link: counter.of('link'),
-    copy: counter.of('copy'),
-    fetch: counter.of('fetch'),
-    compress: counter.of('compress'),
+    copy,
+    fetch,
+    compress,
     present: counter.of('present'),
-    bytesNeeded:
-      counter.of('copy').bytes +
-      counter.of('fetch').bytes +
-      Math.ceil(counter.of('compress').bytes * GZIP_RATIO),
-    bytesFree: space.bavail * space.bsize,
+    bytesNeeded: copy.bytes + fetch.bytes + Math.ceil(compress.bytes * GZIP_RATIO),
+    bytesFree: target.bytesFree,
   };
+}
+
+function placing(blob: VerifiedBlob, writer: ImageWriter, link: LinkMode, target: FileSystem): Action {
+  if (blob.isRemote) return 'fetch';
+  const links = writer.links && (link === 'auto' || link === 'hard') && blob.isFile;
+  return links && (blob.isStaged || blob.device === target.device) ? 'link' : 'copy';
 }
 
 /** False for what cannot be looked at, such as a link in its place: writing that image says why, and fails it alone. */
 async function isHeld(
   writer: ImageWriter,
   name: Reference,
-  blob: { digest: Digest; size: number },
+  blob: VerifiedBlob,
   as: 'manifest' | 'blob',
 ): Promise<boolean> {
   try {

@@ -1,5 +1,4 @@
 import pLimit, { type LimitFunction } from 'p-limit';
-import type { SourceImage } from '../formats/format.js';
 import { compress } from '../threads/compress.js';
 import { createHasher, expectDigest } from '../bytes/hash.js';
 import { OncePerDigest } from '../proof/once.js';
@@ -7,70 +6,30 @@ import type { Pool } from '../threads/pool.js';
 import { stageFile } from '../storage/spool.js';
 import type { Staging } from '../storage/staging.js';
 import { VerifiedBlob } from '../proof/verified-blob.js';
-import type { Descriptor } from '../model/descriptor.js';
 import { algorithmOf, type Digest } from '../model/digest.js';
-import { ImgconvError } from '../model/errors.js';
-import { isContainerImage, type ImageManifest } from '../model/manifest.js';
-import { fold, manifestsOf, type ManifestNode } from '../model/tree.js';
-import { layerCompressionOf, withCompression, type Compression } from '../model/media-type.js';
+import { fold, type ManifestNode } from '../model/tree.js';
+import type { ImageManifest } from '../model/manifest.js';
+import { withCompression, type Compression } from '../model/media-type.js';
 import type { Closure } from './closure.js';
+import { changedLayers, changesLayer, expectForm, type LayerCompression } from './compression.js';
 import { readDiffIds } from './configs.js';
 import { editDescriptors, editIndex, editManifest } from './edit.js';
-
-export interface CompressionOptions {
-  /** What layers become; `keep` leaves every one as it is. */
-  readonly compression: 'keep' | Compression;
-  readonly level?: number | undefined;
-  /** Also layers that are compressed in another way already. */
-  readonly recompress?: boolean | undefined;
-  /** Only in images whose manifests the reader made. */
-  readonly onlyMade?: boolean | undefined;
-}
-
-/** What layers of this image become. */
-export function compressionFor({ isMade }: SourceImage, options: CompressionOptions): CompressionOptions {
-  return options.onlyMade === true && isMade !== true ? { compression: 'keep' } : options;
-}
 
 /** Layers in the wanted compression, by the digest of their uncompressed tars; any of several may turn out to be damaged. */
 export type FormsThere = ReadonlyMap<Digest, readonly VerifiedBlob[]>;
 
-/** Where new forms of layers are written, and how. */
+/** How and where layers are rewritten. */
 export interface RecompressContext {
   readonly pool: Pool;
   readonly staging: Staging;
-  /** New forms stay in the files that they are written to, which are flushed as they grow. */
+  /** Layers stay the files that they are staged as, which are flushed as they grow. */
   readonly asFiles: boolean;
-  /** The target is one file: layers are unpacked into their places there, not to files of their own. */
+  /** Layers are unpacked into their places in an archive, not to files of their own. */
   readonly intoOne: boolean;
   readonly onDone: (kind: 'compressed' | 'decompressed' | 'reused', size: number) => void;
 }
 
-/** True for layers that would change: those that are file systems. */
-function changesLayer(layer: Descriptor, { compression, recompress }: CompressionOptions): boolean {
-  const now = layerCompressionOf(layer.mediaType);
-  if (compression === 'keep' || now === undefined || now === compression) return false;
-  return now === 'none' || recompress === true;
-}
-
-/** The layers that a conversion of this tree would change. */
-export function changedLayers(root: ManifestNode, options: CompressionOptions): Descriptor[] {
-  if (options.compression === 'keep') return [];
-  return manifestsOf(root)
-    .filter(isContainerImage)
-    .flatMap(({ manifest }) => manifest.layers)
-    .filter((layer) => changesLayer(layer, options));
-}
-
-/** Docker's schema 2 has no zstd, and a manifest is not turned into OCI's unasked. */
-function expectForm(mediaType: string, to: Compression): void {
-  if (withCompression(mediaType, to) !== undefined) return;
-  throw new ImgconvError('FORMAT_UNSUPPORTED', `no ${to} form of ${mediaType} is registered`, {
-    hint: '--compression gzip has one',
-  });
-}
-
-/** The layer's tar. @throws ImgconvError DIGEST_MISMATCH at its end, if it has not the config's diffID */
+/** The layer's tar, which throws at its end if it is not what the config says. */
 async function* provedAs(diffId: Digest, blob: VerifiedBlob): AsyncGenerator<Uint8Array> {
   const hasher = createHasher(algorithmOf(diffId));
   let size = 0;
@@ -91,7 +50,7 @@ async function* provedAs(diffId: Digest, blob: VerifiedBlob): AsyncGenerator<Uin
  * forms that the destination has.
  */
 export class Recompressor {
-  readonly #options: CompressionOptions;
+  readonly #options: LayerCompression;
   readonly #context: RecompressContext;
   readonly #there: FormsThere;
   /** By diffID: a config with a wrong one for a layer must not affect images with the right one. */
@@ -106,7 +65,7 @@ export class Recompressor {
   /** The pieces of one layer keep all threads busy; more layers at once only take memory. */
   readonly #atOnce: LimitFunction;
 
-  constructor(options: CompressionOptions, context: RecompressContext, there: FormsThere) {
+  constructor(options: LayerCompression, context: RecompressContext, there: FormsThere) {
     this.#options = options;
     this.#context = context;
     this.#atOnce = pLimit(context.pool.threads);
@@ -132,7 +91,7 @@ export class Recompressor {
    * The image with its layers as `options` has them.
    * @throws ImgconvError FORMAT_UNSUPPORTED when a media type has no such compression; DIGEST_MISMATCH
    */
-  async apply(closure: Closure, options: CompressionOptions): Promise<Closure> {
+  async apply(closure: Closure, options: LayerCompression): Promise<Closure> {
     const { compression } = options;
     const layers = changedLayers(closure.root, options);
     if (layers.length === 0 || compression === 'keep') return closure;

@@ -1,0 +1,53 @@
+import { choiceText } from '../formats/format.js';
+import { referenceText, type Reference } from '../model/reference.js';
+import type { Failure, Job } from './job.js';
+import type { ImageReport } from './report.js';
+
+/** What became of the images of a run, in the order in which they were done. */
+export class Account {
+  readonly images: ImageReport[] = [];
+  hasFailures = false;
+  readonly #hear: ((report: ImageReport) => void) | undefined;
+
+  constructor(hear: ((report: ImageReport) => void) | undefined) {
+    this.#hear = hear;
+  }
+
+  done({ source, name, closure, notes }: Job, status: 'written' | 'unchanged' | 'planned'): void {
+    const choice = source.name === undefined ? choiceText(source) : undefined;
+    const { digest } = closure.root.descriptor;
+    const [from, sourceDigest] = [source.name ?? source.where, source.digest];
+    this.#add({ source: from, choice, name: referenceText(name), sourceDigest, digest, status, notes });
+  }
+
+  failed({ name, ...failure }: Failure): void {
+    this.hasFailures = true;
+    this.#add({ ...failure, name: name && referenceText(name), status: 'failed' });
+  }
+
+  skipped(source: string, name?: Reference): void {
+    this.#add({ source, name: name && referenceText(name), status: 'skipped' });
+  }
+
+  /** Jobs that nothing was said of. */
+  skipRest(jobs: readonly Job[]): void {
+    const told = new Set(this.images.map(({ name }) => name));
+    for (const { source, name } of jobs)
+      if (!told.has(referenceText(name))) this.skipped(source.name ?? source.where, name);
+  }
+
+  #add({
+    source,
+    choice,
+    name,
+    sourceDigest,
+    digest,
+    status,
+    notes = [],
+    error,
+  }: Partial<ImageReport> & Pick<ImageReport, 'source' | 'status'>): void {
+    const report = { source, choice, name, sourceDigest, digest, status, notes, error };
+    this.images.push(report);
+    this.#hear?.(report);
+  }
+}

@@ -1,0 +1,73 @@
+import type { SourceImage } from '../formats/format.js';
+import type { Place } from '../formats/table.js';
+import type { Descriptor } from '../model/descriptor.js';
+import { ImgconvError } from '../model/errors.js';
+import { manifestsOf, type ManifestNode } from '../model/tree.js';
+import { isContainerImage } from '../model/manifest.js';
+import { layerCompressionOf, withCompression, type Compression } from '../model/media-type.js';
+import { expectLevel } from '../threads/compress.js';
+
+/** What layers become. */
+export interface LayerCompression {
+  /** `keep` leaves each layer as it is. */
+  readonly compression: 'keep' | Compression;
+  readonly level?: number | undefined;
+  /** Also layers that are compressed already: their digests change though nothing asks for it. */
+  readonly recompress?: boolean | undefined;
+  /** Only in images whose manifests the reader made: those of the others name layers as they are. */
+  readonly onlyMade?: boolean | undefined;
+}
+
+/**
+ * As `docker push` does by default: layers that an engine saved unpacked are compressed where they are stored. An image
+ * that came with its manifest keeps it, and its layers with it.
+ * @throws ImgconvError USAGE for a level that does not fit
+ */
+export function compressionOf(
+  { format: from }: Place,
+  { format: to }: Place,
+  asked: { readonly [Key in keyof LayerCompression]?: LayerCompression[Key] | undefined },
+): LayerCompression {
+  const fallback = from.traits.uncompressedByNature && to.traits.compressesSaved ? 'gzip' : 'keep';
+  const { compression = fallback, level, recompress } = asked;
+  if (compression === 'gzip' || compression === 'zstd') expectLevel(compression, level);
+  else if (level !== undefined)
+    throw new ImgconvError(
+      'USAGE',
+      `--compression-level ${level}: with --compression ${compression} nothing is compressed`,
+      { hint: 'did you mean --compression gzip, or zstd? otherwise leave it out' },
+    );
+  return { compression, level, recompress, onlyMade: asked.compression === undefined };
+}
+
+/** What layers of this image become. */
+export function compressionFor({ isMade }: SourceImage, asked: LayerCompression): LayerCompression {
+  return asked.onlyMade === true && isMade !== true ? { compression: 'keep' } : asked;
+}
+
+/** True for layers that would change. Only container images' layers are file systems. */
+export function changesLayer(layer: Descriptor, { compression, recompress }: LayerCompression): boolean {
+  const now = layerCompressionOf(layer.mediaType);
+  if (compression === 'keep' || now === undefined || now === compression) return false;
+  return now === 'none' || recompress === true;
+}
+
+/** The layers that a conversion of this tree would change. */
+export function changedLayers(root: ManifestNode, asked: LayerCompression): Descriptor[] {
+  if (asked.compression === 'keep') return [];
+  return manifestsOf(root)
+    .filter(isContainerImage)
+    .flatMap(({ manifest }) => manifest.layers)
+    .filter((layer) => changesLayer(layer, asked));
+}
+
+/**
+ * Docker's schema 2 has no zstd, and a manifest is not turned into OCI's unasked.
+ * @throws ImgconvError FORMAT_UNSUPPORTED
+ */
+export function expectForm(mediaType: string, to: Compression): void {
+  if (withCompression(mediaType, to) !== undefined) return;
+  throw new ImgconvError('FORMAT_UNSUPPORTED', `no ${to} form of ${mediaType} is registered`, {
+    hint: '--compression gzip has one',
+  });
+}

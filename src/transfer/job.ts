@@ -1,0 +1,23 @@
+import type { SourceImage } from '../formats/format.js';
+import type { ImgconvError } from '../model/errors.js';
+import type { Reference } from '../model/reference.js';
+import type { LayerCompression } from './compression.js';
+import type { Closure } from './closure.js';
+
+/** An image that is found, named and known to be all there. */
+export interface Job {
+  readonly source: SourceImage;
+  readonly name: Reference;
+  readonly closure: Closure;
+  readonly compression: LayerCompression;
+  readonly signatures: SourceImage['signatures'];
+  readonly notes: readonly string[];
+}
+
+export interface Failure {
+  readonly source: string;
+  readonly choice?: string | undefined;
+  readonly sourceDigest?: string | undefined;
+  readonly name?: Reference | undefined;
+  readonly error: ImgconvError;
+}

@@ -1,0 +1,51 @@
+import type { SourceImage, UnreadableImage } from '../formats/format.js';
+import { ImgconvError } from '../model/errors.js';
+import type { Failure } from './job.js';
+import type { TargetName } from './names.js';
+import type { Selected } from './select.js';
+
+/** Who asks for a digest has to get it. @throws ImgconvError DIGEST_MISMATCH for a name that has another image's */
+export function ownDigest(name: TargetName, image: SourceImage): TargetName {
+  const { tag, digest } = name.reference;
+  if (tag !== undefined || digest === undefined || digest === image.digest) return name;
+  throw new ImgconvError(
+    'DIGEST_MISMATCH',
+    `${image.where}: its name says ${digest}, its digest is ${image.digest}`,
+  );
+}
+
+/** Several names of one image are one image. @throws ImgconvError USAGE when several images would get one name */
+export function expectOne(selected: readonly Selected[], tag: string): void {
+  const images = new Set(selected.map(({ image }) => ('digest' in image ? image.digest : image)));
+  if (images.size <= 1) return;
+  throw new ImgconvError('USAGE', `--tag ${tag}: names one image, and there are ${images.size}`, {
+    hint: 'choose one by its name, digest or number, as imgconv ls shows them; --images-file names several, "SOURCE TARGET" on a line',
+  });
+}
+
+export function nothingIn(where: string, untagged: number): ImgconvError {
+  return untagged === 0
+    ? new ImgconvError('NOT_FOUND', `${where}: there are no images in it`, {
+        hint: 'imgconv ls shows what there is',
+      })
+    : new ImgconvError('NOT_FOUND', `${where}: there are no tagged images in it`, {
+        hint: '--untagged takes images without a tag, NAME@sha256:… one of them',
+      });
+}
+
+/** It may be attached to what is converted: leaving it behind in silence would be to lose it. */
+export function unreadableReferrer({ name, where, error }: UnreadableImage): Failure {
+  const { code, message, cause = error } = error;
+  const hint =
+    'it may be attached to an image that is converted; --no-extras leaves out all that is attached';
+  return { source: name ?? where, error: new ImgconvError(code, message, { cause, hint }) };
+}
+
+export function nameConflict(name: string, one: SourceImage, other: SourceImage): ImgconvError {
+  const text = ({ name: own, where, digest }: SourceImage) => `${own ?? where} (${digest})`;
+  return new ImgconvError(
+    'NAME_CONFLICT',
+    `${name}: both ${text(one)} and ${text(other)} would get this name`,
+    { hint: 'nothing was written; tell them apart with --rename, --scoped or an images file' },
+  );
+}

@@ -1,0 +1,213 @@
+import type { ImageReader, ImageWriter } from '../formats/format.js';
+import { isStream, type Place } from '../formats/table.js';
+import { asImgconvError, counted, ImgconvError } from '../model/errors.js';
+import { manifestsOf } from '../model/tree.js';
+import type { StagedDownloads } from '../storage/downloads.js';
+import type { Pool } from '../threads/pool.js';
+import { Account } from './account.js';
+import type { LayerCompression } from './compression.js';
+import type { Job } from './job.js';
+import { knownForms } from './known-forms.js';
+import type { ConvertOptions } from './options.js';
+import { expectSpace, planOf } from './plan.js';
+import { Preparation } from './prepare.js';
+import { Recompressor } from './recompress.js';
+import type { Counter, Report } from './report.js';
+
+/** Both ends of a conversion, open, and what they share. */
+export interface Ends {
+  readonly from: Place;
+  readonly reader: ImageReader;
+  readonly to: Place;
+  readonly writer: ImageWriter;
+  readonly pool: Pool;
+  readonly downloads: StagedDownloads;
+  readonly compression: LayerCompression;
+  readonly counter: Counter;
+}
+
+/** An image that is staged. */
+interface Outcome {
+  readonly job: Job;
+  readonly changed: boolean;
+}
+
+/** So many images or bytes become visible together: syncing once for many is what makes many cheap. */
+const BATCH = { images: 1024, bytes: 2 * 1024 ** 3 };
+/** So many small images go together, so that their files are many to a message. */
+const BUNDLE = { images: 8, bytes: 1024 * 1024 };
+/** Bundles of images under way at once: enough to keep the threads busy while others wait for the disk. */
+const BUNDLES_AT_ONCE = 8;
+
+/** Prepares images, plans, writes them and reports. */
+export class Run {
+  readonly #ends: Ends;
+  readonly #options: ConvertOptions;
+  readonly #account: Account;
+
+  constructor(ends: Ends, options: ConvertOptions) {
+    this.#ends = ends;
+    this.#options = options;
+    this.#account = new Account((report) => options.progress?.image?.(report));
+  }
+
+  async run(): Promise<Report> {
+    const { to, writer, counter } = this.#ends;
+    const { progress, link = 'auto', dryRun = false } = this.#options;
+    const { jobs, failures, skipped, untaggedLeftOut } = await this.#prepare();
+    for (const failure of failures) this.#account.failed(failure);
+    for (const source of skipped) this.#account.skipped(source);
+    const plan = await planOf(jobs, writer, link);
+    progress?.planned?.(plan);
+    if (dryRun) for (const job of jobs) this.#account.done(job, 'planned');
+    else if (!this.#stops) {
+      if (!isStream(to)) expectSpace(plan, to.path);
+      await this.#write(jobs);
+    }
+    return { images: this.#account.images, tally: counter.tally(), untaggedLeftOut, plan };
+  }
+
+  #prepare() {
+    const { from, reader, to, pool, compression } = this.#ends;
+    const { progress } = this.#options;
+    const options = {
+      ...this.#options,
+      where: from.path,
+      selectors: this.#options.selectors ?? [],
+      tag: this.#options.tag,
+      platforms: this.#options.platforms ?? [],
+      systemImages: this.#options.systemImages ?? false,
+      missing: this.#options.missing ?? 'refuse',
+      extras: this.#options.extras ?? true,
+      compression,
+      failFast: this.#options.failFast ?? false,
+      dryRun: this.#options.dryRun ?? false,
+      onBytes: progress?.bytes && ((count: number) => progress.bytes?.(count)),
+    };
+    return new Preparation(reader, to.format.traits, options, pool).run();
+  }
+
+  get #stops(): boolean {
+    return this.#options.failFast === true && this.#account.hasFailures;
+  }
+
+  async #write(jobs: readonly Job[]): Promise<void> {
+    const { to, writer, downloads } = this.#ends;
+    const { sequential } = to.format.traits;
+    if (jobs.length > 0 && !isStream(to)) await writer.claim(this.#options.signal);
+    const recompressor = await this.#recompressorFor(jobs);
+    /** An archive says at its end whether it changed. */
+    const pending: Outcome[] = [];
+    for (const batch of batches(jobs, BATCH)) {
+      const done = await this.#writeBatch(batch, recompressor);
+      await writer.publish();
+      if (sequential) pending.push(...done);
+      else {
+        for (const { job } of done) downloads.release(job.closure.blobs.keys());
+        this.#tell(done);
+      }
+      if (this.#stops) {
+        this.#account.skipRest(jobs);
+        return;
+      }
+    }
+    const changed = await writer.finish();
+    this.#tell(changed ? pending : pending.map(({ job }) => ({ job, changed })));
+    // An archive is written anew by the next run, which then needs all of it again.
+    if (!this.#account.hasFailures) downloads.releaseAll();
+  }
+
+  async #recompressorFor(jobs: readonly Job[]): Promise<Recompressor> {
+    const { to, writer, pool, compression, counter } = this.#ends;
+    const there = await knownForms(to, jobs, compression, pool);
+    const context = {
+      pool,
+      staging: writer.staging,
+      asFiles: writer.links,
+      intoOne: to.format.traits.sequential,
+      onDone: (kind: 'compressed' | 'decompressed' | 'reused', size: number) => {
+        counter.add(kind, size);
+      },
+    };
+    return new Recompressor(compression, context, there);
+  }
+
+  #tell(outcomes: readonly Outcome[]): void {
+    for (const { job, changed } of outcomes) this.#account.done(job, changed ? 'written' : 'unchanged');
+  }
+
+  /** Stages the images of a batch; those that fail are reported, and are not in the result. */
+  async #writeBatch(batch: readonly Job[], recompressor: Recompressor): Promise<Outcome[]> {
+    const { sequential } = this.#ends.to.format.traits;
+    const outcomes = new Map<Job, Outcome | undefined>();
+    const alone = sequential || this.#options.failFast === true;
+    const bundles = batches(batch, alone ? { ...BUNDLE, images: 1 } : BUNDLE);
+    const work = async () => {
+      for (const bundle of bundles) {
+        if (this.#stops) return;
+        await Promise.all(
+          bundle.map(async (job) => outcomes.set(job, await this.#writeOne(job, recompressor))),
+        );
+      }
+    };
+    await Promise.all(Array.from({ length: sequential ? 1 : BUNDLES_AT_ONCE }, work));
+    return batch.map((job) => outcomes.get(job)).filter((outcome) => outcome !== undefined);
+  }
+
+  async #writeOne(job: Job, recompressor: Recompressor): Promise<Outcome | undefined> {
+    const stage = () => this.#stage(job, recompressor);
+    try {
+      return await stage().catch((error: unknown) => {
+        const isDamage = error instanceof ImgconvError && error.code === 'DIGEST_MISMATCH';
+        if (isDamage && recompressor.relyLess()) return stage();
+        throw error;
+      });
+    } catch (cause) {
+      const { source, name } = job;
+      if (this.#options.signal?.aborted === true) throw interrupted();
+      const error = asImgconvError(cause, source.where);
+      if (error.code === 'INTERRUPTED') throw error;
+      this.#account.failed({
+        source: source.name ?? source.where,
+        sourceDigest: source.digest,
+        name,
+        error,
+      });
+      return undefined;
+    }
+  }
+
+  async #stage(job: Job, recompressor: Recompressor): Promise<Outcome> {
+    const closure = await recompressor.apply(job.closure, job.compression);
+    const digests = new Set(manifestsOf(closure.root).map(({ descriptor }) => descriptor.digest));
+    const signatures = job.signatures.filter(({ of }) => digests.has(of));
+    const stale = job.signatures.length - signatures.length;
+    const { digest } = closure.root.descriptor;
+    // A name that is a digest is that of what is written.
+    const name = job.name.tag === undefined ? { ...job.name, digest } : job.name;
+    const { changed, notes } = await this.#ends.writer.write({ ...closure, name, signatures });
+    const made = closure.notes.filter((note) => !job.closure.notes.includes(note));
+    const left = `${counted(stale, 'signature file')} left out: made for a digest that the image no longer has`;
+    const all = [...job.notes, ...made, ...(stale === 0 ? [] : [left]), ...notes];
+    return { job: { ...job, name, closure, notes: all }, changed };
+  }
+}
+
+export function interrupted(): ImgconvError {
+  return new ImgconvError('INTERRUPTED', 'interrupted: what was finished stays, the rest was cleared away');
+}
+
+/** In their order, each of so many images, or as soon as it has so many bytes. */
+function* batches(jobs: readonly Job[], most: typeof BATCH): Generator<Job[]> {
+  let batch: Job[] = [];
+  let bytes = 0;
+  for (const job of jobs) {
+    batch.push(job);
+    for (const { size } of job.closure.blobs.values()) bytes += size;
+    if (batch.length < most.images && bytes < most.bytes) continue;
+    yield batch;
+    batch = [];
+    bytes = 0;
+  }
+  if (batch.length > 0) yield batch;
+}
