@@ -1,7 +1,7 @@
 import { linkSync, lstatSync, mkdirSync, renameSync, rmSync, statSync, type Stats } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Descent, notPlain, placeBelow, prefixBelow, removeBelow } from '../bytes/below.js';
+import { Descent, expectPlain, notPlain, placeBelow, prefixBelow, removeBelow } from '../bytes/below.js';
 import { entriesIn } from '../bytes/folder.js';
 import { closeFile, lookAt, openRegular, readFully, wholeFile, type FileBytes } from '../bytes/region.js';
 import { ImgconvError, isErrno, naming } from '../model/errors.js';
@@ -74,8 +74,12 @@ export class LocalStorage implements Storage {
   read(key: string, limit: number): Promise<Uint8Array | undefined> {
     return settled(() => {
       const path = this.nameOf(key);
-      const stat = this.#lookAt(key);
-      if (stat === undefined) return undefined;
+      // Looking at each folder on the way costs more than asking for where the open file lies.
+      const stat = there(path, lstatSync);
+      if (stat === undefined) {
+        expectPlain(this.name, path);
+        return undefined;
+      }
       if (!stat.isFile()) throw notPlain(path, stat, this.name, 'file');
       const { fd } = openRegular(path, this.name);
       try {
