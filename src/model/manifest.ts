@@ -22,9 +22,6 @@ import {
   OCI_MANIFEST,
 } from './media-type.js';
 
-export { blobDigestsOf } from './graph.js';
-export { manifestsOf, type ManifestNode } from './tree.js';
-
 const shared = {
   subject: optional(descriptorSchema),
   artifactType: optional(z.string()),
