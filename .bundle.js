@@ -56,11 +56,14 @@ writeFileSync(join(out, 'package.json'), '{ "type": "commonjs" }\n');
 const work = mkdtempSync(join(tmpdir(), 'imgconv-bundle-'));
 try {
   const { script, run } = command.load();
-  const [tree, store, tar] = ['tree', 'store', 'images.tar'].map((name) => join(work, name));
+  const [tree, store, tar, packed] = ['tree', 'store', 'images.tar', 'packed'].map((name) =>
+    join(work, name),
+  );
   for (const words of [
     ['tar2dir', 'fixtures/docker20.tar', tree],
     ['dir2reg', tree, store],
     ['reg2tar', store, tar],
+    ['tar2dir', 'fixtures/nix-image.tar.gz', packed],
   ]) {
     const status = await run([...words, '--quiet'], 'at build time');
     if (status !== 0) throw new Error(`${words.join(' ')}: exit status ${status}`);
