@@ -36,6 +36,27 @@ export function tarName(name: string): string {
     .join('/');
 }
 
+/** By type flag, and by tar-stream's names for these. */
+const TYPES: Readonly<Record<string, TarMember['type']>> = {
+  0: 'file',
+  file: 'file',
+  7: 'file',
+  'contiguous-file': 'file',
+  1: 'link',
+  link: 'link',
+  2: 'symlink',
+  symlink: 'symlink',
+  5: 'directory',
+  directory: 'directory',
+};
+
+export function tarMember(name: string, type: string, target: string): TarMember {
+  const known = TYPES[type] ?? 'other';
+  // Pre-POSIX archives mark directories by a trailing slash.
+  const isFolder = known === 'file' && name.endsWith('/');
+  return { name: tarName(name), type: isFolder ? 'directory' : known, target };
+}
+
 /** What extended headers say of the next entry. */
 interface Extra {
   readonly path?: string;
@@ -97,10 +118,10 @@ function entryOf(header: TarHeader, pax: Extra, gnu: Extra, at: number, where: s
   const target = pax.linkpath || gnu.linkpath || header.target;
   if (target.length > MAX_NAME)
     throw invalid(where, `the link at byte ${at} has a target of ${target.length} characters`);
-  const type = typeOf(header.flag, name);
+  const member = tarMember(name, header.flag, target);
   // Links and directories have no content whatever their size field says (POSIX ustar).
-  const size = type === 'file' || type === 'other' ? (pax.size ?? header.size) : 0;
-  return { name: tarName(name), type, target, offset: at + BLOCK, size };
+  const size = ['file', 'other'].includes(member.type) ? (pax.size ?? header.size) : 0;
+  return { ...member, offset: at + BLOCK, size };
 }
 
 /** Refuses what readers of tars take in different ways. */
@@ -147,21 +168,4 @@ function extraOf(content: Uint8Array, where: string, layer: boolean): Extra {
 
 function invalid(where: string, what: string): ImgconvError {
   return new ImgconvError('ARCHIVE_INVALID', `${where}: ${what}`);
-}
-
-function typeOf(flag: string, name: string): TarEntry['type'] {
-  switch (flag) {
-    case '0':
-    case '7':
-      // Pre-POSIX archives mark directories by a trailing slash.
-      return name.endsWith('/') ? 'directory' : 'file';
-    case '1':
-      return 'link';
-    case '2':
-      return 'symlink';
-    case '5':
-      return 'directory';
-    default:
-      return 'other';
-  }
 }

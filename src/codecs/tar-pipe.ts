@@ -2,7 +2,7 @@ import { pipeline } from 'node:stream/promises';
 import { extract, type Header } from 'tar-stream';
 import type { LocalBytes } from '../bytes/region.js';
 import { TarCheck } from './tar-check.js';
-import { tarName, type TarMember } from './tar-decode.js';
+import { tarMember } from './tar-decode.js';
 import { MAX_AFTER_END, notATar, tooMuchAfter } from './tar-errors.js';
 import { BLOCK } from './tar-header.js';
 import { TarIndex } from './tar-index.js';
@@ -13,9 +13,9 @@ export interface Spool {
   add(path: string, chunks: AsyncIterable<Uint8Array>, size: number): Promise<LocalBytes>;
 }
 
-/** What tar-stream gives of a member. */
+/** What tar-stream gives of a member: null for a target that is not there, and for a type that it does not know. */
 interface Content extends AsyncIterable<Uint8Array> {
-  readonly header: Header;
+  readonly header: Pick<Header, 'name' | 'size'> & Record<'type' | 'linkname', string | null>;
 }
 
 /**
@@ -43,8 +43,8 @@ export async function indexStream(
   fed.catch(() => undefined); // The loop below fails, too.
   try {
     for await (const content of reader as AsyncIterable<unknown> as AsyncIterable<Content>) {
-      const member = memberOf(content.header);
-      const { size } = content.header;
+      const { name, type, linkname, size } = content.header;
+      const member = tarMember(name, type ?? '', linkname ?? '');
       const path = `${where}: ${member.name}`;
       if (member.type !== 'file') index.add(member, undefined);
       else if (size === 0) index.add(member, { kind: 'memory', path, size, bytes: new Uint8Array() });
@@ -72,24 +72,4 @@ async function* checkedBytes(source: AsyncIterable<Uint8Array>, index: TarIndex)
   if (check.position < BLOCK) throw notATar(index.path, check.position);
   check.end();
   if (!check.hasEnded) index.endedAt = check.position;
-}
-
-function memberOf({ name, type, linkname }: Header): TarMember {
-  // tar-stream gives null where a header has no target, and for a type that it does not know.
-  return { name: tarName(name), type: typeOf(type, name), target: linkname || '' };
-}
-
-function typeOf(type: Header['type'] | null, name: string): TarMember['type'] {
-  switch (type) {
-    case 'file':
-    case 'contiguous-file':
-      // Pre-POSIX archives mark directories by a trailing slash.
-      return name.endsWith('/') ? 'directory' : 'file';
-    case 'link':
-    case 'symlink':
-    case 'directory':
-      return type;
-    default:
-      return 'other';
-  }
 }
