@@ -34,6 +34,9 @@ const layerRules = LAYERS.map((layer, i) => ({
           ...(layer === 'model'
             ? [{ group: ['node:fs', 'node:fs/*', 'node:path'], message: 'the model is pure' }]
             : []),
+          ...(layer === 'transfer'
+            ? [{ group: ['node:fs', 'node:fs/*'], message: 'files are read in bytes and kept in storage' }]
+            : []),
           ...(layer === 'formats' ? [{ group: ['node:crypto'], message: 'hashing is in bytes' }] : []),
         ],
       },

@@ -564,7 +564,7 @@ describe('imgconv gc', () => {
     const young = await imgconv(['gc', `reg:${store}`]);
     assert.equal(
       young.stdout,
-      'deleted: nothing\n  note: 1 blob (6 B) that nothing names changed lately, and stay\n0 B freed\n',
+      'deleted: nothing\n  note: 1 blob (6 B) that nothing names changed recently and stay\n0 B freed\n',
     );
     const { status, stdout } = await imgconv(['gc', store, '--older-than', '0', '--json']);
     assert.equal(status, 0);

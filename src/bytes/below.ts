@@ -198,7 +198,7 @@ export class Descent {
   /** Deletes what is no folder; a link itself. @throws the system's error */
   unlink(place: string): void {
     const path = this.path(place);
-    naming(this.#prefix + place, () => {
+    shownAs(this.#prefix + place, () => {
       unlinkSync(path);
     });
   }
@@ -206,7 +206,7 @@ export class Descent {
   /** Deletes an empty folder. @throws the system's error */
   rmdir(place: string): void {
     const path = this.path(place);
-    naming(this.#prefix + place, () => {
+    shownAs(this.#prefix + place, () => {
       rmdirSync(path);
     });
   }
@@ -268,7 +268,7 @@ function withPath(error: unknown, shown: string): unknown {
   return error instanceof Error && 'path' in error ? Object.assign(error, { path: shown }) : error;
 }
 
-function naming(shown: string, work: () => void): void {
+function shownAs(shown: string, work: () => void): void {
   try {
     work();
   } catch (error) {

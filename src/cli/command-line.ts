@@ -2,7 +2,14 @@ import parse from 'yargs-parser';
 import { isPrefixedPath } from '../formats/table.js';
 import { nearest } from '../model/nearest.js';
 import { hasCredentials } from '../model/reference.js';
-import { GLOBAL_OPTIONS, splitDashes, type Option, type OptionTable, type Syntax } from './syntax.js';
+import {
+  camelCase,
+  GLOBAL_OPTIONS,
+  splitDashes,
+  type Option,
+  type OptionTable,
+  type Syntax,
+} from './syntax.js';
 import { helpOf, usage } from './usage.js';
 
 /** Option values and operands by their names; options in camel case. */
@@ -69,10 +76,6 @@ export function parseArguments(args: readonly string[], command: Syntax): Argume
     if (value !== undefined) found[camelCase(name)] = value;
   }
   return found;
-}
-
-function camelCase(name: string): string {
-  return name.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }
 
 function valueOf(name: string, option: Option, said: unknown, help: string): unknown {

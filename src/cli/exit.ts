@@ -1,31 +1,6 @@
 import type { ErrorCode, ImgconvError } from '../model/errors.js';
 
-/** A code without an exit status does not compile. */
-export const EXIT: Record<ErrorCode, number> = {
-  USAGE: 2,
-  NAME_INVALID: 1,
-  NAME_MISSING: 1,
-  NAME_CONFLICT: 1,
-  NOT_FOUND: 1,
-  FORMAT_UNKNOWN: 1,
-  FORMAT_UNSUPPORTED: 1,
-  DIGEST_INVALID: 1,
-  DIGEST_MISMATCH: 1,
-  BLOB_MISSING: 1,
-  MANIFEST_INVALID: 1,
-  DOCUMENT_INVALID: 1,
-  ARCHIVE_INVALID: 1,
-  PLATFORM_MISSING: 1,
-  SOURCE_CHANGED: 1,
-  NO_SPACE: 1,
-  IO: 1,
-  NETWORK: 1,
-  UNAUTHORIZED: 1,
-  REGISTRY: 1,
-  INTERRUPTED: 130,
-};
-
-/** What to do about an error that does not say so itself. */
+/** What to do about an error that does not say so itself. A code without a hint does not compile. */
 const HINTS: Record<ErrorCode, string> = {
   USAGE: 'imgconv --help lists commands, and imgconv COMMAND --help its options',
   NAME_INVALID: 'give it another name with --rename, --tag, or a line "SOURCE TARGET" of an --images-file',
@@ -49,6 +24,15 @@ const HINTS: Record<ErrorCode, string> = {
   REGISTRY: 'run this again; if it stays so, ask who runs the registry',
   INTERRUPTED: 'run the same command again to finish',
 };
+
+const CODES = Object.keys(HINTS) as ErrorCode[];
+
+/** The exit status of a run that fails with this code. */
+export const EXIT = {
+  ...(Object.fromEntries(CODES.map((code) => [code, 1])) as Record<ErrorCode, number>),
+  USAGE: 2,
+  INTERRUPTED: 130,
+} as const satisfies Record<ErrorCode, number>;
 
 /** What to do about it. */
 export function hintOf({ code, hint }: ImgconvError): string {

@@ -39,7 +39,7 @@ function garbageText(report: GarbageReport): string {
     ...sized(report.linkedElsewhere, 'blob').map(
       (text) => `${text} of these have other names on the disk: deleting them frees nothing`,
     ),
-    ...sized(report.young, 'blob').map((text) => `${text} that nothing names changed lately, and stay`),
+    ...sized(report.young, 'blob').map((text) => `${text} that nothing names changed recently and stay`),
   ];
   const done = report.deleted ? 'deleted' : 'would delete';
   const freed = `${sizeText(report.bytesFreed)} ${report.deleted ? 'freed' : 'would be freed; nothing was deleted'}`;

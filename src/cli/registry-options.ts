@@ -6,28 +6,22 @@ import { ImgconvError } from '../model/errors.js';
 import { isHostName, splitHost } from '../model/reference.js';
 import type { Selector } from '../transfer/select.js';
 import { parseCount, parseDuration } from './quantity.js';
-import { FLAG, REPEATABLE, VALUE, type OptionTable } from './syntax.js';
+import { camelCase, FLAG, REPEATABLE, VALUE, type OptionTable } from './syntax.js';
 
 /** Which side of a conversion an option is for, as with skopeo; `ls` and `inspect` have only a source. */
-type Side = 'src' | 'dest';
+const SIDES = ['src', 'dest'] as const;
+type Side = (typeof SIDES)[number];
 
-export interface RegistryArguments {
-  readonly authfile?: string;
-  readonly srcAuthfile?: string;
-  readonly destAuthfile?: string;
-  readonly srcCreds?: readonly string[];
-  readonly destCreds?: readonly string[];
-  readonly srcRegistryToken?: readonly string[];
-  readonly destRegistryToken?: readonly string[];
-  readonly srcCertDir?: string;
-  readonly destCertDir?: string;
-  readonly srcTlsVerify?: boolean;
-  readonly destTlsVerify?: boolean;
-  readonly retryTimes?: string;
-  readonly retryDelay?: string;
-  readonly registryMirror?: string[];
-  readonly allowHttpCredentials?: boolean;
+/** By the kind of their values. */
+interface Names {
+  text: 'authfile' | 'retryTimes' | 'retryDelay' | `${Side}Authfile` | `${Side}CertDir`;
+  list: 'registryMirror' | `${Side}Creds` | `${Side}RegistryToken`;
+  flag: 'allowHttpCredentials' | `${Side}TlsVerify`;
 }
+
+export type RegistryArguments = { readonly [Name in Names['text']]?: string } & {
+  readonly [Name in Names['list']]?: readonly string[];
+} & { readonly [Name in Names['flag']]?: boolean };
 
 /** Options of commands that speak to registries, under skopeo's names. */
 export function registryOptions(sides: readonly Side[]): OptionTable {
@@ -58,34 +52,23 @@ function optionsOf(side: Side): OptionTable {
   };
 }
 
-/** Of the registry of which side an option speaks; of several, either will do. */
-const ABOUT: Readonly<Record<keyof RegistryArguments, readonly Side[]>> = {
-  authfile: ['src', 'dest'],
-  srcAuthfile: ['src'],
-  destAuthfile: ['dest'],
-  srcCreds: ['src'],
-  destCreds: ['dest'],
-  srcRegistryToken: ['src'],
-  destRegistryToken: ['dest'],
-  srcCertDir: ['src'],
-  destCertDir: ['dest'],
-  srcTlsVerify: ['src'],
-  destTlsVerify: ['dest'],
-  retryTimes: ['src', 'dest'],
-  retryDelay: ['src', 'dest'],
-  registryMirror: ['src'],
-  allowHttpCredentials: ['src', 'dest'],
-};
+/** The sides that an option of registries is for, by its name in camel case; none for other options. */
+function sidesOf(name: string): readonly Side[] {
+  if (!REGISTRY_OPTIONS.has(name)) return [];
+  if (name === 'registryMirror') return ['src'];
+  const side = SIDES.find((one) => name.startsWith(one));
+  return side === undefined ? SIDES : [side];
+}
 
 /** What is wrong with the first of the options given that is for a registry where there is none; and what to do. */
 export function strayRegistryOption(
   args: RegistryArguments,
   formats: Readonly<Partial<Record<Side, Format>>>,
 ): readonly [what: string, hint: string] | undefined {
-  for (const [name, value] of Object.entries(args)) {
-    if (value === undefined || !isAbout(name)) continue;
-    const places = ABOUT[name].flatMap((side) => formats[side] ?? []);
-    if (places.some(({ registry }) => registry !== undefined)) continue;
+  for (const name of Object.keys(args)) {
+    const sides = sidesOf(name);
+    const places = sides.flatMap((side) => formats[side] ?? []);
+    if (sides.length === 0 || places.some(({ registry }) => registry !== undefined)) continue;
     const option = `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
     const prefixes = [...new Set(places.map(prefixOf))];
     const said =
@@ -96,9 +79,7 @@ export function strayRegistryOption(
   return undefined;
 }
 
-function isAbout(name: string): name is keyof typeof ABOUT {
-  return Object.hasOwn(ABOUT, name);
-}
+const REGISTRY_OPTIONS = new Set(Object.keys(registryOptions(SIDES)).map(camelCase));
 
 /** For one side, its places, and what is wanted of them. @throws ImgconvError USAGE */
 export function accessOf(
@@ -112,21 +93,10 @@ export function accessOf(
   const hosts = new Set(
     [places].flat().flatMap(({ format, path }) => format.registry?.hostsOf(path, texts) ?? []),
   );
-  const of =
-    side === 'src'
-      ? {
-          authfile: args.srcAuthfile,
-          certDir: args.srcCertDir,
-          tlsVerify: args.srcTlsVerify,
-        }
-      : {
-          authfile: args.destAuthfile,
-          certDir: args.destCertDir,
-          tlsVerify: args.destTlsVerify,
-        };
   return {
-    ...of,
-    authfile: of.authfile ?? args.authfile,
+    authfile: args[`${side}Authfile`] ?? args.authfile,
+    certDir: args[`${side}CertDir`],
+    tlsVerify: args[`${side}TlsVerify`],
     retryTimes: parseCount('retry-times', args.retryTimes, 100, 0),
     retryDelay: parseDuration('retry-delay', args.retryDelay, { unit: 's', such: '2s or 500ms' }),
     mirrors,
@@ -142,17 +112,13 @@ function credentialsOf(
   hosts: readonly string[],
   mirrors: readonly string[],
 ): Record<string, HostAccess> {
-  const { creds = [], tokens = [] } =
-    side === 'src'
-      ? { creds: args.srcCreds, tokens: args.srcRegistryToken }
-      : { creds: args.destCreds, tokens: args.destRegistryToken };
   const known = [
     ...new Set([...hosts, ...mirrors.flatMap((url) => (URL.canParse(url) ? new URL(url).host : []))]),
   ];
   const found: Record<string, HostAccess> = {};
   for (const [option, field, texts] of [
-    [`--${side}-creds`, 'creds', creds],
-    [`--${side}-registry-token`, 'registryToken', tokens],
+    [`--${side}-creds`, 'creds', args[`${side}Creds`] ?? []],
+    [`--${side}-registry-token`, 'registryToken', args[`${side}RegistryToken`] ?? []],
   ] as const)
     for (const text of texts) {
       const { host, value } = ownerOf(text, option, hosts, known);

@@ -35,3 +35,8 @@ export function splitDashes(args: readonly string[]): readonly [string[], string
   const end = args.indexOf('--');
   return end < 0 ? [[...args], []] : [args.slice(0, end), args.slice(end + 1)];
 }
+
+/** The name of an option as arguments have it. */
+export function camelCase(name: string): string {
+  return name.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
+}
