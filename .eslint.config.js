@@ -20,6 +20,7 @@ for (const { name } of readdirSync(new URL('src', import.meta.url), { withFileTy
   one.isDirectory(),
 ))
   if (!LAYERS.includes(name)) throw new Error(`src/${name}: no rule says who may import it`);
+const NO_FILES = { group: ['node:fs', 'node:fs/*'], message: 'files are read in bytes and storage' };
 const layerRules = LAYERS.map((layer, i) => ({
   files: [`src/${layer}/**/*.ts`],
   rules: {
@@ -38,6 +39,7 @@ const layerRules = LAYERS.map((layer, i) => ({
             ? [{ group: ['node:fs', 'node:fs/*'], message: 'files are read in bytes and kept in storage' }]
             : []),
           ...(layer === 'formats' ? [{ group: ['node:crypto'], message: 'hashing is in bytes' }] : []),
+          ...(['discover', 'requests'].includes(layer) ? [NO_FILES] : []),
         ],
       },
     ],
@@ -60,6 +62,7 @@ const formats = folders
               message: 'formats come before it',
             },
             { group: ['node:crypto'], message: 'hashing is in bytes' },
+            NO_FILES,
             {
               group: all.filter((other) => other !== format).map((other) => `**/${other}/*`),
               message: 'what two formats share belongs below them',

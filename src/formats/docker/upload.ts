@@ -174,7 +174,6 @@ export class Upload {
       this.#chunk = length / 2;
       throw new TooLarge();
     }
-    const { url } = await this.#session(answer, 0);
     const has = /(\d+)$/.exec(answer.header('range') ?? '')?.[1];
     const fault =
       status === 416
@@ -183,7 +182,7 @@ export class Upload {
           ? `says that it has bytes up to ${has}, ${end} were sent`
           : undefined;
     if (fault !== undefined) throw new Transient(new ImgconvError('REGISTRY', `${where}: ${fault}`));
-    return url;
+    return (await this.#session(answer, 0)).url;
   }
 
   /** Ends the upload. */
