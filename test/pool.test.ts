@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { ImgconvError } from '../src/index.js';
-import type { ScanJob } from '../src/threads/jobs.js';
+import type { ScanJob } from '../src/bytes/scan.js';
 import { Pool } from '../src/threads/pool.js';
 import { refusal } from './support/errors.js';
 import { digestText } from './support/images.js';

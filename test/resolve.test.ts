@@ -6,7 +6,7 @@ import { convert, parseDigest } from '../src/index.js';
 import { openPlace } from '../src/formats/open.js';
 import { MemoryDownloads } from '../src/storage/memory-downloads.js';
 import { Pool } from '../src/threads/pool.js';
-import { isThere } from '../src/bytes/region.js';
+import { isThere } from '../src/bytes/there.js';
 import { PeekSpool } from '../src/storage/spool.js';
 import { MAX_MANIFEST } from '../src/model/json.js';
 import { readManifest } from '../src/proof/manifest.js';

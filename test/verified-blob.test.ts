@@ -21,7 +21,8 @@ import { gzipSync } from 'node:zlib';
 import { parseDigest, type ErrorCode } from '../src/index.js';
 import { Pool } from '../src/threads/pool.js';
 import type { Bytes } from '../src/bytes/region.js';
-import { VerifiedBlob, type LinkMode } from '../src/proof/verified-blob.js';
+import type { LinkMode } from '../src/proof/linking.js';
+import { VerifiedBlob } from '../src/proof/verified-blob.js';
 import { concat } from './support/chunks.js';
 import { refusal } from './support/errors.js';
 import { digestText } from './support/images.js';
@@ -157,9 +158,9 @@ test('remote bytes are fetched when they are needed, and once', async () => {
     },
   };
   const blob = VerifiedBlob.at(at, expected, pool);
-  assert.deepEqual([blob.isRemote, blob.isFile, blob.size, fetched], [true, false, right.length, 0]);
+  assert.deepEqual([blob.isRemote, blob.isFileOn(0), blob.size, fetched], [true, false, right.length, 0]);
   assert.equal(await blob.place(join(tempFolder(), 'out'), 'auto'), 'fetched');
-  await Promise.all([blob.prove(), concat(blob.chunks()), blob.compression()]);
+  await Promise.all([blob.prove(), concat(blob.chunks()), blob.unpackedSize()]);
   assert.equal(fetched, 1);
 });
 
@@ -371,16 +372,15 @@ describe('a layer that is unpacked where its bytes are asked for', () => {
   for (const where of Object.keys(PLACES)) {
     test(`is written between what stands there already, from ${where}`, async () => {
       const out = fileOf(Buffer.alloc(tar.length + 20, '-'));
-      await layerFrom(where, packed)
-        .unpacked({ digest: diffId, size: tar.length }, tempFile)
-        .writeInto(out, 10);
+      const blob = await layerFrom(where, packed).unpacked({ digest: diffId, size: tar.length });
+      await blob.writeInto(out, 10);
       assert.ok(readFileSync(out).equals(Buffer.concat([Buffer.alloc(10, '-'), tar, Buffer.alloc(10, '-')])));
     });
 
     test(`leaves what follows alone when it is longer than was said, from ${where}`, async () => {
       const out = fileOf(Buffer.alloc(tar.length + 20, '-'));
       const size = tar.length - 1000;
-      const blob = layerFrom(where, packed).unpacked({ digest: diffId, size }, tempFile);
+      const blob = await layerFrom(where, packed).unpacked({ digest: diffId, size });
       await assert.rejects(blob.writeInto(out, 10), refusal('DIGEST_MISMATCH'));
       assert.ok(
         readFileSync(out)
@@ -395,7 +395,7 @@ describe('a layer that is unpacked where its bytes are asked for', () => {
       ['a changed byte', changed(packed, packed.length >> 1), { digest: diffId, size: tar.length }],
     ] as const) {
       test(`is refused, from ${where}: ${wrong}`, async () => {
-        const blob = layerFrom(where, bytes).unpacked(expected, tempFile);
+        const blob = await layerFrom(where, bytes).unpacked(expected);
         const out = fileOf(Buffer.alloc(tar.length + 20));
         await assert.rejects(blob.writeInto(out, 10), refusal('DIGEST_MISMATCH'));
         await assert.rejects(blob.prove(), refusal('DIGEST_MISMATCH'));
@@ -404,7 +404,7 @@ describe('a layer that is unpacked where its bytes are asked for', () => {
     }
 
     test(`is a file where one is asked for, from ${where}`, async () => {
-      const blob = layerFrom(where, packed).unpacked({ digest: diffId, size: tar.length }, tempFile);
+      const blob = await layerFrom(where, packed).unpacked({ digest: diffId, size: tar.length });
       const path = tempFile();
       assert.equal(await blob.place(path, 'auto'), 'moved');
       assert.ok(readFileSync(path).equals(tar));

@@ -1,6 +1,7 @@
 import { ImgconvError } from '../model/errors.js';
 import { mayBeJson } from '../model/json.js';
-import { headOf, type LocalBytes } from './region.js';
+import { firstOf } from './chunks.js';
+import { headOf, type Bytes, type LocalBytes, type RemoteBytes } from './region.js';
 
 /** A whole document of at most `limit` bytes. @throws ImgconvError ARCHIVE_INVALID, MANIFEST_INVALID */
 export function documentAt(at: LocalBytes, where: string, limit: number): Uint8Array {
@@ -10,4 +11,11 @@ export function documentAt(at: LocalBytes, where: string, limit: number): Uint8A
   if (at.size > limit || at.kind === 'dropped')
     throw new ImgconvError('ARCHIVE_INVALID', `${where} has ${at.size} bytes, more than ${limit}`);
   return headOf(at, at.size);
+}
+
+/** Where a document is; rebuilt bytes are put together in memory, no more of them than one above `limit`. */
+export async function documentOf(at: Bytes, limit: number): Promise<LocalBytes | RemoteBytes> {
+  if (at.kind !== 'rebuilt') return at;
+  const bytes = await firstOf(at, limit + 1);
+  return { kind: 'memory', path: at.path, size: bytes.length, bytes };
 }

@@ -1,6 +1,6 @@
 import { createReadStream, realpathSync } from 'node:fs';
 import type { Readable } from 'node:stream';
-import { closeFile, openRegular, readFully } from './region.js';
+import { closeFile, openRegular, readFully } from './open-file.js';
 
 /** All bytes of a file, as a stream. */
 export function streamOf(path: string): Readable {

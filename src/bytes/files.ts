@@ -13,7 +13,7 @@ import {
   type Dirent,
 } from 'node:fs';
 import { ImgconvError, naming } from '../model/errors.js';
-import { closeFile } from './region.js';
+import { closeFile } from './open-file.js';
 
 /*
  * Files that belong to no image: those of the user, those that they name, and those of the system. Files come from

@@ -1,7 +1,16 @@
 import { openSync, writeSync } from 'node:fs';
 import { naming } from '../model/errors.js';
-import { closeFile, fileIdAt, type FileId, type Target } from './region.js';
+import { fileIdAt, type FileId } from './file-id.js';
+import { closeFile } from './open-file.js';
 import { WriteBack } from './write-back.js';
+
+/** Where a job writes, from `position` of a file; with `flush`, what is written is on the disk when the job is done. */
+export interface Target {
+  readonly path: string;
+  readonly position: number;
+  readonly flags: 'wx' | 'r+';
+  readonly flush: boolean;
+}
 
 /** `path` is that of the open file. @throws ImgconvError IO, NO_SPACE */
 export function writeFully(fd: number, bytes: Uint8Array, position: number | null, path: string): void {
@@ -43,5 +52,8 @@ export class Output {
   async close(): Promise<void> {
     await this.#back?.rest();
     closeFile(this.#fd, this.#to.path);
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
   }
 }

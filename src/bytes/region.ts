@@ -1,20 +1,9 @@
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  lstatSync,
-  openSync,
-  readSync,
-  statSync,
-  type Stats,
-  type BigIntStats,
-} from 'node:fs';
 import type { Digest } from '../model/digest.js';
-import { asImgconvError, ImgconvError, isErrno, naming } from '../model/errors.js';
-import { expectOpened, expectPlain, notPlain } from './below.js';
+import type { FileId } from './file-id.js';
+import { changedFile, openRegular, readFully } from './open-file.js';
 
 /** Where bytes lie. `path` also names them in messages. Readers hand these out; only `VerifiedBlob` reads them. */
-export type Bytes = LocalBytes | RemoteBytes | PackedBytes;
+export type Bytes = LocalBytes | RemoteBytes | RebuiltBytes;
 export type LocalBytes = FileBytes | MemoryBytes | DroppedBytes;
 
 /** `size` bytes of a file from `offset`; `whole` when that is all of it, so that the file itself can be linked. */
@@ -81,28 +70,23 @@ export interface RemoteBytes {
   stage(onBytes?: (count: number) => void): Promise<FileBytes | MemoryBytes>;
 }
 
-/** Where a job writes, from `position` of a file; with `flush`, what is written is on the disk when the job is done. */
-export interface Target {
+/** What is put together from parts, as often as it is read: a layer out of its files, or out of its compressed form. */
+export interface RebuiltBytes {
+  readonly kind: 'rebuilt';
   readonly path: string;
-  readonly position: number;
-  readonly flags: 'wx' | 'r+';
-  readonly flush: boolean;
+  /** Undefined where only reading tells; they have to be as many as their descriptor says. */
+  readonly size: number | undefined;
+  /** All of them from the beginning, in chunks that are not written to again; large ones are quicker. */
+  open(): AsyncIterable<Uint8Array>;
+  /** What they are the unpacked form of, where that is so: a thread then unpacks it to where they are asked for. */
+  readonly packed?: PackedFile | undefined;
 }
 
-/** What some other bytes unpack to, before that is done. The proof is its maker's. */
-export interface PackedBytes {
-  readonly kind: 'packed';
-  readonly path: string;
-  /** As what is packed says; `unpackInto` and `stage` fail if it is another. */
-  readonly size: number;
-  unpackInto(to: Target, onBytes?: (count: number) => void): Promise<void>;
-  /** As a file of its own, in a staging folder. */
-  stage(onBytes?: (count: number) => void): Promise<FileBytes>;
-}
-
-/** True for bytes that no file or memory of this machine has yet. */
-export function isElsewhere(at: Bytes): at is RemoteBytes | PackedBytes {
-  return at.kind === 'remote' || at.kind === 'packed';
+/** A compressed part of a file, said to have this digest. */
+export interface PackedFile {
+  readonly from: FileBytes;
+  readonly digest: Digest;
+  readonly compression: 'gzip' | 'zstd';
 }
 
 /** What messages call it. */
@@ -110,136 +94,22 @@ export function shownName(at: Bytes): string {
   return (at.kind === 'file' ? at.shown : undefined) ?? at.path;
 }
 
-/** Tells one state of one file from any other. Link counts change the ctime, so it has no part in it. */
-export interface FileId {
-  readonly dev: bigint;
-  readonly ino: bigint;
-  readonly size: bigint;
-  readonly mtimeNs: bigint;
+/** All bytes of a whole file, and the state that it had from the first to the last. @throws ImgconvError SOURCE_CHANGED */
+export function readWhole({ path, size }: FileBytes): { bytes: Uint8Array; id: FileId } {
+  using file = openRegular(path);
+  const bytes = new Uint8Array(size);
+  file.fill(bytes, 0);
+  file.expectUnchanged();
+  if (file.id.size !== BigInt(size)) throw changedFile(path);
+  return { bytes, id: file.id };
 }
 
-export function fileIdOf(stat: BigIntStats): FileId {
-  return { dev: stat.dev, ino: stat.ino, size: stat.size, mtimeNs: stat.mtimeNs };
-}
-
-/** Of the open file of this path. */
-export function fileIdAt(fd: number, path: string): FileId {
-  return fileIdOf(naming(path, () => fstatSync(fd, { bigint: true })));
-}
-
-export function sameFile(a: FileId, b: FileId): boolean {
-  return a.dev === b.dev && a.ino === b.ino && a.size === b.size && a.mtimeNs === b.mtimeNs;
-}
-
-/**
- * True when something is at `path`; `existsSync` also says no when it cannot tell, and what is there would then be
- * passed over or written anew. With `root`, of a place that it lies in, no link is followed.
- * @throws the system's error when it cannot be told; ImgconvError IO for a link below the root
- */
-export function isThere(path: string, root?: string): boolean {
-  if (root !== undefined) {
-    const stat = lookAt(path, root);
-    if (stat?.isSymbolicLink() === true) throw notPlain(path, stat, root, 'file');
-    return stat !== undefined;
-  }
-  try {
-    return statSync(path, { throwIfNoEntry: false }) !== undefined;
-  } catch (error) {
-    if (isErrno(error, 'ENOTDIR')) return false; // Nothing lies below a file.
-    throw error;
-  }
-}
-
-/** True for a folder. With `root`, in which it lies, no link is followed. @throws ImgconvError IO for a link below the root */
-export function isFolder(path: string, root?: string): boolean {
-  if (root === undefined) return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
-  const stat = lookAt(path, root);
-  if (stat?.isSymbolicLink() === true) throw notPlain(path, stat, root, 'folder');
-  return stat?.isDirectory() === true;
-}
-
-/** What is at a path below `root`; a link itself. @throws ImgconvError IO for a link on the way */
-export function lookAt(path: string, root: string): Stats | undefined {
-  expectPlain(root, path);
-  return lstatSync(path, { throwIfNoEntry: false });
-}
-
-/** The whole of a regular file below `root`; undefined when there is none. Links, devices and the like are refused, never followed. */
-export function wholeFile(path: string, root: string): FileBytes | undefined {
-  const stat = lookAt(path, root);
-  if (stat === undefined) return undefined;
-  if (!stat.isFile()) throw notPlain(path, stat, root, 'file');
-  return { kind: 'file', path, offset: 0, size: stat.size, whole: true, device: stat.dev };
-}
-
-/** Reading does not change the source's access times, where the file is this user's own or the user is root (open(2)). */
-let noAccessTime = constants.O_NOATIME;
-
-function openPlainly(path: string): number {
-  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
-  try {
-    return openSync(path, flags | noAccessTime);
-  } catch (error) {
-    if (noAccessTime === 0 || !isErrno(error, 'EPERM')) throw error;
-    noAccessTime = 0;
-    return openSync(path, flags);
-  }
-}
-
-function isLink(path: string): ImgconvError {
-  return new ImgconvError('IO', `${path}: a symbolic link, not a regular file`, {
-    hint: 'symbolic links are not followed: copy the folder with cp -rL, and give the copy',
-  });
-}
-
-/**
- * Opens a regular file for reading: itself no link, and never waiting for a FIFO's writer. What it holds is proved, or
- * whoever found it has just looked at the folders on the way; with `root` no link below that is followed.
- */
-export function openRegular(path: string, root?: string): { fd: number; id: FileId } {
-  let fd: number;
-  try {
-    fd = openPlainly(path);
-  } catch (error) {
-    // Behind a link that leads nowhere it is not known to be absent.
-    if (root !== undefined) expectPlain(root, path);
-    if (isErrno(error, 'ELOOP')) throw isLink(path);
-    throw asImgconvError(error);
-  }
-  try {
-    const stat = naming(path, () => fstatSync(fd, { bigint: true }));
-    if (!stat.isFile()) throw new ImgconvError('IO', `${path}: not a regular file`);
-    if (root !== undefined) expectOpened(fd, root, path);
-    return { fd, id: fileIdOf(stat) };
-  } catch (error) {
-    closeFile(fd, path);
-    throw error;
-  }
-}
-
-/** Fills `into` from `position` of the open file of this path; returns how many bytes there were before the end of the file. */
-export function readFully(fd: number, into: Uint8Array, position: number, path: string): number {
-  return naming(path, () => {
-    let done = 0;
-    while (done < into.length) {
-      const count = readSync(fd, into, done, into.length - done, position + done);
-      if (count === 0) break;
-      done += count;
-    }
-    return done;
-  });
-}
-
-/** What a file system could not write before, it may say now (close(2)). */
-export function closeFile(fd: number, path: string): void {
-  naming(path, () => {
-    closeSync(fd);
-  });
-}
-
-/** Where the bytes can be read on this machine: remote ones are fetched. */
-export async function localOf(at: Bytes): Promise<LocalBytes> {
-  if (isElsewhere(at)) return at.stage();
+/** Where the bytes can be read on this machine: remote ones are fetched, which `onBytes` hears of. */
+export async function localOf(
+  at: LocalBytes | RemoteBytes,
+  onBytes?: (count: number) => void,
+): Promise<LocalBytes> {
+  if (at.kind === 'remote') return at.stage(onBytes);
   return at.kind === 'dropped' && at.form !== undefined ? at.form.unpack() : at;
 }
 
@@ -250,24 +120,6 @@ export function headOf(at: LocalBytes, count: number): Uint8Array {
   return partOf(at, 0, count);
 }
 
-/** All bytes of a whole file, and the state that it had from the first to the last. @throws ImgconvError SOURCE_CHANGED */
-export function readWhole({ path, size }: FileBytes): { bytes: Uint8Array; id: FileId } {
-  const { fd, id } = openRegular(path);
-  try {
-    const bytes = new Uint8Array(size);
-    const count = readFully(fd, bytes, 0, path);
-    if (count < size || id.size !== BigInt(size) || !sameFile(id, fileIdAt(fd, path)))
-      throw changedFile(path);
-    return { bytes, id };
-  } finally {
-    closeFile(fd, path);
-  }
-}
-
-export function changedFile(path: string): ImgconvError {
-  return new ImgconvError('SOURCE_CHANGED', `${path}: changed or shrank while it was read`);
-}
-
 /** The last bytes of a blob, as `headOf`; none of what was not kept. */
 export function tailOf(at: LocalBytes, count: number): Uint8Array {
   if (at.kind === 'memory') return at.bytes.subarray(-count);
@@ -276,11 +128,7 @@ export function tailOf(at: LocalBytes, count: number): Uint8Array {
 }
 
 function partOf({ path, offset, size }: FileBytes, from: number, count: number): Uint8Array {
-  const { fd } = openRegular(path);
-  try {
-    const part = new Uint8Array(Math.min(count, size - from));
-    return part.subarray(0, readFully(fd, part, offset + from, path));
-  } finally {
-    closeFile(fd, path);
-  }
+  using file = openRegular(path);
+  const part = new Uint8Array(Math.min(count, size - from));
+  return part.subarray(0, readFully(file.fd, part, offset + from, path));
 }

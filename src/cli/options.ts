@@ -1,5 +1,5 @@
 import type { Format } from '../formats/format.js';
-import type { LinkMode } from '../proof/verified-blob.js';
+import type { LinkMode } from '../proof/linking.js';
 import type { RegistryArguments } from './registry-options.js';
 import { FLAG, REPEATABLE, VALUE, type OptionTable } from './syntax.js';
 

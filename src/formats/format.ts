@@ -5,7 +5,8 @@ import type { Pool } from '../threads/pool.js';
 import type { Bytes, LocalBytes } from '../bytes/region.js';
 import type { Spool } from '../codecs/tar-pipe.js';
 import type { Staging } from '../storage/staging.js';
-import type { LinkMode, VerifiedBlob } from '../proof/verified-blob.js';
+import type { LinkMode } from '../proof/linking.js';
+import type { VerifiedBlob } from '../proof/verified-blob.js';
 import type { Descriptor } from '../model/descriptor.js';
 import type { Digest } from '../model/digest.js';
 import { counted, type ImgconvError } from '../model/errors.js';
@@ -198,6 +199,8 @@ export interface ImageWriter {
   readonly staging: Staging;
   /** True when blobs are files of their own, which may be links. */
   readonly links: boolean;
+  /** True when blobs are parts of one file, which are written into their places there. */
+  readonly inPlace: boolean;
   /** Where a blob with this digest lies, whichever image it is of; undefined when the place does not keep them by digest. */
   readonly find: ((digest: Digest) => Promise<LocalBytes | undefined>) | undefined;
   /**

@@ -47,6 +47,7 @@ function packingFor(file: string, asked: Packing | undefined): Packing {
 export class LayoutTarWriter implements ImageWriter {
   readonly staging: Staging;
   readonly links = false;
+  readonly inPlace: boolean;
   readonly find = undefined;
   readonly #name: string;
   /** Where the archive is to lie; undefined for standard output. */
@@ -66,6 +67,7 @@ export class LayoutTarWriter implements ImageWriter {
     this.#context = context;
     this.#engines = engines ? new EngineList(context.platforms) : undefined;
     this.#packing = packingFor(path, context.archiveCompression);
+    this.inPlace = this.#packing === 'none' && this.#file !== undefined;
     this.staging = new Staging(this.#file === undefined ? tmpdir() : dirname(this.#file));
   }
 

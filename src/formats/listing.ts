@@ -1,7 +1,9 @@
+import { documentOf } from '../bytes/document.js';
 import { localOf } from '../bytes/region.js';
 import { attachedTo, isCutTag, referrersTag } from '../model/attached.js';
 import type { Digest } from '../model/digest.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
+import { MAX_MANIFEST } from '../model/json.js';
 import { splitReference } from '../model/reference.js';
 import { expectManifestSize, readSubject } from '../proof/manifest.js';
 import type { Audit } from './audit.js';
@@ -113,9 +115,10 @@ function addTo<K, V>(lists: Map<K, V[]>, key: K, value: V): void {
 /** The subject that an image's manifest names. @throws ImgconvError when it is not there or not what its digest says */
 async function subjectOf(image: SourceImage): Promise<Digest | undefined> {
   const { digest, where, entry } = image;
-  const at = await image.locate({ digest }, 'manifest');
-  if (at === undefined)
+  const found = await image.locate({ digest }, 'manifest');
+  if (found === undefined)
     throw new ImgconvError('BLOB_MISSING', `${where}: its manifest ${digest} is not there`);
+  const at = await documentOf(found, MAX_MANIFEST);
   expectManifestSize(at.size, at.path);
   return readSubject(await localOf(at), { digest, ...entry });
 }

@@ -36,6 +36,7 @@ export async function createStore(
 class StoreWriter implements ImageWriter {
   readonly staging;
   readonly links;
+  readonly inPlace = false;
   readonly #store: Store;
   readonly #mapping: StoreMapping;
 

@@ -1,11 +1,5 @@
-import { lstatSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { regularFile } from '../bytes/there.js';
 import type { Pool } from '../threads/pool.js';
-import { wholeFile } from '../bytes/region.js';
-
-function regularFile(path: string) {
-  return lstatSync(path, { throwIfNoEntry: false })?.isFile() ? wholeFile(path, dirname(path)) : undefined;
-}
 
 /** True when both are regular files of the same bytes; a file that is not there is unlike any other. */
 export async function sameContent(one: string, other: string, pool: Pool): Promise<boolean> {

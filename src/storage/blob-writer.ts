@@ -1,7 +1,8 @@
 import type { LocalBytes } from '../bytes/region.js';
 import type { Digest } from '../model/digest.js';
 import { OncePerDigest } from '../proof/once.js';
-import { VerifiedBlob, type LinkMode, type Placement } from '../proof/verified-blob.js';
+import type { LinkMode, Placement } from '../proof/linking.js';
+import { VerifiedBlob } from '../proof/verified-blob.js';
 import type { Pool } from '../threads/pool.js';
 import type { Storage, StorageTransaction } from './driver.js';
 

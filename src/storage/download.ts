@@ -1,9 +1,11 @@
 import { closeSync, constants, fstatSync, ftruncateSync, lstatSync, openSync } from 'node:fs';
 import { removeBelow } from '../bytes/below.js';
 import { BUFFER_SIZE } from '../bytes/buffers.js';
+import { fileIdOf } from '../bytes/file-id.js';
 import { createHasher, expectDigest, type Expected, type Hasher } from '../bytes/hash.js';
 import { writeFully } from '../bytes/output.js';
-import { fileIdOf, readFully, type FileBytes } from '../bytes/region.js';
+import { readFully } from '../bytes/open-file.js';
+import type { FileBytes } from '../bytes/region.js';
 import { Attempts, Transient } from '../bytes/retry.js';
 import { algorithmOf } from '../model/digest.js';
 import { asImgconvError, ImgconvError, isErrno } from '../model/errors.js';

@@ -1,5 +1,6 @@
 import type { LocalBytes } from '../bytes/region.js';
-import type { VerifiedBlob, LinkMode, Placement } from '../proof/verified-blob.js';
+import type { LinkMode, Placement } from '../proof/linking.js';
+import type { VerifiedBlob } from '../proof/verified-blob.js';
 import type { Pool } from '../threads/pool.js';
 import type { Staging } from './staging.js';
 

@@ -1,6 +1,6 @@
 import { statfsSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { isThere } from '../bytes/region.js';
+import { isThere } from '../bytes/there.js';
 
 /** The file system of a path, or that it would be made in. */
 export interface FileSystem {

@@ -3,11 +3,14 @@ import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Descent, expectPlain, notPlain, placeBelow, prefixBelow, removeBelow } from '../bytes/below.js';
 import { entriesIn } from '../bytes/folder.js';
-import { closeFile, lookAt, openRegular, readFully, wholeFile, type FileBytes } from '../bytes/region.js';
+import { closeFile, openRegular, readFully } from '../bytes/open-file.js';
+import type { FileBytes } from '../bytes/region.js';
+import { lookAt, wholeFile } from '../bytes/there.js';
 import { ImgconvError, isErrno, naming } from '../model/errors.js';
 import { OncePerDigest } from '../proof/once.js';
-import type { LinkMode, Placement, VerifiedBlob } from '../proof/verified-blob.js';
-import { writeNew } from '../threads/jobs.js';
+import type { LinkMode, Placement } from '../proof/linking.js';
+import type { VerifiedBlob } from '../proof/verified-blob.js';
+import { writeNew } from '../bytes/assemble.js';
 import type { Pool } from '../threads/pool.js';
 import type {
   Deletion,

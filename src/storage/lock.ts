@@ -5,7 +5,7 @@ import { makeFolder } from '../bytes/folder.js';
 import { ImgconvError, isErrno } from '../model/errors.js';
 import { Descent, placeBelow, removeBelow } from '../bytes/below.js';
 import { isDeadOwner, ownerName } from './owner.js';
-import { closeFile, openRegular, readFully } from '../bytes/region.js';
+import { closeFile, openRegular, readFully } from '../bytes/open-file.js';
 
 /** A lock is held for as long as it takes to rewrite one small file. */
 const PATIENCE_MS = 60_000;

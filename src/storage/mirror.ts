@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import { ImgconvError, isErrno, naming } from '../model/errors.js';
 import { Descent, placeBelow, prefixBelow } from '../bytes/below.js';
 import { entriesIn } from '../bytes/folder.js';
-import { assemble, type AssembleJob } from '../threads/jobs.js';
+import { assemble, type AssembleJob } from '../bytes/assemble.js';
 import type { Pool } from '../threads/pool.js';
 import type { Staging } from './staging.js';
 

@@ -2,7 +2,8 @@ import { tmpdir } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LocalBytes } from '../bytes/region.js';
 import { ImgconvError } from '../model/errors.js';
-import type { Placement, VerifiedBlob } from '../proof/verified-blob.js';
+import type { Placement } from '../proof/linking.js';
+import type { VerifiedBlob } from '../proof/verified-blob.js';
 import {
   STEPS,
   type Deletion,

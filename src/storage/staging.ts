@@ -5,7 +5,8 @@ import { Descent, placeBelow } from '../bytes/below.js';
 import { makeFolder } from '../bytes/folder.js';
 import { released } from './lock.js';
 import { isDeadOwner, isOwnerName, ownerName } from './owner.js';
-import { headOf, isThere, wholeFile } from '../bytes/region.js';
+import { headOf } from '../bytes/region.js';
+import { isThere, wholeFile } from '../bytes/there.js';
 
 /** Names that begin so are imgconv's own unfinished work; readers pass over them. */
 export const STAGING_PREFIX = '.imgconv-';

@@ -6,7 +6,7 @@ import { resolved } from '../bytes/files.js';
 import { compress } from '../threads/compress.js';
 import { writeFully } from '../bytes/output.js';
 import type { Pool } from '../threads/pool.js';
-import { closeFile } from '../bytes/region.js';
+import { closeFile } from '../bytes/open-file.js';
 import { beginMember, tarHead } from '../codecs/tar-head.js';
 import { BLOCK, paddedSize } from '../codecs/tar-header.js';
 import type { VerifiedBlob } from '../proof/verified-blob.js';

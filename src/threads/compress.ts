@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib';
 import { ImgconvError } from '../model/errors.js';
 import { BUFFER_SIZE, giveBuffer, WINDOW } from '../bytes/buffers.js';
-import type { PieceResult } from './jobs.js';
+import type { PieceResult } from '../codecs/pieces.js';
 import type { Pool } from './pool.js';
 
 /** Fixed, so that the output depends on the input alone, never on how it was chunked or on the number of threads. */

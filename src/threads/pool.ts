@@ -2,25 +2,22 @@ import { setMaxListeners } from 'node:events';
 import { availableParallelism } from 'node:os';
 import type { Worker } from 'node:worker_threads';
 import { asImgconvError, ImgconvError, type ErrorCode } from '../model/errors.js';
-import {
-  compressPiece,
-  linkProven,
-  scan,
-  unpack,
-  type AssembleJob,
-  type LinkJob,
-  type PieceJob,
-  type PieceResult,
-  type ScanJob,
-  type ScanResult,
-  type SmallJob,
-  type SmallResult,
-  type Unlinked,
-  type UnpackJob,
-  type UnpackResult,
-} from './jobs.js';
+import type { AssembleJob } from '../bytes/assemble.js';
+import { linkProven, type LinkJob, type Unlinked } from '../bytes/link.js';
+import { scan, type ScanJob, type ScanResult } from '../bytes/scan.js';
+import { compressPiece, type PieceJob, type PieceResult } from '../codecs/pieces.js';
+import { unpack, type UnpackJob, type UnpackResult } from '../codecs/unpack.js';
 import { takeThread } from './thread.js';
-import type { ErrorText, Job, JobResult, Reply, Request, SmallResults } from './worker.js';
+import type {
+  ErrorText,
+  Job,
+  JobResult,
+  Reply,
+  Request,
+  SmallJob,
+  SmallResult,
+  SmallResults,
+} from './worker.js';
 
 interface Task {
   readonly request: Request;

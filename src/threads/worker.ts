@@ -1,22 +1,18 @@
 import { parentPort } from 'node:worker_threads';
 import { asImgconvError } from '../model/errors.js';
-import {
-  assemble,
-  compressPiece,
-  linkProven,
-  scan,
-  unpack,
-  type AssembleJob,
-  type PieceJob,
-  type PieceResult,
-  type ScanJob,
-  type ScanResult,
-  type SmallJob,
-  type SmallJobs,
-  type SmallResult,
-  type UnpackJob,
-  type UnpackResult,
-} from './jobs.js';
+import { assemble, type AssembleJob } from '../bytes/assemble.js';
+import { linkProven, type LinkJob, type Unlinked } from '../bytes/link.js';
+import { scan, type ScanJob, type ScanResult } from '../bytes/scan.js';
+import { compressPiece, type PieceJob, type PieceResult } from '../codecs/pieces.js';
+import { unpack, type UnpackJob, type UnpackResult } from '../codecs/unpack.js';
+
+/** What small files are asked for, many to a message. */
+export type SmallJob = ScanJob | LinkJob;
+interface SmallJobs {
+  readonly kind: 'small';
+  readonly jobs: readonly SmallJob[];
+}
+export type SmallResult = ScanResult | Unlinked | undefined;
 
 export type Job = ScanJob | SmallJobs | UnpackJob | PieceJob | AssembleJob;
 export type JobResult = ScanResult | SmallResults | UnpackResult | PieceResult | undefined;

@@ -1,3 +1,4 @@
+import { sizeOf } from '../bytes/chunks.js';
 import type { Bytes } from '../bytes/region.js';
 import type { SourceImage } from '../formats/format.js';
 import type { Digest } from '../model/digest.js';
@@ -24,6 +25,8 @@ interface Found {
   readonly size: number;
   /** Which blob it is, for messages about parts of files. */
   readonly what?: string | undefined;
+  /** True when the source holds no such bytes. */
+  readonly isMade?: boolean;
 }
 
 /**
@@ -49,15 +52,15 @@ export async function findClosure(
       const at = await source.locate(target, 'blob');
       if (at !== undefined) {
         const what = isPart(at) ? label : undefined;
-        found.set(target.digest, { at, size: target.size ?? at.size, what });
+        found.set(target.digest, { at, size: target.size ?? (await sizeOf(at)), what });
       } else if (isForeignLayer(target.mediaType ?? ''))
         notes.push(`foreign layer ${target.digest} stays where its URLs say`);
       else missing.add(platform, role, target.digest);
     }
   }
   missing.expectNone(source, root);
-  const blobOf = (digest: Digest, { at, size, what }: Found, diffId?: Digest) =>
-    VerifiedBlob.at(at, { digest, size }, pool, { what, onBytes, diffId });
+  const blobOf = (digest: Digest, { at, size, what, isMade }: Found, diffId?: Digest) =>
+    VerifiedBlob.at(at, { digest, size }, pool, { what, isMade, onBytes, diffId });
   const blobs = new Map([...found].map(([digest, one]) => [digest, blobOf(digest, one)] as const));
   if (source.provesDiffIds) {
     for (const [digest, diffId] of await readDiffIds(root, blobs, pool, 'skip')) {
@@ -73,14 +76,16 @@ export async function findClosure(
  * whose digest is not of all its bytes.
  */
 async function manifestBytes(source: SourceImage, node: ManifestNode): Promise<Found | undefined> {
-  const { descriptor, bytes, manifest } = node;
-  const path = `manifest ${descriptor.digest}`;
-  const memory: Bytes = { kind: 'memory', path, size: bytes.length, bytes };
-  const located = (await source.locate(descriptor, 'manifest')) ?? memory;
+  const { descriptor, bytes } = node;
+  const { length: size } = bytes;
+  const located = await source.locate(descriptor, 'manifest');
   const origin = originOf(node);
-  const own = origin?.path === located.path && origin.size === located.size ? origin : located;
-  if (own.size === descriptor.size) return { at: own, size: own.size };
-  return manifest.kind === 'schema1' ? undefined : { at: memory, size: bytes.length };
+  const own = origin?.path === located?.path && origin?.size === located?.size ? origin : located;
+  if (own?.size === descriptor.size) return { at: own, size: own.size };
+  const path = `manifest ${descriptor.digest}`;
+  return size === descriptor.size
+    ? { at: { kind: 'memory', path, size, bytes }, size, isMade: true }
+    : undefined;
 }
 
 /** True for a part of a file, whose name alone does not say which. */

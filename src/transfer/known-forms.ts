@@ -1,4 +1,4 @@
-import { isThere } from '../bytes/region.js';
+import { isThere } from '../bytes/there.js';
 import type { SourceImage } from '../formats/format.js';
 import { openPlace } from '../formats/open.js';
 import type { Place } from '../formats/table.js';
@@ -51,7 +51,8 @@ export async function knownForms(
         const known = forms.get(diffId) ?? [];
         if (known.some(({ digest }) => digest === layer.digest)) continue;
         const at = await image.locate(layer, 'blob');
-        if (at?.size === layer.size) forms.set(diffId, [...known, VerifiedBlob.at(at, layer, pool)]);
+        if (at !== undefined && (at.size ?? layer.size) === layer.size)
+          forms.set(diffId, [...known, VerifiedBlob.at(at, layer, pool)]);
       }
     }
   };

@@ -1,6 +1,6 @@
 import type { RegistryAccess } from '../formats/access.js';
 import type { Platform } from '../model/platform.js';
-import type { LinkMode } from '../proof/verified-blob.js';
+import type { LinkMode } from '../proof/linking.js';
 import type { LayerCompression } from './compression.js';
 import type { MissingMode } from './missing.js';
 import type { NameOptions } from './names.js';

@@ -3,7 +3,8 @@ import type { Digest } from '../model/digest.js';
 import { ImgconvError } from '../model/errors.js';
 import { manifestsOf } from '../model/tree.js';
 import type { Reference } from '../model/reference.js';
-import type { LinkMode, VerifiedBlob } from '../proof/verified-blob.js';
+import type { LinkMode } from '../proof/linking.js';
+import type { VerifiedBlob } from '../proof/verified-blob.js';
 import { fileSystemOf, type FileSystem } from '../storage/file-system.js';
 import { changedLayers } from './compression.js';
 import type { Job } from './job.js';
@@ -56,8 +57,8 @@ export async function planOf(jobs: readonly Job[], writer: ImageWriter, link: Li
 
 function placing(blob: VerifiedBlob, writer: ImageWriter, link: LinkMode, target: FileSystem): Action {
   if (blob.isRemote) return 'fetch';
-  const links = writer.links && (link === 'auto' || link === 'hard') && blob.isFile;
-  return links && (blob.isStaged || blob.device === target.device) ? 'link' : 'copy';
+  const links = writer.links && (link === 'auto' || link === 'hard') && blob.isFileOn(target.device);
+  return links ? 'link' : 'copy';
 }
 
 /** False for what cannot be looked at, such as a link in its place: writing that image says why, and fails it alone. */

@@ -183,7 +183,7 @@ export class Recompressor {
       const size = await blob.unpackedSize();
       if (size !== undefined) {
         this.#relied = true;
-        return blob.unpacked({ digest: diffId, size }, () => staging.path());
+        return blob.unpacked({ digest: diffId, size });
       }
     }
     return VerifiedBlob.staged(await blob.unpackTo(staging.path(), diffId), pool);

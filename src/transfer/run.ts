@@ -124,7 +124,7 @@ export class Run {
       pool,
       staging: writer.staging,
       asFiles: writer.links,
-      intoOne: to.format.traits.sequential,
+      intoOne: writer.inPlace,
       onDone: (kind: 'compressed' | 'decompressed' | 'reused', size: number) => {
         counter.add(kind, size);
       },

@@ -1,7 +1,9 @@
+import { documentOf } from '../bytes/document.js';
 import { localOf, shownName } from '../bytes/region.js';
 import type { SourceImage } from '../formats/format.js';
 import type { Descriptor } from '../model/descriptor.js';
 import { ImgconvError } from '../model/errors.js';
+import { MAX_MANIFEST } from '../model/json.js';
 import { readTree as readGraph, type ManifestNode } from '../model/tree.js';
 import { expectManifestSize, manifestName, readManifest } from '../proof/manifest.js';
 import type { Pool } from '../threads/pool.js';
@@ -31,8 +33,9 @@ export async function readTree(
   const root = await readGraph(
     { digest, ...entry },
     async (wanted) => {
-      const at = await source.locate(wanted, 'manifest');
-      if (at === undefined) return undefined;
+      const found = await source.locate(wanted, 'manifest');
+      if (found === undefined) return undefined;
+      const at = await documentOf(found, MAX_MANIFEST);
       const shown = shownName(at);
       expectManifestSize(at.size, shown);
       const read = async () => {

@@ -160,7 +160,7 @@ export class ImageCheck {
     if (!sound.has(config.digest)) return;
     const at = await image.locate(config, 'blob');
     // Larger ones were proved and are not held in memory.
-    if (at === undefined || at.size > MAX_CONFIG || at.kind === 'dropped') return;
+    if (at === undefined || config.size > MAX_CONFIG || at.kind === 'dropped') return;
     const parsed = tryConfig(await VerifiedBlob.at(at, config, this.#check.pool).read(MAX_CONFIG));
     if (parsed === undefined) return;
     const pairs = layersWithDiffIds(manifest, parsed);

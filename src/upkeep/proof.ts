@@ -1,11 +1,12 @@
-import { lstatSync } from 'node:fs';
+import { sizeOf } from '../bytes/chunks.js';
+import { stateOf } from '../bytes/file-id.js';
 import { createHasher, expectDigest } from '../bytes/hash.js';
-import { TarCheck } from '../codecs/tar-check.js';
-import type { Pool } from '../threads/pool.js';
 import type { Bytes } from '../bytes/region.js';
-import { VerifiedBlob } from '../proof/verified-blob.js';
+import { TarCheck } from '../codecs/tar-check.js';
 import { algorithmOf, type Digest } from '../model/digest.js';
 import { asImgconvError, type ImgconvError } from '../model/errors.js';
+import { VerifiedBlob } from '../proof/verified-blob.js';
+import type { Pool } from '../threads/pool.js';
 import type { Count } from '../transfer/report.js';
 
 /**
@@ -31,18 +32,17 @@ export class Proofs {
 
   /** That these bytes have this digest and size; where nothing says the size, it is that of the file. */
   async ofBlob(at: Bytes, digest: Digest, size: number | undefined): Promise<ImgconvError | undefined> {
-    return this.#once(`${digest} ${size ?? ''} ${stateOf(at)}`, at, async () => {
-      const onBytes = this.#onBytes;
-      const blob = VerifiedBlob.at(at, { digest, size: size ?? at.size }, this.#pool, { onBytes });
-      await blob.prove();
+    return this.#once(`${digest} ${size ?? ''}`, at, async () => {
+      const expected = { digest, size: size ?? (await sizeOf(at)) };
+      await VerifiedBlob.at(at, expected, this.#pool, { onBytes: this.#onBytes }).prove();
       this.#blobs++;
-      this.#bytes += blob.size;
+      this.#bytes += expected.size;
     });
   }
 
   /** That a layer unpacks to this diffID, and that what it unpacks to is a tar. */
   async ofLayer(at: Bytes, digest: Digest, size: number, diffId: Digest): Promise<ImgconvError | undefined> {
-    return this.#once(`${digest} ${diffId} ${stateOf(at)}`, at, async () => {
+    return this.#once(`${digest} ${diffId}`, at, async () => {
       const where = `${at.path}: unpacked`;
       const hasher = createHasher(algorithmOf(diffId));
       const tar = new TarCheck(where, { layer: true });
@@ -63,7 +63,8 @@ export class Proofs {
     });
   }
 
-  #once(key: string, at: Bytes, work: () => Promise<void>): Promise<ImgconvError | undefined> {
+  #once(what: string, at: Bytes, work: () => Promise<void>): Promise<ImgconvError | undefined> {
+    const key = `${what} ${at.kind === 'file' ? `${at.offset} ${stateOf(at.path)}` : at.path}`;
     const known = this.#done.get(key);
     if (known !== undefined) return known;
     const outcome = work().then(
@@ -77,12 +78,4 @@ export class Proofs {
     this.#done.set(key, outcome);
     return outcome;
   }
-}
-
-/** Tells one state of some bytes from any other; a file of several names is one. */
-function stateOf(at: Bytes): string {
-  if (at.kind !== 'file') return at.path;
-  const stat = lstatSync(at.path, { bigint: true, throwIfNoEntry: false });
-  if (stat === undefined) return at.path;
-  return `${at.offset} ${stat.dev} ${stat.ino} ${stat.mtimeNs} ${stat.size}`;
 }

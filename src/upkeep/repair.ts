@@ -1,3 +1,4 @@
+import { sizeOf } from '../bytes/chunks.js';
 import { SET_ASIDE, type Mending, type WantedBlob } from '../formats/audit.js';
 import type { RegistryAccess } from '../formats/access.js';
 import type { SourceImage } from '../formats/format.js';
@@ -111,7 +112,11 @@ async function fetchFrom(
   try {
     const at = await image.locate(size === undefined ? { digest } : { digest, size }, as);
     if (at === undefined || at.path === path) return undefined;
-    await transaction.stage(key, VerifiedBlob.at(at, { digest, size: size ?? at.size }, pool), 'auto');
+    await transaction.stage(
+      key,
+      VerifiedBlob.at(at, { digest, size: size ?? (await sizeOf(at)) }, pool),
+      'auto',
+    );
     transaction.keep(key);
     return at.path;
   } catch (error) {

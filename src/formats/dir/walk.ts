@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { entriesIn } from '../../bytes/folder.js';
-import { headOf, isFolder, isThere, wholeFile } from '../../bytes/region.js';
+import { headOf } from '../../bytes/region.js';
+import { isFolder, isThere, wholeFile } from '../../bytes/there.js';
 import { join as keyIn, type Storage } from '../../storage/driver.js';
 import { STAGING_PREFIX } from '../../storage/staging.js';
 import { MANIFEST } from './paths.js';

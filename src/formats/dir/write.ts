@@ -22,6 +22,7 @@ export function createDir(tree: Storage, context: WriteContext): Promise<ImageWr
 class DirWriter implements ImageWriter {
   readonly staging;
   readonly links;
+  readonly inPlace = false;
   readonly find = undefined;
   readonly #tree: Storage;
   readonly #context: WriteContext;

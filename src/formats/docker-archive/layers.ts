@@ -1,9 +1,10 @@
 import { decompress, MAGIC_LENGTH, sniffPacking } from '../../codecs/decompress.js';
 import type { Pool } from '../../threads/pool.js';
+import { digestOf } from '../../bytes/hash.js';
 import { headOf, shownName, type LocalBytes } from '../../bytes/region.js';
 import type { TarIndex } from '../../codecs/tar-index.js';
 import type { Spool } from '../../codecs/tar-pipe.js';
-import { diffIdAt, digestAt, VerifiedBlob } from '../../proof/verified-blob.js';
+import { VerifiedBlob } from '../../proof/verified-blob.js';
 import type { Digest } from '../../model/digest.js';
 import { ImgconvError } from '../../model/errors.js';
 
@@ -27,15 +28,26 @@ export class Layers {
   }
 
   digestOf(at: LocalBytes): Promise<Digest> {
-    const digest = this.#digests.get(at) ?? digestAt(at, this.#pool);
+    const digest = this.#digests.get(at) ?? this.#hash(at);
     this.#digests.set(at, digest);
     return digest;
   }
 
+  /** What was staged or passed was hashed then. */
+  async #hash(at: LocalBytes): Promise<Digest> {
+    if (at.kind === 'memory') return digestOf(at.bytes);
+    if (at.kind === 'dropped') return at.digest;
+    if (at.staged !== undefined) return at.staged.digest;
+    return (await this.#pool.scan({ kind: 'scan', from: at, algorithm: 'sha256' })).digest;
+  }
+
+  /** The digest of the layer's tar, decompressed if it is compressed. */
   async diffIdOf(at: LocalBytes): Promise<Digest> {
     const packing = sniffPacking(headOf(at, MAGIC_LENGTH));
     if (packing === 'xz' || packing === 'bzip2') return this.digestOf(await this.unpacked(at, packing));
-    return diffIdAt(at, this.#pool);
+    const digest = await this.digestOf(at);
+    if (packing === 'none') return digest;
+    return VerifiedBlob.at(at, { digest, size: at.size }, this.#pool).diffId();
   }
 
   /** The layer's tar. @throws ImgconvError DIGEST_MISMATCH when it is damaged */

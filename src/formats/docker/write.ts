@@ -40,6 +40,7 @@ class DockerWriter implements ImageWriter {
   /** For blobs that are fetched or compressed on their way from one registry to another. */
   readonly staging = new Staging(tmpdir());
   readonly links = false;
+  readonly inPlace = false;
   readonly find = undefined;
   readonly #host: string;
   readonly #prefix: string;

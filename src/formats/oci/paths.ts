@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { isFolder, isThere } from '../../bytes/region.js';
+import { isFolder, isThere } from '../../bytes/there.js';
 import { INDEX_FILE, LAYOUT_FILE } from '../../model/oci-layout.js';
 import type { Storage } from '../../storage/driver.js';
 import type { Files } from '../layout.js';

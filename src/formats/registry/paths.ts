@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { isFolder } from '../../bytes/region.js';
+import { isFolder } from '../../bytes/there.js';
 import { algorithmOf, hexOf, type Digest } from '../../model/digest.js';
 import { join as keyIn, type Storage } from '../../storage/driver.js';
 
