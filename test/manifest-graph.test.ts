@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { parseDigest, type Digest } from '../src/model/digest.js';
 import { reach, topsOf, walk, type Named } from '../src/model/graph.js';
@@ -6,6 +8,7 @@ import { fold, manifestsOf } from '../src/model/tree.js';
 import type { SourceImage } from '../src/formats/format.js';
 import { readTree } from '../src/transfer/tree.js';
 import { refusal } from './support/errors.js';
+import { projectRoot } from './support/fixtures.js';
 import { descriptorOf, digestText, imageOf, indexOf, OCI, part, type Part } from './support/images.js';
 
 const digests = Array.from('abcdef').map((letter) => parseDigest(digestText(Buffer.from(letter)), letter));
@@ -129,4 +132,20 @@ describe('a tree of manifests', () => {
     const { source } = sourceOf(wide, [hundred, image.root]);
     await assert.rejects(readTree(source), refusal('MANIFEST_INVALID', 'more than 10000 members'));
   });
+});
+
+test('no file outside model reads the members or the subject of a manifest by itself', () => {
+  const source = join(projectRoot, 'src');
+  const files = readdirSync(source, { recursive: true, encoding: 'utf8' }).filter((file) =>
+    file.endsWith('.ts'),
+  );
+  assert.ok(files.length > 100);
+  assert.deepEqual(
+    files.filter(
+      (file) =>
+        !file.startsWith('model/') &&
+        /\bmanifest\??\.(?:manifests|subject)\b/.test(readFileSync(join(source, file), 'utf8')),
+    ),
+    [],
+  );
 });

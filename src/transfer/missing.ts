@@ -1,6 +1,6 @@
 import type { SourceImage } from '../formats/format.js';
 import { ImgconvError } from '../model/errors.js';
-import { blobsOf } from '../model/graph.js';
+import { blobsOf, membersOf } from '../model/graph.js';
 import { fold, type ManifestNode } from '../model/tree.js';
 import { isForeignLayer } from '../model/media-type.js';
 import { editIndex } from './edit.js';
@@ -39,7 +39,7 @@ export async function withoutMissing(
     );
   }
   const complete = kept.children.length;
-  const all = root.manifest.manifests.length;
+  const all = membersOf(root.manifest).length;
   const what = `${complete} of ${all} members of the index ${root.descriptor.digest} ${complete === 1 ? 'is' : 'are'} there`;
   return {
     root: kept,
