@@ -39,7 +39,9 @@ const layerRules = LAYERS.map((layer, i) => ({
             ? [{ group: ['node:fs', 'node:fs/*'], message: 'files are read in bytes and kept in storage' }]
             : []),
           ...(layer === 'formats' ? [{ group: ['node:crypto'], message: 'hashing is in bytes' }] : []),
-          ...(['discover', 'requests'].includes(layer) ? [NO_FILES] : []),
+          ...(['codecs', 'threads', 'proof', 'upkeep', 'discover', 'requests'].includes(layer)
+            ? [NO_FILES]
+            : []),
         ],
       },
     ],
