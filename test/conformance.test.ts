@@ -222,7 +222,7 @@ for (const { by, short, file, path, digests, index } of SAMPLES) {
             findings.filter(({ severity }) => severity === 'broken'),
             [],
           );
-          if (to.heap === undefined) return;
+          if (to.blobStore === undefined) return;
           const before = await contentsAt(there);
           await collectGarbage(there, { olderThan: 0 });
           assert.deepEqual(await contentsAt(there), before);

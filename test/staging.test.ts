@@ -19,7 +19,8 @@ import {
 import { basename, join } from 'node:path';
 import { describe, test } from 'node:test';
 import { writeFully } from '../src/bytes/output.js';
-import { Mirror, STEPS } from '../src/storage/mirror.js';
+import { STEPS } from '../src/storage/driver.js';
+import { StagedTree } from '../src/storage/staged-tree.js';
 import { ownerName } from '../src/storage/owner.js';
 import { Pool } from '../src/threads/pool.js';
 import { headOf } from '../src/bytes/region.js';
@@ -480,36 +481,36 @@ describe('writers beside one another', () => {
   test('put content before tags into a folder that came to be meanwhile', async () => {
     const root = tempFolder();
     using staging = new Staging(root);
-    const mirror = new Mirror(staging, undefined);
-    mirror.write(join(root, 'repo/tags/1/link'), 'tag', 'tag');
-    mirror.write(join(root, 'repo/layers/a/link'), 'content', 'content');
-    await mirror.assembled();
+    const tree = new StagedTree(staging, undefined);
+    tree.write(join(root, 'repo/tags/1/link'), 'tag', 'tag');
+    tree.write(join(root, 'repo/layers/a/link'), 'content', 'content');
+    await tree.assembled();
     const visible = () => Object.keys(contentsOf(root)).filter((name) => !name.startsWith(STAGING_PREFIX));
-    mirror.merge('content');
+    tree.merge('content');
     assert.deepEqual(visible(), [], 'a new folder comes with its tags');
     put(join(root, 'repo/other'), 'theirs');
-    mirror.merge('tag');
+    tree.merge('tag');
     assert.deepEqual(visible(), ['repo/other']);
-    mirror.merge('content');
+    tree.merge('content');
     assert.deepEqual(visible().sort(), ['repo/layers/a/link', 'repo/other']);
-    mirror.merge('tag');
+    tree.merge('tag');
     assert.deepEqual(visible().sort(), ['repo/layers/a/link', 'repo/other', 'repo/tags/1/link']);
-    assert.equal(mirror.isEmpty, true);
+    assert.equal(tree.isEmpty, true);
   });
 
   test('put an index after its members and before its tag, whatever they are called', async () => {
     const root = tempFolder();
     put(join(root, 'repo/other'), 'theirs');
     using staging = new Staging(root);
-    const mirror = new Mirror(staging, undefined);
-    mirror.write(join(root, 'repo/z member'), 'member', 'content');
-    mirror.write(join(root, 'repo/m inner'), 'inner', 'index');
-    mirror.write(join(root, 'repo/b outer'), 'outer', 'index');
-    mirror.write(join(root, 'repo/a tag'), 'tag', 'tag');
-    await mirror.assembled();
+    const tree = new StagedTree(staging, undefined);
+    tree.write(join(root, 'repo/z member'), 'member', 'content');
+    tree.write(join(root, 'repo/m inner'), 'inner', 'index');
+    tree.write(join(root, 'repo/b outer'), 'outer', 'index');
+    tree.write(join(root, 'repo/a tag'), 'tag', 'tag');
+    await tree.assembled();
     const order: string[] = [];
     for (const step of STEPS) {
-      mirror.merge(step);
+      tree.merge(step);
       const mine = Object.keys(contentsOf(join(root, 'repo'))).filter((name) => name !== 'other');
       order.push(mine.sort().join(', '));
     }
@@ -542,12 +543,12 @@ describe('writers beside one another', () => {
         ['d//e/', 'd//e/out'],
       ] as const) {
         using staging = new Staging(name);
-        const mirror = new Mirror(staging, undefined);
-        mirror.write(path, 'tag', 'tag');
-        await mirror.assembled();
-        mirror.merge('content');
+        const tree = new StagedTree(staging, undefined);
+        tree.write(path, 'tag', 'tag');
+        await tree.assembled();
+        tree.merge('content');
         assert.equal(existsSync(path), false, path);
-        mirror.merge('tag');
+        tree.merge('tag');
         assert.equal(readFileSync(path, 'utf8'), 'tag');
       }
     } finally {

@@ -35,7 +35,7 @@ function isSameFolder(one: string, other: string): boolean {
 }
 
 /** Formats that keep the blobs of all images together. */
-const SHARED = FORMATS.filter(({ heap }) => heap !== undefined);
+const SHARED = FORMATS.filter(({ blobStore }) => blobStore !== undefined);
 
 const OF_PATHS: readonly Rule[] = [
   ({ REF = [] }, from, to) => {

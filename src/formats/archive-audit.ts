@@ -2,7 +2,7 @@ import type { TarIndex } from '../codecs/tar-index.js';
 import { isDigest } from '../model/digest.js';
 import { INDEX_FILE, LAYOUT_FILE } from '../model/oci-layout.js';
 import { NOTHING_OF_ITS_OWN, stray, type Audit, type Fault } from './audit.js';
-import type { StoredBlob } from './heap.js';
+import type { StoredBlob } from './blob-store.js';
 
 /** Of a layout in an archive: members that are no part of it and that `others` does not account for. */
 export function archiveAudit(index: TarIndex, others: (name: string) => Fault | 'known' | undefined): Audit {

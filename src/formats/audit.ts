@@ -2,7 +2,7 @@ import type { Digest } from '../model/digest.js';
 import type { ManifestNode } from '../model/tree.js';
 import type { SourceImage } from './format.js';
 import type { Storage } from '../storage/driver.js';
-import type { StoredBlob } from './heap.js';
+import type { StoredBlob } from './blob-store.js';
 
 /** What a walk over keys or archive members gives. */
 type Listing<T> = Iterable<T> | AsyncIterable<T>;

@@ -15,7 +15,7 @@ import type { Platform } from '../model/platform.js';
 import type { Reference } from '../model/reference.js';
 import type { RegistryAccess } from './access.js';
 import type { Audit } from './audit.js';
-import type { Heap } from './heap.js';
+import type { BlobStore } from './blob-store.js';
 
 /** A place's shape. What tells formats apart stands here and in their folders; all else is written once, over these. */
 export interface Format {
@@ -35,7 +35,7 @@ export interface Format {
   /** How places in registries are written; absent if its places are not in registries. */
   readonly registry?: RegistryNames;
   /** How garbage is collected; undefined where no blob is shared by images, or none can be deleted. */
-  readonly heap: ((storage: Storage) => Promise<Heap>) | undefined;
+  readonly blobStore: ((storage: Storage) => Promise<BlobStore>) | undefined;
   readonly traits: Traits;
 }
 

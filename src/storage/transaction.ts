@@ -2,7 +2,8 @@ import { closeSync, constants, fsync, openSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { asImgconvError } from '../model/errors.js';
-import { Mirror, STEPS, type Step } from './mirror.js';
+import { STEPS, type Step } from './driver.js';
+import { StagedTree } from './staged-tree.js';
 import type { Pool } from '../threads/pool.js';
 import { findProgram } from './program.js';
 import type { Staging } from './staging.js';
@@ -18,51 +19,51 @@ const SYNCS_AT_ONCE = 8;
  */
 export class Transaction {
   readonly staging: Staging;
-  readonly #mirror: Mirror;
+  readonly #tree: StagedTree;
 
   /** Without a `pool` all is done by this thread. */
   constructor(staging: Staging, pool?: Pool) {
     this.staging = staging;
-    this.#mirror = new Mirror(staging, pool);
+    this.#tree = new StagedTree(staging, pool);
   }
 
   /** A small file of its own content. */
   write(path: string, bytes: Uint8Array | string, step: Step = 'content'): void {
-    this.#mirror.write(path, bytes, step);
+    this.#tree.write(path, bytes, step);
   }
 
   /** A file that was staged already. */
   move(staged: string, path: string, step: Step = 'content'): void {
-    this.#mirror.move(staged, path, step);
+    this.#tree.move(staged, path, step);
   }
 
   /** Where `VerifiedBlob.place` may put what may go to `path`: it has to be kept or dropped before the commit. */
   reserve(path: string): string {
-    return this.#mirror.reserve(path);
+    return this.#tree.reserve(path);
   }
 
   /** The file is there, and is part of this. */
   keep(path: string, step: Step = 'content'): void {
-    this.#mirror.keep(path, step);
+    this.#tree.keep(path, step);
   }
 
   drop(path: string): void {
-    this.#mirror.drop(path);
+    this.#tree.drop(path);
   }
 
   /** A folder that was staged; what is at `path` is moved aside first. */
   moveFolder(staged: string, path: string): void {
-    this.#mirror.moveFolder(staged, path);
+    this.#tree.moveFolder(staged, path);
   }
 
   async commit(): Promise<void> {
     // Also when there is nothing to do: what a killed run left goes with the next one.
     this.staging.sweep();
-    await this.#mirror.assembled();
-    await this.#flush(this.#mirror.paths());
-    while (!this.#mirror.isEmpty) {
+    await this.#tree.assembled();
+    await this.#flush(this.#tree.paths());
+    while (!this.#tree.isEmpty) {
       for (const step of STEPS) {
-        const changed = this.#mirror.merge(step);
+        const changed = this.#tree.merge(step);
         await this.#flush(changed);
         if (changed.size > 0) this.staging.keepFolders();
       }

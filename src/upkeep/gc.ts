@@ -1,4 +1,4 @@
-import type { Heap, Link, StoredBlob } from '../formats/heap.js';
+import type { BlobStore, Link, StoredBlob } from '../formats/blob-store.js';
 import { prefixOf, type Place } from '../formats/table.js';
 import { storedFile, type Deletion, type StoredFile } from '../storage/driver.js';
 import { LocalStorage } from '../storage/local.js';
@@ -51,34 +51,34 @@ interface Garbage {
  * nothing is deleted then
  */
 export async function collectGarbage(place: Place, options: GarbageOptions = {}): Promise<GarbageReport> {
-  const heap = await heapOf(place);
+  const store = await blobStoreOf(place);
   const { olderThan = DAY_MS, untagged = false, dryRun = false, patience = PATIENCE_MS } = options;
   const since = Date.now() - olderThan;
-  const marker = new Marker(heap, { untagged, since });
-  const first = await find(heap, marker, since);
-  const unfinished = (await heap.storage.leftovers()).length;
+  const marker = new Marker(store, { untagged, since });
+  const first = await find(store, marker, since);
+  const unfinished = (await store.storage.leftovers()).length;
   if (dryRun) return reportOf(first, unfinished, false);
-  await heap.storage.sweep();
+  await store.storage.sweep();
   if (first.unreached.length + first.blobs.length + first.uploads.length === 0)
     return reportOf(first, unfinished, true);
-  return heap.storage.withoutWriters(patience, async (deletion) => {
-    const garbage = both(first, await find(heap, marker, since));
-    return reportOf(await remove(heap, garbage, since, deletion), unfinished, true);
+  return store.storage.withoutWriters(patience, async (deletion) => {
+    const garbage = both(first, await find(store, marker, since));
+    return reportOf(await remove(store, garbage, since, deletion), unfinished, true);
   });
 }
 
-async function heapOf({ format, path, storage }: Place): Promise<Heap> {
-  if (format.heap !== undefined) return await format.heap(storage ?? new LocalStorage(path));
+async function blobStoreOf({ format, path, storage }: Place): Promise<BlobStore> {
+  if (format.blobStore !== undefined) return await format.blobStore(storage ?? new LocalStorage(path));
   throw new ImgconvError('USAGE', `${path}: gc does not work on ${prefixOf(format)}`, {
     hint: "gc is for a registry's storage (reg:) and for an OCI layout (oci:)",
   });
 }
 
-async function find(heap: Heap, marker: Marker, since: number): Promise<Garbage> {
+async function find(store: BlobStore, marker: Marker, since: number): Promise<Garbage> {
   const { reached, unreached } = await marker.mark();
   const blobs: StoredBlob[] = [];
   const young = { blobs: 0, bytes: 0 };
-  for await (const blob of heap.blobs()) {
+  for await (const blob of store.blobs()) {
     if (reached.has(blob.digest)) continue;
     if (blob.changed <= since) blobs.push(blob);
     else {
@@ -87,7 +87,7 @@ async function find(heap: Heap, marker: Marker, since: number): Promise<Garbage>
     }
   }
   const uploads: StoredFile[] = [];
-  for await (const upload of heap.uploads()) if (upload.changed <= since) uploads.push(upload);
+  for await (const upload of store.uploads()) if (upload.changed <= since) uploads.push(upload);
   return { unreached, blobs, uploads, young };
 }
 
@@ -108,15 +108,20 @@ function both(first: Garbage, second: Garbage): Garbage {
 }
 
 /** Deletes, and gives what was deleted. */
-async function remove(heap: Heap, garbage: Garbage, since: number, deletion: Deletion): Promise<Garbage> {
+async function remove(
+  store: BlobStore,
+  garbage: Garbage,
+  since: number,
+  deletion: Deletion,
+): Promise<Garbage> {
   for (const { repository, links } of garbage.unreached)
-    if (links.length > 0) await heap.unlink(repository, links, deletion);
+    if (links.length > 0) await store.unlink(repository, links, deletion);
   const blobs: StoredBlob[] = [];
   for (const blob of garbage.blobs) {
     // A registry or another tool may have come upon it in between.
-    const now = await storedFile(heap.storage, blob.key);
+    const now = await storedFile(store.storage, blob.key);
     if (now === undefined || now.changed > since) continue;
-    await heap.deleteBlob(blob, deletion);
+    await store.deleteBlob(blob, deletion);
     blobs.push({ ...blob, ...now });
   }
   for (const { key } of garbage.uploads) await deletion.folder(key);

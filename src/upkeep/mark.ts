@@ -1,4 +1,4 @@
-import type { Heap, Link, Repository } from '../formats/heap.js';
+import type { BlobStore, Link, Repository } from '../formats/blob-store.js';
 import { attachedTo } from '../model/attached.js';
 import type { Digest } from '../model/digest.js';
 import { ImgconvError } from '../model/errors.js';
@@ -23,14 +23,14 @@ export interface Unreached {
  * `mark` is called.
  */
 export class Marker {
-  readonly #heap: Heap;
+  readonly #store: BlobStore;
   readonly #options: MarkOptions;
   readonly #known = new Map<Digest, Named>();
   /** One string for each digest: manifests name the same ones over and over. */
   readonly #digests = new Map<Digest, Digest>();
 
-  constructor(heap: Heap, options: MarkOptions) {
-    this.#heap = heap;
+  constructor(store: BlobStore, options: MarkOptions) {
+    this.#store = store;
     this.#options = options;
   }
 
@@ -41,7 +41,7 @@ export class Marker {
   async mark(): Promise<{ reached: ReadonlySet<Digest>; unreached: Unreached[] }> {
     const reached = new Set<Digest>();
     const unreached: Unreached[] = [];
-    for await (const repository of this.#heap.repositories()) {
+    for await (const repository of this.#store.repositories()) {
       const links: Link[] = [];
       for await (const link of repository.links()) links.push(link);
       const { manifests, blobs } = await this.#reach(repository, links);
@@ -110,7 +110,7 @@ export class Marker {
   async #read(digest: Digest): Promise<Named | undefined> {
     const known = this.#known.get(digest);
     if (known !== undefined) return known;
-    const at = await this.#heap.locate(digest);
+    const at = await this.#store.locate(digest);
     if (at === undefined) return undefined;
     const named = namedBy(readManifest(at, { digest }).manifest, this.#one);
     this.#known.set(this.#one(digest), named);

@@ -29,7 +29,7 @@ export class RebuiltImages {
       operand: 'NOTHING',
       recognises: () => false,
       open: () => Promise.resolve(this.#reader()),
-      heap: undefined,
+      blobStore: undefined,
       traits: {
         dropsHost: true,
         takesPort: false,

@@ -11,7 +11,7 @@ export const dir: Format = {
   open: async (path, { storage = new LocalStorage(path) }) => (await import('./read.js')).openDir(storage),
   create: async (path, context) =>
     (await import('./write.js')).createDir(context.storage ?? new LocalStorage(path), context),
-  heap: undefined,
+  blobStore: undefined,
   traits: {
     dropsHost: true,
     takesPort: true,

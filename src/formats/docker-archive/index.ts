@@ -10,7 +10,7 @@ export const dockerArchive: Format = {
   open: async (path, context) => (await import('./read.js')).openArchive(path, context),
   create: async (path, context) =>
     new (await import('../layout-tar.js')).LayoutTarWriter(path, context, true),
-  heap: undefined,
+  blobStore: undefined,
   traits: {
     dropsHost: false,
     takesPort: true,

@@ -10,7 +10,7 @@ export const docker: Format = {
   open: async (path, context) => (await import('./read.js')).openDocker(path, context),
   create: async (path, context) => (await import('./write.js')).createDocker(path, context),
   registry: { split: splitPlace, hostsOf },
-  heap: undefined,
+  blobStore: undefined,
   traits: {
     dropsHost: true,
     takesPort: false,

@@ -21,7 +21,7 @@ export const ociArchive: Format = {
   open: async (path, context) => (await import('./read.js')).openLayoutArchive(path, context),
   create: async (path, context) =>
     new (await import('../layout-tar.js')).LayoutTarWriter(path, context, false),
-  heap: undefined,
+  blobStore: undefined,
   traits: {
     dropsHost: false,
     takesPort: true,

@@ -3,7 +3,7 @@ import { blobName, INDEX_FILE, LAYOUT_CONTENT, LAYOUT_FILE } from '../../model/o
 import type { Entry, Storage } from '../../storage/driver.js';
 import { STAGING_PREFIX } from '../../storage/staging.js';
 import { irregular, SET_ASIDE, stray, type Audit, type Fault } from '../audit.js';
-import { storedBlobs } from './heap.js';
+import { storedBlobs } from './blob-store.js';
 import { BLOBS } from './paths.js';
 
 export function layoutAudit(layout: Storage): Audit {

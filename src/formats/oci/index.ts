@@ -11,7 +11,7 @@ export const oci: Format = {
   open: async (path, { storage = new LocalStorage(path) }) => (await import('./read.js')).openLayout(storage),
   create: async (path, context) =>
     (await import('./write.js')).createLayout(context.storage ?? new LocalStorage(path), context),
-  heap: async (storage) => (await import('./heap.js')).layoutHeap(storage),
+  blobStore: async (storage) => (await import('./blob-store.js')).layoutBlobStore(storage),
   traits: {
     dropsHost: false,
     takesPort: true,

@@ -7,7 +7,7 @@ import { allBelow, type Storage } from '../../storage/driver.js';
 import { STAGING_PREFIX } from '../../storage/staging.js';
 import { irregular, SET_ASIDE, stray, type Audit, type Fault, type SmallFile } from '../audit.js';
 import type { SourceImage } from '../format.js';
-import { heapAt } from './heap.js';
+import { blobStoreAt } from './blob-store.js';
 import { blobPath, layerLink, repositoryPath, revisionLink, tagIndexLink, tagLink } from './paths.js';
 import { readLink } from './walk.js';
 
@@ -26,13 +26,13 @@ export function registryAudit(root: Storage): Audit {
       yield* strayIn(root);
       yield* uploadsIn(root);
     },
-    blobs: () => heapAt(root).blobs(),
+    blobs: () => blobStoreAt(root).blobs(),
   };
 }
 
 async function* uploadsIn(root: Storage): AsyncGenerator<Fault> {
   try {
-    for await (const { path, size, changed } of heapAt(root).uploads()) {
+    for await (const { path, size, changed } of blobStoreAt(root).uploads()) {
       const what = `a push that was not finished, last written to ${agoText(Date.now() - changed)} ago`;
       yield { severity: 'space', kind: 'upload', where: path, what, bytes: size };
     }

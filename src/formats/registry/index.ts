@@ -12,7 +12,7 @@ export const registry: Format = {
     (await import('./read.js')).openRegistry(storage),
   create: async (path, context) =>
     (await import('./write.js')).createRegistry(context.storage ?? new LocalStorage(path), context),
-  heap: async (storage) => (await import('./heap.js')).registryHeap(storage),
+  blobStore: async (storage) => (await import('./blob-store.js')).registryBlobStore(storage),
   traits: {
     dropsHost: true,
     takesPort: false,

@@ -1,6 +1,6 @@
 import { isDigest, type Digest } from '../../model/digest.js';
 import { filesBelow, foldersIn, storedFile, type Storage, type StoredFile } from '../../storage/driver.js';
-import type { Heap, Link, Repository, StoredBlob } from '../heap.js';
+import type { BlobStore, Link, Repository, StoredBlob } from '../blob-store.js';
 import {
   BLOBS,
   blobPath,
@@ -17,11 +17,11 @@ import {
 } from './paths.js';
 import { digestsIn, readLink, repositories } from './walk.js';
 
-export async function registryHeap(storage: Storage): Promise<Heap> {
-  return heapAt(await rootOf(storage));
+export async function registryBlobStore(storage: Storage): Promise<BlobStore> {
+  return blobStoreAt(await rootOf(storage));
 }
 
-export function heapAt(root: Storage): Heap {
+export function blobStoreAt(root: Storage): BlobStore {
   return {
     storage: root,
     async *repositories() {

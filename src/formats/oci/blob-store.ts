@@ -4,13 +4,13 @@ import { isDigest } from '../../model/digest.js';
 import { blobName, INDEX_FILE, layoutName, REF_NAME } from '../../model/oci-layout.js';
 import { splitReference } from '../../model/reference.js';
 import { foldersIn, storedFile, type Storage } from '../../storage/driver.js';
-import type { Heap, Link, Repository, StoredBlob } from '../heap.js';
+import type { BlobStore, Link, Repository, StoredBlob } from '../blob-store.js';
 import { readLayout } from '../layout.js';
 import { changeIndex } from './index-file.js';
 import { BLOBS, filesOf } from './paths.js';
 
 /** All entries of index.json are one repository: what has no tag there is a revision. */
-export function layoutHeap(layout: Storage): Heap {
+export function layoutBlobStore(layout: Storage): BlobStore {
   return {
     storage: layout,
     async *repositories() {

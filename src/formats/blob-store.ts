@@ -25,7 +25,7 @@ export interface Repository {
 }
 
 /** Blobs that the images of a storage share, so that some may belong to none. */
-export interface Heap {
+export interface BlobStore {
   readonly storage: Storage;
   /** @throws ImgconvError for a link that cannot be read: what it names is unknown then */
   repositories(): AsyncIterable<Repository>;

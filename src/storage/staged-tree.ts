@@ -5,11 +5,8 @@ import { Descent, placeBelow, prefixBelow } from '../bytes/below.js';
 import { entriesIn } from '../bytes/folder.js';
 import { assemble, type AssembleJob } from '../bytes/assemble.js';
 import type { Pool } from '../threads/pool.js';
+import { STEPS, type Step } from './driver.js';
 import type { Staging } from './staging.js';
-
-/** What comes after all that it needs is on the disk: an index after its members, a tag after what it names. */
-export const STEPS = ['content', 'index', 'tag'] as const;
-export type Step = (typeof STEPS)[number];
 
 /** So many files are work enough for a message to a thread. */
 const LOT = 256;
@@ -42,7 +39,7 @@ interface Lot {
  * systems look for room for all files of one folder in one place, and search long where many were made. What is in the
  * tree is not noted besides: tens of thousands of names would be, and a new folder is moved as a whole.
  */
-export class Mirror {
+export class StagedTree {
   readonly #staging: Staging;
   readonly #pool: Pool | undefined;
   /** What all paths below the root begin with. */
