@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { conversionsOf } from '../src/cli/commands.js';
-import { commandWords } from '../src/cli/hints.js';
+import { commandWords } from '../src/cli/shell.js';
 import { expectFitting } from '../src/cli/rules.js';
 import { prefixOf } from '../src/formats/table.js';
 import { convert, listImages, verify, type Format, type Place } from '../src/index.js';

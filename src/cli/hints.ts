@@ -8,7 +8,7 @@ import { failedImages, type ImageReport, type Report } from '../transfer/report.
 import { NOTHING_ALIKE } from '../transfer/select.js';
 import { listNames } from '../upkeep/list.js';
 import { hintOf } from './exit.js';
-import { shellText } from './shell.js';
+import { commandWords, shellText } from './shell.js';
 
 /** What reading a place as something that it is not may come to. */
 const SIGNS: readonly ErrorCode[] = [
@@ -25,18 +25,6 @@ export type Meant = (found: Place) => string;
 /** The command for the pair that it is, or `copy` where there is none. */
 export function commandFor(to: Place, refs: readonly string[]): Meant {
   return (found) => `did you mean imgconv ${shellText([...commandWords(found, to), ...refs])}?`;
-}
-
-/** The command that converts one into the other, with its operands. */
-export function commandWords(from: Place, to: Place): string[] {
-  const { format, path, reference } = to;
-  return format.short === undefined || from.format.short === undefined || reference !== undefined
-    ? ['copy', written(from), written(to)]
-    : [`${from.format.short}2${format.short}`, from.path, path];
-}
-
-function written({ format, path, reference }: Place): string {
-  return `${prefixOf(format)}${path}${reference === undefined ? '' : `:${reference}`}`;
 }
 
 /**

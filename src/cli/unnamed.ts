@@ -5,8 +5,7 @@ import { ImgconvError } from '../model/errors.js';
 import { ownNameOf } from '../model/oci-layout.js';
 import { isRepository } from '../model/reference.js';
 import type { ImageReport } from '../transfer/report.js';
-import { commandWords } from './hints.js';
-import { shellText } from './shell.js';
+import { commandWords, shellText } from './shell.js';
 
 /** A command line with more lines for an images file than these is no help. */
 const MOST = 8;

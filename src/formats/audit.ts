@@ -1,6 +1,6 @@
 import type { Digest } from '../model/digest.js';
 import type { ManifestNode } from '../model/tree.js';
-import type { SourceImage } from './format.js';
+import type { SourceImage } from './image.js';
 import type { Storage } from '../storage/driver.js';
 import type { StoredBlob } from './blob-store.js';
 

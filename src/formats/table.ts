@@ -1,5 +1,5 @@
-import { existsSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
+import { pathExists } from '../bytes/files.js';
 import { ImgconvError } from '../model/errors.js';
 import { nearest } from '../model/nearest.js';
 import { ownNameOf } from '../model/oci-layout.js';
@@ -82,10 +82,10 @@ function registryPlace(format: Format, registry: RegistryNames, rest: string): P
  * colon that exists; then, where nothing exists yet and images are named in the file itself, what is before the first.
  */
 function withReference(format: Format, text: string): Place {
-  if (existsSync(text) || text === STREAM || text === '') return { format, path: text };
+  if (pathExists(text) || text === STREAM || text === '') return { format, path: text };
   const colons = [...text.matchAll(/:/g)].map(({ index }) => index);
   for (const at of colons.reverse()) {
-    if (existsSync(text.slice(0, at)))
+    if (pathExists(text.slice(0, at)))
       return { format, path: text.slice(0, at), reference: text.slice(at + 1) };
   }
   const first = colons.at(-1);
@@ -106,7 +106,7 @@ function hintFor(text: string): string {
   const [, word, rest = ''] = /^([a-z-]+):(.*)$/s.exec(text) ?? [];
   if (word === 'docker-daemon' || word === 'containers-storage')
     return 'engines are not read: docker save IMAGE | imgconv tar2reg - STORE';
-  const found = LOCAL.find((format) => existsSync(text) && looksLike(format, text));
+  const found = LOCAL.find((format) => pathExists(text) && looksLike(format, text));
   if (found !== undefined) return `did you mean ${prefixOf(found)}${text}?`;
   if (word === 'http' || word === 'https') return `did you mean docker:${rest}?`;
   const near = nearest(
@@ -123,9 +123,9 @@ export function findPlace(text: string): Place {
   if (text === STREAM) return { format: dockerArchive, path: text };
   if (FORMATS.some(({ prefix, traits }) => traits.remote && text.startsWith(`${prefix}:`)))
     return parsePlace(text);
-  if (!existsSync(text)) {
+  if (!pathExists(text)) {
     const place = parsePrefixed(text);
-    if (place !== undefined && (existsSync(place.path) || isStream(place))) return place;
+    if (place !== undefined && (pathExists(place.path) || isStream(place))) return place;
     throw new ImgconvError('NOT_FOUND', `${place?.path ?? text}: no such file or folder`);
   }
   const format = LOCAL.find((one) => one.recognises(text));

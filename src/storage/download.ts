@@ -6,12 +6,22 @@ import { createHasher, expectDigest, type Expected, type Hasher } from '../bytes
 import { writeFully } from '../bytes/output.js';
 import { readFully } from '../bytes/open-file.js';
 import type { FileBytes } from '../bytes/region.js';
-import { Attempts, Transient } from '../bytes/retry.js';
+import { Attempts, Transient, type RetryPolicy } from '../bytes/retry.js';
 import { algorithmOf } from '../model/digest.js';
 import { asImgconvError, ImgconvError, isErrno } from '../model/errors.js';
 import type { Pool } from '../threads/pool.js';
-import type { Origin } from './downloads.js';
 import { isOurs } from './partial-downloads.js';
+
+/** Where a blob can be fetched from. */
+export interface Origin {
+  /** For messages. */
+  readonly where: string;
+  readonly retry: RetryPolicy;
+  /** The bytes from `offset` on, or from an earlier one if the other side can only begin there. */
+  readonly open: (
+    offset: number,
+  ) => Promise<{ readonly offset: number; readonly chunks: AsyncIterable<Uint8Array> }>;
+}
 
 /** Set-user-ID and the like; a folder inherits set-group-ID. */
 const SPECIAL = 0o7000;

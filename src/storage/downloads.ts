@@ -1,23 +1,11 @@
 import { removeBelow } from '../bytes/below.js';
 import type { Expected } from '../bytes/hash.js';
 import type { FileBytes, MemoryBytes } from '../bytes/region.js';
-import type { RetryPolicy } from '../bytes/retry.js';
 import type { Digest } from '../model/digest.js';
 import type { Pool } from '../threads/pool.js';
-import { Download } from './download.js';
+import { Download, type Origin } from './download.js';
 import { PartialDownloads, type Claimed } from './partial-downloads.js';
 import type { Staging } from './staging.js';
-
-/** Where a blob can be fetched from. */
-export interface Origin {
-  /** For messages. */
-  readonly where: string;
-  readonly retry: RetryPolicy;
-  /** The bytes from `offset` on, or from an earlier one if the other side can only begin there. */
-  readonly open: (
-    offset: number,
-  ) => Promise<{ readonly offset: number; readonly chunks: AsyncIterable<Uint8Array> }>;
-}
 
 /** Fetches blobs of other machines, each once a run however many images name it. */
 export interface Downloads {

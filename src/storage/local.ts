@@ -1,12 +1,12 @@
 import { linkSync, lstatSync, mkdirSync, renameSync, rmSync, statSync, type Stats } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Descent, expectPlain, notPlain, placeBelow, prefixBelow, removeBelow } from '../bytes/below.js';
 import { entriesIn } from '../bytes/folder.js';
 import { closeFile, openRegular, readFully } from '../bytes/open-file.js';
 import type { FileBytes } from '../bytes/region.js';
 import { lookAt, wholeFile } from '../bytes/there.js';
-import { ImgconvError, isErrno, naming } from '../model/errors.js';
+import { ImgconvError, isErrno } from '../model/errors.js';
 import { OncePerDigest } from '../proof/once.js';
 import type { LinkMode, Placement } from '../proof/linking.js';
 import type { VerifiedBlob } from '../proof/verified-blob.js';
@@ -22,6 +22,7 @@ import type {
   Storage,
   StorageTransaction,
 } from './driver.js';
+import { expectFolder, there } from './file-system.js';
 import { withLock } from './lock.js';
 import { claimsOn, deadWork, gatePath, Staging } from './staging.js';
 import { syncFileSystem, Transaction } from './transaction.js';
@@ -278,37 +279,5 @@ function deleteFile(descent: Descent, key: string, withFolder = false): boolean 
     if (isErrno(error, 'ENOTEMPTY', 'EEXIST')) return true;
     if (!isErrno(error, 'ENOENT')) throw error;
     return false;
-  }
-}
-
-/** Undefined where there is nothing, also below what is no folder. */
-function there(path: string, stat: typeof statSync): Stats | undefined {
-  try {
-    return naming(path, () => stat(path, { throwIfNoEntry: false }));
-  } catch (error) {
-    if (error instanceof ImgconvError && isErrno(error.cause, 'ENOTDIR')) return undefined;
-    throw error;
-  }
-}
-
-/**
- * What is to be a folder may be there, or be made: not where something else is, and not below that.
- * @throws ImgconvError USAGE
- */
-export function expectFolder(path: string): void {
-  for (let at = resolve(path); ; at = dirname(at)) {
-    const stat = there(at, statSync);
-    if (stat?.isDirectory() === true) return;
-    if (stat === undefined && there(at, lstatSync) === undefined) continue;
-    const what =
-      stat === undefined
-        ? 'a link that leads nowhere'
-        : stat.isFile()
-          ? 'a file'
-          : 'neither a file nor a folder';
-    const where = at === resolve(path) ? 'there' : `at ${at}`;
-    throw new ImgconvError('USAGE', `${path}: a folder is to be made or filled, and ${where} is ${what}`, {
-      hint: 'give a folder, or a name that is not taken; single files are what docker-archive: and oci-archive: write',
-    });
   }
 }

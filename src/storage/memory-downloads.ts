@@ -4,7 +4,8 @@ import { Attempts } from '../bytes/retry.js';
 import type { Digest } from '../model/digest.js';
 import { ImgconvError } from '../model/errors.js';
 import { MAX_CONFIG } from '../model/json.js';
-import type { Downloads, Origin } from './downloads.js';
+import type { Origin } from './download.js';
+import type { Downloads } from './downloads.js';
 
 /** Fetches configs into memory, for commands that write nothing. */
 export class MemoryDownloads implements Downloads {

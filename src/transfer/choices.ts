@@ -1,7 +1,14 @@
 import type { SourceImage, UnreadableImage } from '../formats/format.js';
 import { ImgconvError } from '../model/errors.js';
 import { choiceOf } from '../model/reference.js';
-import type { Selector } from './select.js';
+
+/** What a user asks for: a reference, a glob, a digest or a number (`choiceOf`), and the name it is to get. */
+export interface Selector {
+  readonly text: string;
+  readonly rename: string | undefined;
+  /** Where it was said, for messages: an argument or a line of a file. */
+  readonly where: string;
+}
 
 type Listed = SourceImage | UnreadableImage;
 

@@ -3,17 +3,11 @@ import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { globMatcher } from '../model/glob.js';
 import { choiceOf, isGlob, repositoryKey, splitHost, splitReference } from '../model/reference.js';
 import { NamesThere } from './alike.js';
-import { Choices } from './choices.js';
+import { Choices, type Selector } from './choices.js';
+
+export type { Selector };
 
 type Listed = SourceImage | UnreadableImage;
-
-/** What a user asks for: a reference, a glob, a digest or a number (`choiceOf`), and the name it is to get. */
-export interface Selector {
-  readonly text: string;
-  readonly rename: string | undefined;
-  /** Where it was said, for messages: an argument or a line of a file. */
-  readonly where: string;
-}
 
 export interface Selected {
   readonly image: SourceImage | UnreadableImage;

@@ -14,16 +14,33 @@ import { parseReference, splitReference } from '../model/reference.js';
 import { VerifiedBlob } from '../proof/verified-blob.js';
 import { layersWithDiffIds, type LayerWithDiffId } from '../transfer/configs.js';
 import { readTree } from '../transfer/tree.js';
-import type { Check } from './check.js';
+import type { Audit } from '../formats/audit.js';
+import type { Pool } from '../threads/pool.js';
+import type { Findings } from './findings.js';
+import type { Proofs } from './proof.js';
+
+/** What checks of images share. */
+export interface CheckContext {
+  readonly audit: Audit;
+  readonly proofs: Proofs;
+  readonly findings: Findings;
+  readonly pool: Pool;
+  /** Also unpacks layers. */
+  readonly deep: boolean;
+  /** False when a manifest could not be read, so that it is unknown what it needs. */
+  seesAll: boolean;
+  /** What the images need. */
+  readonly reached: Set<Digest>;
+}
 
 /** Checks one image: its name, manifests, blobs and config, and what its format says of it. */
 export class ImageCheck {
-  readonly #check: Check;
+  readonly #check: CheckContext;
   readonly #image: SourceImage | UnreadableImage;
   /** Of its repository, those that were checked. */
   readonly #checked: Set<Digest>;
 
-  constructor(check: Check, image: SourceImage | UnreadableImage, checked: Set<Digest>) {
+  constructor(check: CheckContext, image: SourceImage | UnreadableImage, checked: Set<Digest>) {
     this.#check = check;
     this.#image = image;
     this.#checked = checked;

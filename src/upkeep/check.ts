@@ -5,7 +5,7 @@ import { asImgconvError } from '../model/errors.js';
 import { splitReference } from '../model/reference.js';
 import { filesBelow } from '../storage/driver.js';
 import type { Pool } from '../threads/pool.js';
-import { ImageCheck, nameOf, withoutPath } from './check-image.js';
+import { ImageCheck, nameOf, withoutPath, type CheckContext } from './check-image.js';
 import type { Findings } from './findings.js';
 import type { Proofs } from './proof.js';
 
@@ -22,7 +22,7 @@ interface CheckedRepository {
 }
 
 /** Checks all that a place holds, and collects what is wrong in `findings`. */
-export class Check {
+export class Check implements CheckContext {
   readonly audit: Audit;
   readonly proofs: Proofs;
   readonly findings: Findings;
