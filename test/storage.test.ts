@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
+import { convert } from '../src/index.js';
 import { parseDigest } from '../src/model/digest.js';
 import { digestOf } from '../src/bytes/hash.js';
 import { VerifiedBlob } from '../src/proof/verified-blob.js';
@@ -9,8 +10,11 @@ import { filesBelow, foldersIn, keyOf, type Storage } from '../src/storage/drive
 import { LocalStorage } from '../src/storage/local.js';
 import { MemoryObjects, ObjectStorage } from '../src/storage/objects.js';
 import { Pool } from '../src/threads/pool.js';
+import { verify } from '../src/upkeep/verify.js';
 import { refusal } from './support/errors.js';
-import { contentsIn } from './support/storages.js';
+import { syncTree } from './support/fixtures.js';
+import { formatOf, place } from './support/places.js';
+import { contentsIn, STORED } from './support/storages.js';
 import { tempFolder } from './support/temp.js';
 
 const pool = new Pool(1);
@@ -271,4 +275,41 @@ test('the local driver follows no link below its root', async () => {
   transaction.close();
   assert.equal(existsSync(join(outside, 'new')), false);
   assert.equal(readFileSync(join(outside, 'secret'), 'utf8'), 'secret');
+});
+
+describe('a storage in memory is mended as one on disk', () => {
+  for (const short of STORED) {
+    test(short, async () => {
+      const objects = new MemoryObjects();
+      const storage = new ObjectStorage(objects, `/memory/${short}`);
+      const there = { format: formatOf(short), path: storage.name, storage };
+      const source = place('dir', syncTree());
+      await convert(source, there, { compression: 'keep' });
+      const before = await contentsIn(storage);
+      const blobs = (await objects.list(''))
+        .filter(({ key, size }) => size > 500 && !/(?:index|manifest)\.json$/.test(key))
+        .map(({ key }) => key)
+        .sort();
+      const [damaged = '', missing = ''] = blobs;
+      await objects.put(damaged, Buffer.alloc(700));
+      await objects.delete(missing);
+      const { findings } = await verify(there);
+      const broken = findings.filter(({ severity }) => severity === 'broken').map(({ where }) => where);
+      for (const key of [damaged, missing])
+        assert.ok(
+          broken.some((where) => where.endsWith(key)),
+          `${key}: ${broken.join(' ')}`,
+        );
+      const { brokenImages, repaired } = await verify(there, { repair: [source] });
+      assert.equal(brokenImages, 0);
+      assert.deepEqual(
+        repaired.map(({ path }) => path).sort(),
+        [damaged, missing].map((key) => storage.nameOf(key)),
+      );
+      const after = Object.entries(await contentsIn(storage));
+      const sound = after.filter(([key]) => !key.includes('.damaged/'));
+      assert.equal(after.length - sound.length, 1);
+      assert.deepEqual(Object.fromEntries(sound), before);
+    });
+  }
 });
