@@ -17,6 +17,8 @@ export class Proofs {
   readonly #pool: Pool;
   readonly #onBytes: ((count: number) => void) | undefined;
   readonly #done = new Map<string, Promise<ImgconvError | undefined>>();
+  readonly #inMemory = new WeakMap<Uint8Array, number>();
+  #count = 0;
   #blobs = 0;
   #bytes = 0;
 
@@ -63,8 +65,17 @@ export class Proofs {
     });
   }
 
+  /** Tells one content from another that took its place. */
+  #contentOf(at: Bytes): string {
+    if (at.kind === 'file') return `${at.offset} ${stateOf(at.path)}`;
+    if (at.kind !== 'memory') return at.path;
+    const number = this.#inMemory.get(at.bytes) ?? this.#count++;
+    this.#inMemory.set(at.bytes, number);
+    return `${number} ${at.path}`;
+  }
+
   #once(what: string, at: Bytes, work: () => Promise<void>): Promise<ImgconvError | undefined> {
-    const key = `${what} ${at.kind === 'file' ? `${at.offset} ${stateOf(at.path)}` : at.path}`;
+    const key = `${what} ${this.#contentOf(at)}`;
     const known = this.#done.get(key);
     if (known !== undefined) return known;
     const outcome = work().then(
