@@ -86,6 +86,10 @@ export default tseslint.config(
     },
   },
   {
+    files: ['src/**/*.ts'],
+    rules: { 'max-lines': ['error', 300], 'max-lines-per-function': ['error', 60] },
+  },
+  {
     files: ['test/**/*.ts'],
     // node:test collects what `test` and `describe` return.
     rules: { '@typescript-eslint/no-floating-promises': 'off' },

@@ -28,8 +28,3 @@ test('no file of src imports itself by way of others', () => {
   };
   for (const file of files) visit(file, []);
 });
-
-test('no file of src has more than 300 lines', () => {
-  const long = files.filter((file) => readFileSync(join(SRC, file), 'utf8').split('\n').length > 301);
-  assert.deepEqual(long, []);
-});
