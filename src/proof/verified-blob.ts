@@ -185,7 +185,7 @@ export class VerifiedBlob {
    * @throws ImgconvError DIGEST_MISMATCH
    */
   async unpackTo(path: string, diffId: Digest | undefined): Promise<FileBytes> {
-    return this.#making(path, async () => {
+    return this.#creating(path, async () => {
       const [at, to] = [await this.#local(), { path, position: 0, flags: 'wx', flush: false } as const];
       const { unpacked, written } = await unpack(at, this, diffId ?? this.digest, this.#by, to);
       const { digest, size } = unpacked;
@@ -196,7 +196,7 @@ export class VerifiedBlob {
   }
 
   /** Removes the file at `path` when `work`, which makes it, fails. */
-  async #making<T>(path: string, work: () => Promise<T>): Promise<T> {
+  async #creating<T>(path: string, work: () => Promise<T>): Promise<T> {
     try {
       return await work();
     } catch (error) {
@@ -219,7 +219,7 @@ export class VerifiedBlob {
     this.#by.pool.expectRunning();
     makeFolderOf(path);
     const to = { path, position: 0, flags: 'wx', flush: true } as const;
-    await this.#making(path, () => this.#scan(at, to));
+    await this.#creating(path, () => this.#scan(at, to));
     return this.putAs;
   }
 
@@ -252,7 +252,7 @@ export class VerifiedBlob {
       expectDigest(this, { digest, size: at.size }, this.where);
       return id;
     }));
-    await this.#making(path, () => proof);
+    await this.#creating(path, () => proof);
     return (await scanned).unlinked;
   }
 
@@ -260,7 +260,7 @@ export class VerifiedBlob {
     this.#by.pool.expectRunning();
     const unlinked = cloneFile(at.path, path);
     if (unlinked !== undefined) expectOtherWay(unlinked, 'reflink', mode, at.path);
-    else await this.#making(path, () => this.#scan({ ...at, path }));
+    else await this.#creating(path, () => this.#scan({ ...at, path }));
     return unlinked === undefined;
   }
 

@@ -26,7 +26,8 @@ export async function createRegistry(storage: Storage, context: WriteContext): P
 class RegistryMapping implements StoreMapping {
   readonly blobsFolder = BLOBS;
   readonly blobKey = blobPath;
-  readonly #linked = new Set<string>();
+  /** Links of this run: one that fails fails each image that needs it. */
+  readonly #links = new Map<string, Promise<boolean>>();
   /** Repositories that this run met, and whether they were there then: in a new one no link needs looking at. */
   readonly #wasThere = new Map<string, Promise<boolean>>();
 
@@ -74,21 +75,27 @@ class RegistryMapping implements StoreMapping {
     return known;
   }
 
-  /** False when the link is there and says this already. */
-  async #link(
-    { storage, transaction }: Store,
-    key: string,
-    digest: Digest,
-    isNew: boolean,
-    step: Step = 'content',
-  ): Promise<boolean> {
+  /** False when the link is there and says this already, or another image of this run needs it too. */
+  async #link(store: Store, key: string, digest: Digest, isNew: boolean, step?: Step): Promise<boolean> {
     const id = `${key} ${digest}`;
-    if (this.#linked.has(id)) return false;
-    this.#linked.add(id);
-    if (!isNew && (await says(storage, key, digest))) return false;
-    transaction.put(key, digest, step);
-    return true;
+    const known = this.#links.get(id);
+    const link = known ?? putLink(store, key, digest, isNew, step);
+    this.#links.set(id, link);
+    return (await link) && known === undefined;
   }
+}
+
+/** Where the repository is new, no link needs looking at. */
+async function putLink(
+  { storage, transaction }: Store,
+  key: string,
+  digest: Digest,
+  isNew: boolean,
+  step: Step = 'content',
+): Promise<boolean> {
+  if (!isNew && (await says(storage, key, digest))) return false;
+  transaction.put(key, digest, step);
+  return true;
 }
 
 /** A registry keeps what was signed and no signatures (distribution 2.8 signedmanifesthandler.go Put). */
