@@ -15,7 +15,7 @@ import {
 } from '../src/index.js';
 import { digestOf } from '../src/bytes/hash.js';
 import { Pool } from '../src/threads/pool.js';
-import { tarToFile } from '../src/storage/tar-sink.js';
+import { TarStream, tarToFile } from '../src/storage/tar-sink.js';
 import { VerifiedBlob } from '../src/proof/verified-blob.js';
 import { ImgconvError } from '../src/model/errors.js';
 import { ownPlatform, platformText } from '../src/model/platform.js';
@@ -675,6 +675,30 @@ test('a flush that fails while more is added spoils the archive, also when the n
         code: 'IO',
       });
     }
+    await tar.close();
+  }
+});
+
+test('an archive whose output fails says why, however often it is written to', async () => {
+  await using pool = new Pool(1);
+  for (const after of [0, 1, 3]) {
+    let written = 0;
+    const write = () =>
+      written++ < after
+        ? Promise.resolve()
+        : Promise.reject(new ImgconvError('NO_SPACE', 'stdout: no space left'));
+    const tar = new TarStream({ write, end: () => Promise.resolve(), close: () => undefined }, 'none', pool);
+    const outcomes: unknown[] = [];
+    for (let i = 0; i < 5; i++) {
+      const bytes = Buffer.alloc(100_000, i);
+      const blob = VerifiedBlob.of(bytes, digestOf(bytes), pool, 'made here');
+      outcomes.push(await tar.addBlobs([{ name: `blob-${i}`, blob }]).catch((error: unknown) => error));
+    }
+    outcomes.push(await tar.end().catch((error: unknown) => error));
+    const failures = outcomes.filter((outcome) => outcome !== undefined);
+    assert.ok(failures.length > 1);
+    for (const failure of failures)
+      assert.equal(failure instanceof ImgconvError ? failure.code : failure, 'NO_SPACE');
     await tar.close();
   }
 });

@@ -122,13 +122,15 @@ export class TarStream implements TarSink {
   readonly #outlet: Outlet;
   /** Settles when all is written; after a failure nothing more is, so that the reader does not take the rest for an archive. */
   readonly #written: Promise<void>;
+  /** The first failure: those that follow tell only that the archive is closed. */
+  #failure: ImgconvError | undefined;
 
   constructor(outlet: Outlet, packing: Packing, pool: Pool) {
     this.#outlet = outlet;
     const chunks = this.#archive as AsyncIterable<Uint8Array>;
     this.#written = (async () => {
       for await (const chunk of packing === 'none' ? chunks : compress(chunks, packing, pool))
-        await outlet.write(chunk);
+        await outlet.write(chunk).catch((error: unknown) => this.#fail(error));
       await outlet.end();
     })();
     this.#written.catch((error: unknown) => {
@@ -150,9 +152,18 @@ export class TarStream implements TarSink {
     size: number,
     chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   ): Promise<void> {
-    const adding = pipeline(chunks, beginMember(this.#archive, name, size));
-    // What ends one ends the other; why is known where it began.
-    await Promise.race([adding, this.#written]);
+    try {
+      const adding = pipeline(chunks, beginMember(this.#archive, name, size));
+      // What ends one ends the other; why is known where it began.
+      await Promise.race([adding, this.#written]);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #fail(error: unknown): never {
+    this.#failure ??= asImgconvError(error);
+    throw this.#failure;
   }
 
   async end(): Promise<void> {
