@@ -1052,3 +1052,12 @@ for (const a of LOCAL_FORMATS) {
 function formatDir(): Format {
   return place('dir', '').format;
 }
+
+test('an index.json that is larger than a manifest may be is added to', async () => {
+  const layout = unpacked('oci.tar');
+  const path = join(layout, 'index.json');
+  writeFileSync(path, `${readFileSync(path, 'utf8').trimEnd()}${' '.repeat(5 * 1024 ** 2)}`);
+  const { images } = await convert(place('dir', syncTree()), place('oci', layout), { compression: 'keep' });
+  assert.ok(images.every(({ status }) => status === 'written' || status === 'unchanged'));
+  assert.ok(Object.keys(await namesOf(place('oci', layout))).length > 5);
+});

@@ -303,3 +303,43 @@ describe('writing', () => {
     assert.equal(inodeOf(join(store.path, file)), inodeOf(join(pool.path, file)));
   });
 });
+
+describe('a layer link that several images of one run share', () => {
+  /** Two images with one layer, in a store, and the path of its link. */
+  async function shared() {
+    const [one, two] = [await imageOf('one'), await imageOf('two')];
+    const [config, layer] = one.blobs;
+    assert.ok(config !== undefined && layer !== undefined);
+    const tree = layTree(tempFolder(), { 'demo/app:1': one, 'demo/app:2': two, 'demo/app:3': one });
+    const there = newPlace('reg');
+    await convert(place('dir', tree), there, { compression: 'keep' });
+    const link = filesIn(there.path).find((name) => name.includes(`_layers/sha256/${hex(layer.digest)}`));
+    assert.ok(link !== undefined);
+    return { tree: place('dir', tree), there, link: join(there.path, link) };
+  }
+
+  test('fails each of them when it cannot be looked at, and none of them gets a tag', async () => {
+    const { tree, there, link } = await shared();
+    rmSync(join(there.path, 'docker/registry/v2/repositories/demo/app/_manifests'), { recursive: true });
+    rmSync(link);
+    mkdirSync(link);
+    const { images } = await convert(tree, there, { compression: 'keep' });
+    assert.deepEqual(images.map(({ source, status }) => [source, status]).sort(), [
+      ['demo/app:1', 'failed'],
+      ['demo/app:2', 'written'],
+      ['demo/app:3', 'failed'],
+    ]);
+    rmSync(link, { recursive: true });
+    assert.deepEqual(Object.keys(await namesOf(there)), ['demo/app:2']);
+  });
+
+  test('is replaced where it is a symbolic link', async () => {
+    const { tree, there, link } = await shared();
+    const before = contentsOf(there.path);
+    rmSync(link);
+    symlinkSync('/etc/hostname', link);
+    const { images } = await convert(tree, there, { compression: 'keep' });
+    assert.deepEqual([...new Set(images.map(({ status }) => status))].sort(), ['unchanged', 'written']);
+    assert.deepEqual(contentsOf(there.path), before);
+  });
+});

@@ -3,6 +3,7 @@ import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } f
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { convert, failedImages, listImages, type ErrorCode } from '../src/index.js';
+import { refusal } from './support/errors.js';
 import { digestsOf, syncTree, unpacked } from './support/fixtures.js';
 import {
   digestText,
@@ -259,4 +260,10 @@ test('a foreign layer may be absent, and the report says so', async () => {
     );
     assert.match(images[0]?.notes.join('\n') ?? '', /foreign layer.*abab/);
   }
+});
+
+test('a file is not a tree', async () => {
+  const path = join(tempFolder(), 'file');
+  writeFileSync(path, 'text');
+  await assert.rejects(listImages(place('dir', path)).next(), refusal('IO', path, 'not a folder'));
 });

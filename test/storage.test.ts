@@ -89,6 +89,13 @@ for (const [name, make] of DRIVERS) {
       await assert.rejects(storage.list('a/b'), refusal('IO', storage.nameOf('a/b')));
     });
 
+    test('a small document takes no more memory than it has bytes', async () => {
+      const storage = make();
+      await filled(storage, { a: 'small' });
+      const read = await storage.read('a', 2 ** 22);
+      assert.deepEqual([read?.length, (read?.buffer.byteLength ?? Infinity) < 100_000], [5, true]);
+    });
+
     test('another root is the same storage', async () => {
       const storage = make();
       await filled(storage.below('x/y'), { 'b/1': 'one' });

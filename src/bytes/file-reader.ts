@@ -1,5 +1,6 @@
 import { createReadStream, realpathSync } from 'node:fs';
 import type { Readable } from 'node:stream';
+import { ImgconvError } from '../model/errors.js';
 import { closeFile, openRegular, readFully } from './open-file.js';
 
 /** All bytes of a file, as a stream. */
@@ -17,7 +18,17 @@ export class FileReader {
   /** @throws the system's error, ImgconvError IO for what is no regular file */
   constructor(path: string) {
     this.path = realpathSync(path);
-    const { fd, id } = openRegular(this.path);
+    let opened: ReturnType<typeof openRegular>;
+    try {
+      opened = openRegular(this.path);
+    } catch (error) {
+      // The path that was given is what its user knows.
+      if (!(error instanceof ImgconvError)) throw error;
+      const { code, message, hint } = error;
+      const shown = message.replace(this.path, () => path);
+      throw new ImgconvError(code, shown, { cause: error, ...(hint !== undefined && { hint }) });
+    }
+    const { fd, id } = opened;
     this.#fd = fd;
     this.size = Number(id.size);
   }

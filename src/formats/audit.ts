@@ -7,7 +7,7 @@ import type { StoredBlob } from './blob-store.js';
 /** What a walk over keys or archive members gives. */
 type Listing<T> = Iterable<T> | AsyncIterable<T>;
 
-/** An image cannot be had as it should be; room is taken up by what nobody needs; neither, but not as it should be. */
+/** `broken`: an image cannot be read whole. `space`: something that no image needs takes up space. `cosmetic`: neither. */
 export type Severity = 'broken' | 'space' | 'cosmetic';
 
 export type FaultKind =
@@ -33,7 +33,7 @@ export type FaultKind =
   | 'irregular' // a symbolic link, which is not followed, a FIFO, a device or a socket
   | 'stray'; // a file that is no part of the format
 
-/** A document that is to be as it is said here; `needs` is the key of a file without which it would lead nowhere. */
+/** A document that a repair writes. `needs`: the key of the file that it refers to; without that it is not written. */
 export interface SmallFile {
   readonly key: string;
   readonly content: string;
@@ -56,13 +56,13 @@ export interface Fault {
   readonly kind: FaultKind;
   /** The file, member or link. */
   readonly where: string;
-  /** What is wrong with it, without `where`. */
+  /** What is wrong, without `where`. */
   readonly what: string;
   /** What a link names. */
   readonly digest?: Digest | undefined;
   /** Names of the images that it touches. */
   readonly images?: readonly string[];
-  /** That are lost, in bytes. */
+  /** The space that it takes up, in bytes. */
   readonly bytes?: number | undefined;
   /** How it can be mended; neither when it cannot. */
   readonly write?: SmallFile | undefined;

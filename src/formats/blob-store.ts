@@ -6,7 +6,7 @@ export interface StoredBlob extends Omit<StoredFile, 'kind'> {
   readonly digest: Digest;
 }
 
-/** What says that a repository has a manifest or a layer, and can be taken back. */
+/** A link file of a repository, or an entry of index.json: it makes a manifest or a layer part of the repository. */
 export interface Link {
   readonly kind: 'revision' | 'layer' | 'tag index';
   readonly digest: Digest;

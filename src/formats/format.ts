@@ -25,7 +25,7 @@ export {
   type UnreadableImage,
 } from './image.js';
 
-/** A place's shape. What tells formats apart stands here and in their folders; all else is written once, over these. */
+/** A way in which images are kept. What differs between formats is here and in their folders; all else is written once, over these. */
 export interface Format {
   /** Before a path: `reg:./store`. */
   readonly prefix: string;

@@ -9,7 +9,7 @@ export interface StoreMapping {
   /** The key of the folder that all blobs lie in. */
   readonly blobsFolder: string;
   blobKey(digest: Digest): string;
-  /** Puts the documents of an image whose blobs are there or staged. `changed`: one was not there. */
+  /** Puts the documents of an image whose blobs are there or staged, all or none. `changed`: one was not there. */
   name(image: ImageToWrite, store: Store): Promise<{ readonly changed: boolean; readonly notes: string[] }>;
   /** Puts what names all images together, now that their blobs are there. */
   commit(store: Store): Promise<void>;
@@ -60,8 +60,8 @@ class StoreWriter implements ImageWriter {
   async write(image: ImageToWrite) {
     const { blobs } = this.#store;
     const puts = await Promise.all([...image.blobs.values()].map((blob) => blobs.put(blob)));
-    for (const digest of image.blobs.keys()) blobs.keep(digest);
     const { changed, notes } = await this.#mapping.name(image, this.#store);
+    for (const digest of image.blobs.keys()) blobs.keep(digest);
     return {
       changed: changed || puts.some((how) => how !== 'present'),
       notes: [...notes, ...signaturesNote(image.signatures)],

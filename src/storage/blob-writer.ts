@@ -52,7 +52,10 @@ export class BlobWriter {
     transaction: StorageTransaction,
     context: BlobContext,
   ): Promise<BlobWriter> {
-    const hasAny = (await storage.stat(folder)) !== undefined;
+    const kind = (await storage.stat(folder))?.kind;
+    // Listing it tells that it is a link: once, and not for each blob.
+    if (kind === 'link') await storage.list(folder);
+    const hasAny = kind !== undefined;
     return new BlobWriter(storage, folder, keyOf, transaction, context, hasAny);
   }
 

@@ -28,7 +28,7 @@ export interface Stat {
   readonly links: number;
 }
 
-/** What comes after all that it needs is on the disk: an index after its members, a tag after what it names. */
+/** The order in which files become visible: an index after its members, a tag after what it names. */
 export const STEPS = ['content', 'index', 'tag'] as const;
 export type Step = (typeof STEPS)[number];
 
@@ -55,7 +55,7 @@ export interface StorageTransaction {
   stage(key: string, blob: VerifiedBlob, link: LinkMode): Promise<Placement>;
   /** Makes a staged blob part of the next commit: one that only failed images need never becomes visible. */
   keep(key: string): void;
-  /** The folder that is there, with all that is in it, gives way to this one. `onPut` hears of each blob once a transaction. */
+  /** Replaces a folder and all that is in it. `onPut` is called once a transaction for each blob. */
   replaceFolder(
     key: string,
     contents: FolderContents,
@@ -105,7 +105,7 @@ export interface Storage {
    * @throws ImgconvError IO when a writer does not end within `patience` milliseconds
    */
   withoutWriters<T>(patience: number, work: (deletion: Deletion) => Promise<T>): Promise<T>;
-  /** Keys of what processes that died left unfinished. */
+  /** Keys of unfinished work that interrupted processes left behind. */
   leftovers(): Promise<readonly string[]>;
   /** Deletes those. */
   sweep(): Promise<void>;

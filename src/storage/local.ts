@@ -87,7 +87,7 @@ export class LocalStorage implements Storage {
       if (!stat.isFile()) throw notPlain(path, stat, this.name, 'file');
       const { fd } = openRegular(path, this.name);
       try {
-        const content = new Uint8Array(limit);
+        const content = new Uint8Array(Math.min(limit, stat.size));
         return content.subarray(0, readFully(fd, content, 0, path));
       } finally {
         closeFile(fd, path);

@@ -56,7 +56,7 @@ export class MemoryObjects implements Objects {
   }
 }
 
-/** What all views of one storage share: only this process is kept apart from itself. */
+/** Claims and locks of all views of one storage. Other processes do not see them. */
 class Coordination {
   /** Transactions that rely on what is there. */
   readonly claims = new Set<StorageTransaction>();
@@ -188,6 +188,7 @@ class ObjectTransaction implements StorageTransaction {
   };
   readonly #replaced = new Set<string>();
   readonly #told = new Set<string>();
+  #isClosed = false;
 
   constructor(objects: Objects, prefix: string, shared: Coordination) {
     this.#objects = objects;
@@ -197,7 +198,7 @@ class ObjectTransaction implements StorageTransaction {
 
   async claim(): Promise<void> {
     await this.#shared.locks.get(this.#prefix);
-    this.#shared.claims.add(this);
+    if (!this.#isClosed) this.#shared.claims.add(this);
   }
 
   put(key: string, content: Uint8Array | string, step: Step = 'content'): void {
@@ -232,17 +233,19 @@ class ObjectTransaction implements StorageTransaction {
   }
 
   async commit(): Promise<void> {
-    for (const folder of this.#replaced)
-      for (const { key } of await this.#objects.list(folder))
-        if (!this.#steps.content.has(key)) await this.#objects.delete(key);
-    this.#replaced.clear();
+    const kept = new Set(this.#steps.content.keys());
     for (const step of STEPS) {
       for (const [key, bytes] of this.#steps[step]) await this.#objects.put(key, bytes);
       this.#steps[step].clear();
     }
+    for (const folder of this.#replaced)
+      for (const { key } of await this.#objects.list(folder))
+        if (!kept.has(key)) await this.#objects.delete(key);
+    this.#replaced.clear();
   }
 
   close(): void {
+    this.#isClosed = true;
     this.#shared.claims.delete(this);
     this.staging[Symbol.dispose]();
   }

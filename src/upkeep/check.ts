@@ -96,7 +96,7 @@ export class Check implements CheckContext {
     for (const key of await storage.leftovers()) {
       let bytes = 0;
       for await (const { size } of filesBelow(storage, key)) bytes += size;
-      const [where, what] = [storage.nameOf(key), 'left by an imgconv that died'];
+      const [where, what] = [storage.nameOf(key), 'left by an interrupted run'];
       this.findings.add({ severity: 'space', kind: 'unfinished', where, what, bytes });
     }
     for await (const { path: where, size: bytes } of filesBelow(storage, SET_ASIDE)) {

@@ -11,7 +11,7 @@ import type { Count } from '../transfer/report.js';
 
 /**
  * Proves blobs of a place, each content once, however many images name it and under however many names it lies there.
- * Undefined stands for a proof, an error for what speaks against it.
+ * Undefined means that the bytes are right, an error says what is wrong.
  */
 export class Proofs {
   readonly #pool: Pool;

@@ -13,7 +13,10 @@ import { dirAudit } from './audit.js';
 import { blobPath, checkVersion, MANIFEST, memberPath, signaturePath, VERSION } from './paths.js';
 import { walk } from './walk.js';
 
-export function openDir(tree: Storage): Promise<ImageReader> {
+/** @throws ImgconvError IO for a file */
+export async function openDir(tree: Storage): Promise<ImageReader> {
+  const kind = (await tree.stat(''))?.kind;
+  if (kind !== undefined && kind !== 'folder') throw new ImgconvError('IO', `${tree.name}: not a folder`);
   async function* images(): AsyncGenerator<SourceImage | UnreadableImage> {
     for await (const { folder } of walk(tree)) {
       const where = tree.nameOf(folder);
@@ -25,7 +28,7 @@ export function openDir(tree: Storage): Promise<ImageReader> {
       }
     }
   }
-  return Promise.resolve(new ListingReader(images, dirAudit(tree)));
+  return new ListingReader(images, dirAudit(tree));
 }
 
 /** The folder's own name, when it is one that a tree would give it. */

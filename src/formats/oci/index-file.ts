@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { listOf } from '../../model/descriptor.js';
-import { MAX_MANIFEST, parseJson, parseWith } from '../../model/json.js';
+import { parseJson, parseWith } from '../../model/json.js';
 import { INDEX_FILE, INDEX_TEMPLATE } from '../../model/oci-layout.js';
 import type { Storage, StorageTransaction } from '../../storage/driver.js';
 import { LOCK } from './paths.js';
@@ -12,7 +12,8 @@ export type LayoutIndex = z.infer<typeof indexSchema>;
 
 export async function readIndex(layout: Storage): Promise<LayoutIndex> {
   const path = layout.nameOf(INDEX_FILE);
-  const content = await layout.read(INDEX_FILE, MAX_MANIFEST + 1);
+  const stat = await layout.stat(INDEX_FILE);
+  const content = stat && (await layout.read(INDEX_FILE, stat.size));
   if (content === undefined) return { ...INDEX_TEMPLATE, manifests: [] };
   return parseWith(indexSchema, parseJson(content, path), path);
 }

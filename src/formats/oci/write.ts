@@ -37,9 +37,9 @@ class LayoutMapping implements StoreMapping {
   async name({ name, root }: ImageToWrite, { storage }: Store) {
     const own = { ...root.descriptor, mediaType: root.manifest.mediaType };
     const entry = layoutEntry(name, own, this.#ownName);
-    this.#entries.push(entry);
     this.#there ??= readIndex(storage).then((index) => this.#namesIn(index));
     const there = await this.#there;
+    this.#entries.push(entry);
     return { changed: !there.has(this.#keyOf(entry)), notes: [] };
   }
 

@@ -96,7 +96,8 @@ async function faultOf(root: Storage, key: string, digest: Digest): Promise<Faul
 /** False also where it cannot be looked at. */
 async function lies(root: Storage, key: string): Promise<boolean> {
   try {
-    return (await root.bytes(key)) !== undefined;
+    const stat = await root.stat(key);
+    return stat !== undefined && stat.kind !== 'link';
   } catch {
     return false;
   }

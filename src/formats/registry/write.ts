@@ -23,43 +23,47 @@ export async function createRegistry(storage: Storage, context: WriteContext): P
   return createStore(await rootOf(storage), new RegistryMapping(), context);
 }
 
+interface Link {
+  readonly key: string;
+  readonly digest: Digest;
+  readonly step: Step;
+}
+
 class RegistryMapping implements StoreMapping {
   readonly blobsFolder = BLOBS;
   readonly blobKey = blobPath;
-  /** Links of this run: one that fails fails each image that needs it. */
-  readonly #links = new Map<string, Promise<boolean>>();
+  /** Of links of this run, by key and digest, whether they were there. */
+  readonly #said = new Map<string, Promise<boolean>>();
+  readonly #put = new Set<string>();
   /** Repositories that this run met, and whether they were there then: in a new one no link needs looking at. */
   readonly #wasThere = new Map<string, Promise<boolean>>();
 
-  async name({ name, root: image, blobs }: ImageToWrite, store: Store) {
-    const { repository, tag } = name;
+  /** Puts no link of an image before all of them could be looked at. */
+  async name(image: ImageToWrite, store: Store) {
+    const { repository, tag } = image.name;
     const notes: string[] = [];
-    const isNew = !(await this.#isThere(store.storage, repository));
     let changed = false;
-    const link = async (key: string, digest: Digest, step?: Step) => {
-      if (await this.#link(store, key, digest, isNew, step)) changed = true;
-    };
-    for (const node of manifestsOf(image)) {
+    for (const node of manifestsOf(image.root)) {
+      if (node.manifest.kind !== 'schema1') continue;
+      const payload = payloadOf(node);
+      if (payload.length < node.bytes.length)
+        notes.push('the signatures of the schema 1 manifest stay behind');
       const { digest } = node.descriptor;
-      for (const blob of blobDigestsOf(node.manifest))
-        if (blobs.has(blob)) await link(layerLink(repository, blob), blob);
-      if (node.manifest.kind === 'schema1') {
-        const payload = payloadOf(node);
-        if (payload.length < node.bytes.length)
-          notes.push('the signatures of the schema 1 manifest stay behind');
-        const blob = VerifiedBlob.of(payload, digest, store.context.pool, `manifest ${digest}`);
-        if ((await store.blobs.put(blob)) !== 'present') changed = true;
-        store.blobs.keep(digest);
-      }
-      const step = node.manifest.kind === 'index' ? 'index' : 'content';
-      await link(revisionLink(repository, digest), digest, step);
+      const blob = VerifiedBlob.of(payload, digest, store.context.pool, `manifest ${digest}`);
+      if ((await store.blobs.put(blob)) !== 'present') changed = true;
     }
-    const { digest } = image.descriptor;
+    const links = linksOf(image);
+    const isNew = !(await this.#isThere(store.storage, repository));
+    const said = isNew ? [] : await Promise.all(links.map((link) => this.#says(store.storage, link)));
+    for (const node of manifestsOf(image.root)) store.blobs.keep(node.descriptor.digest);
+    for (const [i, { key, digest, step }] of links.entries()) {
+      const id = `${key} ${digest}`;
+      if (said[i] === true || this.#put.has(id)) continue;
+      this.#put.add(id);
+      store.transaction.put(key, digest, step);
+      changed = true;
+    }
     if (tag === undefined) notes.push('stored without a tag: pull it by its digest');
-    else {
-      await link(tagIndexLink(repository, tag, digest), digest, 'tag');
-      await link(tagLink(repository, tag), digest, 'tag');
-    }
     return { changed, notes };
   }
 
@@ -75,27 +79,29 @@ class RegistryMapping implements StoreMapping {
     return known;
   }
 
-  /** False when the link is there and says this already, or another image of this run needs it too. */
-  async #link(store: Store, key: string, digest: Digest, isNew: boolean, step?: Step): Promise<boolean> {
+  #says(storage: Storage, { key, digest }: Link): Promise<boolean> {
     const id = `${key} ${digest}`;
-    const known = this.#links.get(id);
-    const link = known ?? putLink(store, key, digest, isNew, step);
-    this.#links.set(id, link);
-    return (await link) && known === undefined;
+    const known = this.#said.get(id) ?? says(storage, key, digest);
+    this.#said.set(id, known);
+    return known;
   }
 }
 
-/** Where the repository is new, no link needs looking at. */
-async function putLink(
-  { storage, transaction }: Store,
-  key: string,
-  digest: Digest,
-  isNew: boolean,
-  step: Step = 'content',
-): Promise<boolean> {
-  if (!isNew && (await says(storage, key, digest))) return false;
-  transaction.put(key, digest, step);
-  return true;
+/** Layers and configs, then the manifests that name them, members before their index, then the tag. */
+function linksOf({ name: { repository, tag }, root, blobs }: ImageToWrite): Link[] {
+  const links: Link[] = [];
+  for (const { descriptor, manifest } of manifestsOf(root)) {
+    for (const digest of blobDigestsOf(manifest))
+      if (blobs.has(digest)) links.push({ key: layerLink(repository, digest), digest, step: 'content' });
+    const step = manifest.kind === 'index' ? 'index' : 'content';
+    const { digest } = descriptor;
+    links.push({ key: revisionLink(repository, digest), digest, step });
+  }
+  const { digest } = root.descriptor;
+  if (tag !== undefined)
+    for (const key of [tagIndexLink(repository, tag, digest), tagLink(repository, tag)])
+      links.push({ key, digest, step: 'tag' });
+  return links;
 }
 
 /** A registry keeps what was signed and no signatures (distribution 2.8 signedmanifesthandler.go Put). */
@@ -108,6 +114,8 @@ async function says(storage: Storage, key: string, digest: Digest): Promise<bool
     return (await readLink(storage, key)) === digest;
   } catch (error) {
     if (error instanceof ImgconvError && error.code === 'DIGEST_INVALID') return false;
+    // Writing it anew replaces a symbolic link.
+    if ((await storage.stat(key))?.kind === 'link') return false;
     throw error;
   }
 }
