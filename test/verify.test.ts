@@ -537,7 +537,7 @@ describe('configs and layers', () => {
 });
 
 describe('beside others', () => {
-  test('what an imgconv that died left is found, what a live one has is not', async () => {
+  test('what an interrupted run left is found, what a live one has is not', async () => {
     const there = await placeOf(formatOf('reg'));
     const module = new URL('../src/storage/staging.js', import.meta.url).href;
     const root = join(there.path, 'docker/registry/v2');

@@ -263,7 +263,7 @@ function makeFolder(path: string, shown: string): void {
   }
 }
 
-/** A descriptor's path tells nobody what failed. */
+/** Names the file in place of the descriptor's path. */
 function withPath(error: unknown, shown: string): unknown {
   return error instanceof Error && 'path' in error ? Object.assign(error, { path: shown }) : error;
 }

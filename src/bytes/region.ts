@@ -74,7 +74,7 @@ export interface RemoteBytes {
 export interface RebuiltBytes {
   readonly kind: 'rebuilt';
   readonly path: string;
-  /** Undefined where only reading tells; they have to be as many as their descriptor says. */
+  /** Undefined when it is not known before they are read. The descriptor's size is what is expected. */
   readonly size: number | undefined;
   /** All of them from the beginning, in chunks that are not written to again; large ones are quicker. */
   open(): AsyncIterable<Uint8Array>;

@@ -28,7 +28,7 @@ export type FaultKind =
   | 'notice' // what converting would note of the image
   | 'unreachable' // a blob that no image needs
   | 'upload' // an unfinished push
-  | 'unfinished' // what an imgconv that died left behind
+  | 'unfinished' // what an interrupted run left behind
   | 'set-aside' // a damaged file that a repair put aside
   | 'irregular' // a symbolic link, which is not followed, a FIFO, a device or a socket
   | 'stray'; // a file that is no part of the format

@@ -110,10 +110,9 @@ export class StagedTree {
   }
 
   /**
-   * Into the root, where it stands in the tree and keeps that open: what is renamed and deleted is in the very folder that
-   * was made, whatever takes the name of the staging folder later.
-   * @throws ImgconvError IO when it is another. Who removes it takes content away, and what is made after that is made
-   * anew: no tag may follow.
+   * Opens the tree's folder and keeps it open, so that files are renamed and deleted in the folder that was made, even if
+   * another one takes its name later.
+   * @throws ImgconvError IO when the folder was replaced: content may be lost with it, so no tag may follow
    */
   #openTree(): Descent {
     const tree = new Descent(this.#staging.root);
@@ -127,7 +126,7 @@ export class StagedTree {
     throw new ImgconvError('IO', `${this.#folder}: was removed while it was in use`);
   }
 
-  /** Of a place in the tree the place below the root. */
+  /** The path below the root of a file in the tree. */
   #inTree(place: string): string {
     const tree = this.#placeOf(this.#root());
     return place === '' ? tree : `${tree}/${place}`;
@@ -270,7 +269,7 @@ function inodeOf(path: string): bigint | undefined {
   return lstatSync(path, { bigint: true, throwIfNoEntry: false })?.ino;
 }
 
-/** Of a link, that it is there. */
+/** Follows no link. */
 function isThere(path: string): boolean {
   return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
 }

@@ -84,7 +84,7 @@ export class Staging {
         )
       );
     } catch (error) {
-      // Who cannot write here can only find that all is there already, and relies on nothing.
+      // Without write access nothing can be added, so nothing that is there has to be protected.
       if (!isErrno(error, 'EROFS', 'EACCES', 'EPERM')) throw error;
     }
   }
@@ -115,7 +115,7 @@ function foldersBetween(first: string, last: string): string[] {
   return first.length > last.length ? [] : [...foldersBetween(first, dirname(last)), last];
 }
 
-/** One that is in use, by whomever, or that cannot be removed, harms nobody. */
+/** Does nothing for a folder that is not empty or cannot be removed. */
 function removeEmpty(folder: string): void {
   try {
     rmdirSync(folder);
@@ -171,7 +171,7 @@ export function claimsOn(root: string): string[] {
     .map(({ path }) => path);
 }
 
-/** Whatever is called so: it is not looked into. */
+/** True when the folder has a claim, of whatever kind of file. */
 function isClaimed(folder: string): boolean {
   try {
     return lstatSync(join(folder, CLAIM), { throwIfNoEntry: false }) !== undefined;

@@ -93,7 +93,7 @@ function isPart(at: Bytes): boolean {
   return at.kind === 'dropped' || (at.kind === 'file' && at.shown !== undefined);
 }
 
-/** More platforms, and more digests, tell nobody more. */
+/** The message shows no more platforms and digests than these. */
 const PLATFORMS_SHOWN = 20;
 const DIGESTS_SHOWN = 3;
 /** What buildx gives attestations for a platform. */

@@ -116,7 +116,7 @@ const KINDS = {
   own: new RegExp(`^(?:${STAGING_PREFIX.replace('.', '\\.')}|\\${SET_ASIDE}/)`),
 } as const;
 
-/** Every file of the storage: links that no image needs, names that nobody can ask for, and what has no place there. */
+/** Checks every file of the storage: dangling links, invalid names, and files that are no part of the format. */
 async function* strayIn(root: Storage): AsyncGenerator<Fault> {
   let known = '';
   for await (const { key: name, kind } of allBelow(root, '')) {

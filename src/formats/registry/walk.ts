@@ -6,8 +6,8 @@ import { REPOSITORIES } from './paths.js';
 const MAX_DEPTH = 130;
 
 /**
- * Repositories may be nested in one another: `a` and `a/b`. Names with an underscore first are the registry's own. A link
- * or a device is taken for one, so that looking into it says what it is: what it stands for is not taken for deleted.
+ * Repositories may be nested in one another: `a` and `a/b`. Names that begin with an underscore are the registry's
+ * own. A link or a device is listed as a repository: reading it reports what it is, so that its images are not taken for deleted.
  */
 export async function* repositories(root: Storage, below = '', depth = 0): AsyncGenerator<string> {
   if (depth > MAX_DEPTH) return;
