@@ -1,6 +1,7 @@
 import { linkSync, lstatSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { writeNew } from '../bytes/assemble.js';
 import { makeFolder } from '../bytes/folder.js';
 import { ImgconvError, isErrno } from '../model/errors.js';
 import { Descent, placeBelow, removeBelow } from '../bytes/below.js';
@@ -18,7 +19,7 @@ export async function withLock<T>(path: string, work: () => Promise<T>): Promise
   makeFolder(dirname(path));
   const own = `${path}-${ownerName()}`;
   try {
-    writeFileSync(own, ownerName(), { flag: 'wx' });
+    writeNew(own, ownerName());
     const since = Date.now();
     while (!take(own, path)) {
       if (Date.now() - since > PATIENCE_MS) {

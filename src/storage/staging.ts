@@ -1,6 +1,7 @@
 import { lstatSync, readdirSync, renameSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { ImgconvError, isErrno } from '../model/errors.js';
+import { writeNew } from '../bytes/assemble.js';
 import { Descent, placeBelow } from '../bytes/below.js';
 import { makeFolder } from '../bytes/folder.js';
 import { released } from './lock.js';
@@ -93,7 +94,7 @@ export class Staging {
   displace(path: string): void {
     const aside = this.path();
     const place = placeBelow(this.root, path);
-    writeFileSync(`${aside}.displaced`, place, { flag: 'wx' });
+    writeNew(`${aside}.displaced`, place);
     using places = new Descent(this.root);
     using staging = new Descent(this.root);
     staging.rename(places.path(place), placeBelow(this.root, aside));
