@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
-import { convert, findPlace, parsePlace, type Place } from '../src/index.js';
+import { convert, findPlace, listImages, parsePlace, type Place } from '../src/index.js';
+import { verify } from '../src/upkeep/verify.js';
 import { refusal } from './support/errors.js';
 import { imageOf, layTree } from './support/images.js';
 import { LOCAL_FORMATS, namesOf, newPlace, place } from './support/places.js';
@@ -108,5 +109,16 @@ describe('a place', () => {
       writeFileSync(path, text);
       assert.throws(() => findPlace(path), refusal('ARCHIVE_INVALID', path, `${text.length} bytes`));
     });
+  }
+});
+
+test('a source that is not there is not found, whatever its format is said to be', async () => {
+  for (const { short } of LOCAL_FORMATS) {
+    const path = join(tempFolder(), 'nothing');
+    const from = place(short, path);
+    const refused = refusal('NOT_FOUND', `${path}: no such file or folder`);
+    await assert.rejects(convert(from, newPlace('reg')), refused);
+    await assert.rejects(listImages(from).next(), refused);
+    await assert.rejects(verify(from), refused);
   }
 });
