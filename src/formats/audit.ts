@@ -2,10 +2,7 @@ import type { Digest } from '../model/digest.js';
 import type { ManifestNode } from '../model/tree.js';
 import type { SourceImage } from './image.js';
 import type { Storage } from '../storage/driver.js';
-import type { StoredBlob } from './blob-store.js';
-
-/** What a walk over keys or archive members gives. */
-type Listing<T> = Iterable<T> | AsyncIterable<T>;
+import type { Listing, StoredBlob } from './blob-store.js';
 
 /** `broken`: an image cannot be read whole. `space`: something that no image needs takes up space. `cosmetic`: neither. */
 export type Severity = 'broken' | 'space' | 'cosmetic';

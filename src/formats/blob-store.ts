@@ -2,6 +2,9 @@ import type { LocalBytes } from '../bytes/region.js';
 import type { Digest } from '../model/digest.js';
 import type { Deletion, Storage, StoredFile } from '../storage/driver.js';
 
+/** What is listed: at once, or as a storage gives it. */
+export type Listing<T> = Iterable<T> | AsyncIterable<T>;
+
 export interface StoredBlob extends Omit<StoredFile, 'kind'> {
   readonly digest: Digest;
 }
@@ -19,9 +22,9 @@ export interface Link {
 /** Manifests that refer to each other by digest: a repository of a registry, or all of a layout. */
 export interface Repository {
   readonly name: string;
-  tags(): AsyncIterable<{ readonly tag: string; readonly digest: Digest; readonly path: string }>;
+  tags(): Listing<{ readonly tag: string; readonly digest: Digest; readonly path: string }>;
   /** Revisions are manifests that can be asked for without a tag. */
-  links(): AsyncIterable<Link>;
+  links(): Listing<Link>;
 }
 
 /** Blobs that the images of a storage share, so that some may belong to none. */
@@ -33,7 +36,7 @@ export interface BlobStore {
   /** Everything where blobs lie that is called like one, in a fixed order. */
   blobs(): AsyncIterable<StoredBlob>;
   /** Folders of pushes that were not finished. */
-  uploads(): AsyncIterable<StoredFile>;
+  uploads(): Listing<StoredFile>;
   /** Takes links back; they are flushed to the disk when this settles. */
   unlink(repository: Repository, links: readonly Link[], deletion: Deletion): Promise<void>;
   deleteBlob(blob: StoredBlob, deletion: Deletion): Promise<boolean>;

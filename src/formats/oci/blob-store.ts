@@ -18,9 +18,7 @@ export function layoutBlobStore(layout: Storage): BlobStore {
     },
     locate: (digest) => layout.bytes(blobName(digest)),
     blobs: () => storedBlobs(layout),
-    async *uploads() {
-      // A layout has none.
-    },
+    uploads: () => [],
     unlink: (_, links) => dropEntries(layout, links),
     deleteBlob: ({ key }, deletion) => deletion.file(key),
   };
@@ -35,12 +33,10 @@ async function entriesOf(layout: Storage): Promise<Repository> {
   }));
   return {
     name: '',
-    // eslint-disable-next-line @typescript-eslint/require-await
-    async *tags() {
+    *tags() {
       for (const { tag, digest } of entries) if (tag !== undefined) yield { tag, digest, path };
     },
-    // eslint-disable-next-line @typescript-eslint/require-await
-    async *links() {
+    *links() {
       for (const { tag, digest } of entries)
         if (tag === undefined) yield { kind: 'revision', digest, key: INDEX_FILE, path, changed };
     },
