@@ -1,10 +1,12 @@
 import { basename } from 'node:path';
 import { digestOf } from '../../bytes/hash.js';
+import { headOf } from '../../bytes/region.js';
 import { algorithmOf, isDigest, type Digest } from '../../model/digest.js';
 import { asImgconvError, ImgconvError } from '../../model/errors.js';
 import { membersOf } from '../../model/graph.js';
 import { MAX_MANIFEST } from '../../model/json.js';
 import { manifestPayload, mayName, parseManifest } from '../../model/manifest.js';
+import { expectManifestSize } from '../../proof/manifest.js';
 import { splitReference } from '../../model/reference.js';
 import { join, type Storage } from '../../storage/driver.js';
 import type { ImageReader, Signature, SourceImage, UnreadableImage } from '../format.js';
@@ -16,7 +18,10 @@ import { walk } from './walk.js';
 /** @throws ImgconvError IO for a file */
 export async function openDir(tree: Storage): Promise<ImageReader> {
   const kind = (await tree.stat(''))?.kind;
-  if (kind !== undefined && kind !== 'folder') throw new ImgconvError('IO', `${tree.name}: not a folder`);
+  if (kind !== undefined && kind !== 'folder')
+    throw new ImgconvError('IO', `${tree.name}: not a folder`, {
+      hint: 'give the folder of an image or of a tree; without a prefix imgconv recognises the format',
+    });
   async function* images(): AsyncGenerator<SourceImage | UnreadableImage> {
     for await (const { folder } of walk(tree)) {
       const where = tree.nameOf(folder);
@@ -39,12 +44,10 @@ function ownName(folder: string): string | undefined {
 }
 
 async function readSmall(tree: Storage, key: string): Promise<Uint8Array | undefined> {
-  const bytes = await tree.read(key, MAX_MANIFEST + 1);
-  if (bytes === undefined || bytes.length <= MAX_MANIFEST) return bytes;
-  throw new ImgconvError(
-    'MANIFEST_INVALID',
-    `${tree.nameOf(key)}: ${bytes.length} bytes, a manifest has ${MAX_MANIFEST} at most`,
-  );
+  const at = await tree.bytes(key);
+  if (at === undefined) return undefined;
+  expectManifestSize(at.size, at.path);
+  return headOf(at, at.size);
 }
 
 async function readImage(tree: Storage, folder: string, name: string | undefined): Promise<SourceImage> {

@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { headOf } from '../../bytes/region.js';
 import { listOf } from '../../model/descriptor.js';
 import { parseJson, parseWith } from '../../model/json.js';
 import { INDEX_FILE, INDEX_TEMPLATE } from '../../model/oci-layout.js';
@@ -11,11 +12,9 @@ const indexSchema = z.looseObject({ manifests: listOf(z.looseObject({})) });
 export type LayoutIndex = z.infer<typeof indexSchema>;
 
 export async function readIndex(layout: Storage): Promise<LayoutIndex> {
-  const path = layout.nameOf(INDEX_FILE);
-  const stat = await layout.stat(INDEX_FILE);
-  const content = stat && (await layout.read(INDEX_FILE, stat.size));
-  if (content === undefined) return { ...INDEX_TEMPLATE, manifests: [] };
-  return parseWith(indexSchema, parseJson(content, path), path);
+  const at = await layout.bytes(INDEX_FILE);
+  if (at === undefined) return { ...INDEX_TEMPLATE, manifests: [] };
+  return parseWith(indexSchema, parseJson(headOf(at, at.size), at.path), at.path);
 }
 
 /**
