@@ -20,14 +20,17 @@ export interface Claim extends Expected {
   readonly where: string;
 }
 
-/** Who reads: threads, and who hears of bytes as they are read. */
-export interface By {
+/** The threads that read, and what is called with the number of bytes as they are read. */
+export interface ProofContext {
   readonly pool: Pool;
   readonly onBytes: ((count: number) => void) | undefined;
 }
 
-/** With another one who hears of bytes. */
-export function alsoTelling({ pool, onBytes: first }: By, second: By['onBytes']): By {
+/** Also calls `second` with the number of bytes. */
+export function alsoCalling(
+  { pool, onBytes: first }: ProofContext,
+  second: ProofContext['onBytes'],
+): ProofContext {
   const onBytes = (count: number) => {
     first?.(count);
     second?.(count);
@@ -41,22 +44,34 @@ export type Unpacked = Pick<UnpackResult, 'unpacked' | 'written'>;
  * Reads all bytes once and, with `to`, writes them there. Gives the state of the file that they are in, if they are in one.
  * @throws ImgconvError DIGEST_MISMATCH
  */
-export async function scan(at: Here, claim: Claim, by: By, to?: Target): Promise<FileId | undefined> {
+export async function scan(
+  at: Here,
+  claim: Claim,
+  context: ProofContext,
+  to?: Target,
+): Promise<FileId | undefined> {
   if (at.kind === 'file') {
     const algorithm = algorithmOf(claim.digest);
-    const { digest, id } = await by.pool.scan({ kind: 'scan', from: at, algorithm, to }, by.onBytes);
+    const { digest, id } = await context.pool.scan(
+      { kind: 'scan', from: at, algorithm, to },
+      context.onBytes,
+    );
     expectDigest(claim, { digest, size: at.size }, claim.where);
     return id;
   }
   if (at.kind === 'rebuilt' && at.packed !== undefined) {
-    const { unpacked } = await unpackFile(at.packed, claim.digest, by, to, claim.size);
+    const { unpacked } = await unpackFile(at.packed, claim.digest, context, to, claim.size);
     expectDigest(claim, unpacked, claim.where);
-  } else await drain(provedChunks(at, claim, by), to);
+  } else await drain(provedChunks(at, claim, context), to);
   return undefined;
 }
 
 /** The bytes as a stream that throws at its end, or when left early, unless all of them were right. */
-export async function* provedChunks(at: Here, claim: Claim, by: By): AsyncGenerator<Uint8Array> {
+export async function* provedChunks(
+  at: Here,
+  claim: Claim,
+  context: ProofContext,
+): AsyncGenerator<Uint8Array> {
   if (at.kind === 'dropped') throw notKept(at, claim);
   const { digest, size, where } = claim;
   const hasher = createHasher(algorithmOf(digest));
@@ -65,12 +80,12 @@ export async function* provedChunks(at: Here, claim: Claim, by: By): AsyncGenera
   let failed = false;
   try {
     for await (const chunk of chunksOf(at)) {
-      by.pool.expectRunning();
+      context.pool.expectRunning();
       done += chunk.length;
       if (done > size)
         throw new ImgconvError('DIGEST_MISMATCH', `${where}: ${digest} has ${size} bytes, and more came`);
       hasher.update(chunk);
-      by.onBytes?.(chunk.length);
+      context.onBytes?.(chunk.length);
       yield chunk;
       // Files are read synchronously: let timers, signals and the other streams have their turn.
       if ((sinceBreath += chunk.length) < BUFFER_SIZE) continue;
@@ -87,10 +102,14 @@ export async function* provedChunks(at: Here, claim: Claim, by: By): AsyncGenera
 }
 
 /** The layer's tar, decompressed if it is compressed; what `provedChunks` promises holds for what it is made of. */
-export async function* uncompressed(at: Here, claim: Claim, by: By): AsyncGenerator<Uint8Array> {
+export async function* uncompressed(
+  at: Here,
+  claim: Claim,
+  context: ProofContext,
+): AsyncGenerator<Uint8Array> {
   let state: 'left' | 'done' | 'failed' = 'left';
   try {
-    yield* decompress(provedChunks(at, claim, by), await compressionOf(at), claim.where);
+    yield* decompress(provedChunks(at, claim, context), await compressionOf(at), claim.where);
     state = 'done';
   } catch (error) {
     state = 'failed';
@@ -115,13 +134,19 @@ export async function packedFileOf(at: Here, digest: Digest): Promise<PackedFile
 }
 
 /** Proves the bytes and gives what they unpack to, whatever that is, hashed as `like` is; with `to` it is written there. */
-export async function unpack(at: Here, claim: Claim, like: Digest, by: By, to?: Target): Promise<Unpacked> {
+export async function unpack(
+  at: Here,
+  claim: Claim,
+  like: Digest,
+  context: ProofContext,
+  to?: Target,
+): Promise<Unpacked> {
   const packed = await packedFileOf(at, claim.digest);
-  if (packed !== undefined) return unpackFile(packed, like, by, to);
+  if (packed !== undefined) return unpackFile(packed, like, context, to);
   const hasher = createHasher(algorithmOf(like));
   let size = 0;
   async function* hashed() {
-    for await (const chunk of uncompressed(at, claim, by)) {
+    for await (const chunk of uncompressed(at, claim, context)) {
       hasher.update(chunk);
       size += chunk.length;
       yield chunk;
@@ -134,7 +159,7 @@ export async function unpack(at: Here, claim: Claim, like: Digest, by: By, to?: 
 async function unpackFile(
   { from, digest, compression }: PackedFile,
   like: Digest,
-  { pool, onBytes }: By,
+  { pool, onBytes }: ProofContext,
   to: Target | undefined,
   most?: number,
 ): Promise<Unpacked> {

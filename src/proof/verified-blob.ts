@@ -9,8 +9,8 @@ import { algorithmOf, type Digest } from '../model/digest.js';
 import { ImgconvError } from '../model/errors.js';
 import type { Pool } from '../threads/pool.js';
 import { expectCopies, expectOtherWay, type LinkMode, type Placement } from './linking.js';
-import { alsoTelling, packedFileOf, provedChunks, scan, uncompressed, unpack } from './reading.js';
-import type { By, Here } from './reading.js';
+import { alsoCalling, packedFileOf, provedChunks, scan, uncompressed, unpack } from './reading.js';
+import type { ProofContext, Here } from './reading.js';
 
 export interface BlobOptions {
   /** What the blob must unpack to, where the source says so. */
@@ -30,7 +30,7 @@ export class VerifiedBlob {
   readonly digest: Digest;
   readonly size: number;
   readonly #at: Bytes;
-  readonly #by: By;
+  readonly #context: ProofContext;
   readonly #options: BlobOptions;
   readonly #diffId: Digest | undefined;
   #here: Promise<Here> | undefined;
@@ -40,7 +40,7 @@ export class VerifiedBlob {
     this.digest = digest;
     this.size = size;
     this.#at = at;
-    this.#by = { pool, onBytes: options.onBytes };
+    this.#context = { pool, onBytes: options.onBytes };
     this.#options = options;
     this.#diffId = options.diffId === digest ? undefined : options.diffId;
   }
@@ -108,7 +108,7 @@ export class VerifiedBlob {
 
   async #bring(): Promise<Here> {
     if (this.#at.kind === 'rebuilt') return this.#at;
-    const here = await localOf(this.#at, this.#by.onBytes);
+    const here = await localOf(this.#at, this.#context.onBytes);
     expectSize(this, here.size, this.#at.path);
     return here;
   }
@@ -126,7 +126,7 @@ export class VerifiedBlob {
       if (algorithmOf(digest) !== algorithmOf(at.digest)) return undefined;
       expectDigest({ digest, size: this.size }, at, this.where);
     }
-    return VerifiedBlob.staged(at.form.file, this.#by.pool);
+    return VerifiedBlob.staged(at.form.file, this.#context.pool);
   }
 
   /** Hashes the bytes where they lie, once. Gives the state of their file, if they are in one. @throws ImgconvError DIGEST_MISMATCH */
@@ -150,10 +150,10 @@ export class VerifiedBlob {
   }
 
   /** Compressed layers of archives are also proved as what they unpack to. */
-  async #scan(at: Here, to?: Target, by = this.#by): Promise<FileId | undefined> {
-    const id = await scan(at, this, by, to);
+  async #scan(at: Here, to?: Target, context = this.#context): Promise<FileId | undefined> {
+    const id = await scan(at, this, context, to);
     if (this.#diffId !== undefined) {
-      const { unpacked } = await unpack(at, this, this.#diffId, by);
+      const { unpacked } = await unpack(at, this, this.#diffId, context);
       const expected = { digest: this.#diffId, size: unpacked.size };
       expectDigest(expected, unpacked, `${this.where}: decompressed layer`);
     }
@@ -169,9 +169,9 @@ export class VerifiedBlob {
     const packed = await packedFileOf(at, this.digest);
     const path = `${this.where}: uncompressed layer`;
     const open = () => this.uncompressed();
-    const onBytes = packed && this.#by.onBytes;
+    const onBytes = packed && this.#context.onBytes;
     const rebuilt = { kind: 'rebuilt', path, size: tar.size, open, packed } as const;
-    return VerifiedBlob.at(rebuilt, tar, this.#by.pool, { isMade: true, onBytes });
+    return VerifiedBlob.at(rebuilt, tar, this.#context.pool, { isMade: true, onBytes });
   }
 
   /** What the layer's tar seems to have, in bytes; undefined when nothing says so. The proof is in the unpacking. */
@@ -187,7 +187,7 @@ export class VerifiedBlob {
   async unpackTo(path: string, diffId: Digest | undefined): Promise<FileBytes> {
     return this.#creating(path, async () => {
       const [at, to] = [await this.#local(), { path, position: 0, flags: 'wx', flush: false } as const];
-      const { unpacked, written } = await unpack(at, this, diffId ?? this.digest, this.#by, to);
+      const { unpacked, written } = await unpack(at, this, diffId ?? this.digest, this.#context, to);
       const { digest, size } = unpacked;
       expectDigest({ digest: diffId ?? digest, size }, unpacked, `${this.where}: uncompressed layer`);
       const staged = written && { digest, id: written };
@@ -216,7 +216,7 @@ export class VerifiedBlob {
     if (how !== undefined) return how;
     if (at.kind !== 'file' && !this.isRemote && this.#options.isMade !== true) expectCopies(mode, this.where);
     // Staging folders that were cleared away stay so.
-    this.#by.pool.expectRunning();
+    this.#context.pool.expectRunning();
     makeFolderOf(path);
     const to = { path, position: 0, flags: 'wx', flush: true } as const;
     await this.#creating(path, () => this.#scan(at, to));
@@ -238,7 +238,7 @@ export class VerifiedBlob {
   }
 
   async #proveAndLink(at: FileBytes, path: string): Promise<Unlinked | undefined> {
-    const { pool, onBytes } = this.#by;
+    const { pool, onBytes } = this.#context;
     const known = this.#knownState(at);
     if (known !== undefined || this.#proof !== undefined || this.#diffId !== undefined) {
       // A file that is another by now will not be linked.
@@ -257,7 +257,7 @@ export class VerifiedBlob {
   }
 
   async #reflink(at: FileBytes, path: string, mode: LinkMode): Promise<boolean> {
-    this.#by.pool.expectRunning();
+    this.#context.pool.expectRunning();
     const unlinked = cloneFile(at.path, path);
     if (unlinked !== undefined) expectOtherWay(unlinked, 'reflink', mode, at.path);
     else await this.#creating(path, () => this.#scan({ ...at, path }));
@@ -270,22 +270,22 @@ export class VerifiedBlob {
    */
   async writeInto(path: string, position: number, onBytes?: (count: number) => void): Promise<void> {
     const to = { path, position, flags: 'r+', flush: false } as const;
-    await this.#scan(await this.#local(), to, alsoTelling(this.#by, onBytes));
+    await this.#scan(await this.#local(), to, alsoCalling(this.#context, onBytes));
   }
 
   /** The bytes as a stream that throws at its end, or when left early, unless all of them were right. */
   async *chunks(): AsyncGenerator<Uint8Array> {
-    yield* provedChunks(await this.#local(), this, this.#by);
+    yield* provedChunks(await this.#local(), this, this.#context);
   }
 
   /** The layer's tar, decompressed if it is compressed; what `chunks` promises holds for what it is made of. */
   async *uncompressed(): AsyncGenerator<Uint8Array> {
-    yield* uncompressed(await this.#local(), this, this.#by);
+    yield* uncompressed(await this.#local(), this, this.#context);
   }
 
   /** The digest of the layer's tar, whatever it is. */
   async diffId(): Promise<Digest> {
-    return (await unpack(await this.#local(), this, this.digest, this.#by)).unpacked.digest;
+    return (await unpack(await this.#local(), this, this.digest, this.#context)).unpacked.digest;
   }
 
   /** All bytes at once. @throws ImgconvError MANIFEST_INVALID when there are more than `limit` */
