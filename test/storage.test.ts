@@ -6,7 +6,7 @@ import { convert } from '../src/index.js';
 import { parseDigest } from '../src/model/digest.js';
 import { digestOf } from '../src/bytes/hash.js';
 import { VerifiedBlob } from '../src/proof/verified-blob.js';
-import { filesBelow, foldersIn, keyOf, type Storage } from '../src/storage/driver.js';
+import { filesBelow, foldersIn, keyOf, STEPS, type Storage } from '../src/storage/driver.js';
 import { LocalStorage } from '../src/storage/local.js';
 import { MemoryObjects, ObjectStorage } from '../src/storage/objects.js';
 import { Pool } from '../src/threads/pool.js';
@@ -253,6 +253,38 @@ for (const [name, make] of DRIVERS) {
     });
   });
 }
+
+test('objects are put in the order content, index, tag: none comes after one that fails', async () => {
+  for (const failing of ['content', 'index', 'tag']) {
+    const objects = new MemoryObjects();
+    const put: string[] = [];
+    const storage = new ObjectStorage(
+      {
+        list: (prefix) => objects.list(prefix),
+        stat: (key) => objects.stat(key),
+        read: (key) => objects.read(key),
+        delete: (key) => objects.delete(key),
+        put: (key) => {
+          if (key === failing) return Promise.reject(new Error('no'));
+          put.push(key);
+          return Promise.resolve();
+        },
+      },
+      'memory',
+    );
+    const transaction = storage.begin();
+    for (const step of ['tag', 'index', 'content'] as const) transaction.put(step, 'x', step);
+    await assert.rejects(transaction.commit());
+    transaction.close();
+    assert.deepEqual(
+      put,
+      STEPS.slice(
+        0,
+        STEPS.findIndex((step) => step === failing),
+      ),
+    );
+  }
+});
 
 test('the local driver follows no link below its root', async () => {
   const [outside, root] = [tempFolder(), tempFolder()];

@@ -1,14 +1,11 @@
 import type { Digest } from '../model/digest.js';
 import type { Reference } from '../model/reference.js';
-import { BlobWriter } from '../storage/blob-writer.js';
+import { BlobWriter, type BlobKeys } from '../storage/blob-writer.js';
 import type { Storage, StorageTransaction } from '../storage/driver.js';
 import { signaturesNote, type ImageToWrite, type ImageWriter, type WriteContext } from './format.js';
 
 /** How a format names images whose blobs all lie in one folder: reg by links, oci by the entries of index.json. */
-export interface StoreMapping {
-  /** The key of the folder that all blobs lie in. */
-  readonly blobsFolder: string;
-  blobKey(digest: Digest): string;
+export interface StoreMapping extends BlobKeys {
   /** Puts the documents of an image whose blobs are there or staged, all or none. `changed`: one was not there. */
   name(image: ImageToWrite, store: Store): Promise<{ readonly changed: boolean; readonly notes: string[] }>;
   /** Puts what names all images together, now that their blobs are there. */
@@ -28,8 +25,7 @@ export async function createStore(
   context: WriteContext,
 ): Promise<ImageWriter> {
   const transaction = storage.begin(context.pool);
-  const keyOf = (digest: Digest) => mapping.blobKey(digest);
-  const blobs = await BlobWriter.create(storage, mapping.blobsFolder, keyOf, transaction, context);
+  const blobs = await BlobWriter.create(storage, mapping, transaction, context);
   return new StoreWriter({ storage, transaction, blobs, context }, mapping);
 }
 

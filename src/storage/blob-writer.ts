@@ -12,56 +12,62 @@ export type Put = Placement | 'present' | 'uploaded' | 'mounted';
 interface BlobContext {
   readonly pool: Pool;
   readonly link: LinkMode;
-  /** Hears of each blob once. */
+  /** Called once for each blob. */
   readonly onPut: (how: Put, size: number) => void;
+}
+
+/** The keys of blobs: all of them lie in one folder or below it. */
+export interface BlobKeys {
+  readonly blobsFolder: string;
+  blobKey(digest: Digest): string;
 }
 
 /** Blobs that all images of a storage share, one file each, put there once a run however many images name them. */
 export class BlobWriter {
   readonly #storage: Storage;
-  readonly #keyOf: (digest: Digest) => string;
+  readonly #keys: BlobKeys;
   readonly #transaction: StorageTransaction;
   readonly #context: BlobContext;
-  readonly #folder: string;
-  /** Was any blob there when it was last asked? In a new storage none need be looked for. */
-  #hasAny: boolean;
+  /** False while the storage has no folder of blobs: then none is looked for. */
+  #hasAny = false;
   readonly #once = new OncePerDigest<Put>();
   readonly #puts: Promise<Put>[] = [];
 
   private constructor(
     storage: Storage,
-    folder: string,
-    keyOf: (digest: Digest) => string,
+    keys: BlobKeys,
     transaction: StorageTransaction,
     context: BlobContext,
-    hasAny: boolean,
   ) {
     this.#storage = storage;
-    this.#folder = folder;
-    this.#keyOf = keyOf;
+    this.#keys = keys;
     this.#transaction = transaction;
     this.#context = context;
-    this.#hasAny = hasAny;
   }
 
-  /** `folder`: all blobs lie in it or below. */
+  /** @throws ImgconvError IO when the folder of blobs is a symbolic link */
   static async create(
     storage: Storage,
-    folder: string,
-    keyOf: (digest: Digest) => string,
+    keys: BlobKeys,
     transaction: StorageTransaction,
     context: BlobContext,
   ): Promise<BlobWriter> {
-    const kind = (await storage.stat(folder))?.kind;
-    // Listing it tells that it is a link: once, and not for each blob.
-    if (kind === 'link') await storage.list(folder);
-    const hasAny = kind !== undefined;
-    return new BlobWriter(storage, folder, keyOf, transaction, context, hasAny);
+    const writer = new BlobWriter(storage, keys, transaction, context);
+    await writer.#lookForBlobs();
+    return writer;
+  }
+
+  async #lookForBlobs(): Promise<void> {
+    const { blobsFolder } = this.#keys;
+    const kind = (await this.#storage.stat(blobsFolder))?.kind;
+    // Listing a link fails, and says why.
+    if (kind === 'link') await this.#storage.list(blobsFolder);
+    this.#hasAny = kind !== undefined;
   }
 
   /** Where a blob is, as far as its name says. */
   async find(digest: Digest): Promise<LocalBytes | undefined> {
-    return this.#hasAny ? this.#storage.bytes(this.#keyOf(digest)) : undefined;
+    return this.#hasAny ? this.#storage.bytes(this.#keys.blobKey(digest)) : undefined;
   }
 
   /** Stages the blob unless it is there. */
@@ -77,7 +83,7 @@ export class BlobWriter {
 
   /** Makes a staged blob part of the transaction: one that only failed images need never becomes visible. */
   keep(digest: Digest): void {
-    this.#transaction.keep(this.#keyOf(digest));
+    this.#transaction.keep(this.#keys.blobKey(digest));
   }
 
   /** Commits the transaction with all that was kept. */
@@ -85,11 +91,11 @@ export class BlobWriter {
     // Also those of images that failed by another blob.
     await Promise.allSettled(this.#puts.splice(0));
     await this.#transaction.commit();
-    this.#hasAny ||= (await this.#storage.stat(this.#folder)) !== undefined;
+    if (!this.#hasAny) await this.#lookForBlobs();
   }
 
   async #stage(blob: VerifiedBlob): Promise<Put> {
-    const key = this.#keyOf(blob.digest);
+    const key = this.#keys.blobKey(blob.digest);
     if (blob.path === this.#storage.nameOf(key)) {
       await blob.prove();
       return 'present';

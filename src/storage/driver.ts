@@ -7,7 +7,7 @@ import type { Staging } from './staging.js';
 /*
  * Where the files of a registry storage, an OCI layout or a tree of skopeo directories are kept. Files have keys: names
  * joined by `/`, none of them empty, `.` or `..`; the root's key is ''. The formats decide which keys there are, and a
- * driver decides what a key is: a path below a folder (local.ts), an entry of a map (memory.ts).
+ * driver decides what a key is: a path below a folder (local.ts), an object that is kept whole (objects.ts).
  */
 
 export type Kind = 'file' | 'folder' | 'link' | 'other';
@@ -169,10 +169,6 @@ export function join(folder: string, name: string): string {
 
 export function folderOf(key: string): string {
   return key.slice(0, Math.max(0, key.lastIndexOf('/')));
-}
-
-export function nameIn(key: string): string {
-  return key.slice(key.lastIndexOf('/') + 1);
 }
 
 /** The key of what messages call `name`; '' for the root. */
