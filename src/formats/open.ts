@@ -1,17 +1,12 @@
-import { isThere } from '../bytes/there.js';
 import { ImgconvError } from '../model/errors.js';
 import type { ImageReader, ImageWriter, ReadContext, WriteContext } from './format.js';
-import { prefixOf, STREAM, type Place } from './table.js';
+import { prefixOf, type Place } from './table.js';
 
-/** @throws ImgconvError NOT_FOUND for a path that is not there, USAGE for a format that cannot be read */
+/** @throws ImgconvError USAGE for a format that cannot be read */
 export async function openPlace(
   { format, path, storage }: Place,
   context: ReadContext,
 ): Promise<ImageReader> {
-  if (format.registry === undefined && storage === undefined && path !== STREAM && !isThere(path))
-    throw new ImgconvError('NOT_FOUND', `${path}: no such file or folder`, {
-      hint: 'check the spelling of the path',
-    });
   if (format.open !== undefined) return format.open(path, { storage, ...context });
   throw new ImgconvError('USAGE', `${path}: ${prefixOf(format)} can be written but not read`, {
     hint: 'imgconv --help lists the formats',

@@ -5,7 +5,7 @@ import { Descent, expectPlain, notPlain, placeBelow, prefixBelow, removeBelow } 
 import { entriesIn } from '../bytes/folder.js';
 import { closeFile, openRegular, readFully } from '../bytes/open-file.js';
 import type { FileBytes } from '../bytes/region.js';
-import { lookAt, wholeFile } from '../bytes/there.js';
+import { isThere, lookAt, wholeFile } from '../bytes/there.js';
 import { ImgconvError, isErrno } from '../model/errors.js';
 import { OncePerDigest } from '../proof/once.js';
 import type { LinkMode, Placement } from '../proof/linking.js';
@@ -150,6 +150,14 @@ export class LocalStorage implements Storage {
       new Staging(this.name).sweep();
     });
   }
+}
+
+/** For reading. @throws ImgconvError NOT_FOUND where nothing is */
+export function existingStorage(path: string): LocalStorage {
+  if (isThere(path)) return new LocalStorage(path);
+  throw new ImgconvError('NOT_FOUND', `${path}: no such file or folder`, {
+    hint: 'check the spelling of the path',
+  });
 }
 
 class LocalTransaction implements StorageTransaction {

@@ -1,4 +1,4 @@
-import { LocalStorage } from '../../storage/local.js';
+import { existingStorage, LocalStorage } from '../../storage/local.js';
 import type { Format } from '../format.js';
 import { recognisesDir } from './walk.js';
 
@@ -8,7 +8,7 @@ export const dir: Format = {
   title: "skopeo's directory, or a tree of them as `skopeo sync` lays it",
   operand: 'TREE',
   recognises: recognisesDir,
-  open: async (path, { storage = new LocalStorage(path) }) => (await import('./read.js')).openDir(storage),
+  open: async (path, { storage = existingStorage(path) }) => (await import('./read.js')).openDir(storage),
   create: async (path, context) =>
     (await import('./write.js')).createDir(context.storage ?? new LocalStorage(path), context),
   blobStore: undefined,

@@ -1,4 +1,4 @@
-import { LocalStorage } from '../../storage/local.js';
+import { existingStorage, LocalStorage } from '../../storage/local.js';
 import type { Format } from '../format.js';
 import { recognisesLayout } from './paths.js';
 
@@ -8,7 +8,7 @@ export const oci: Format = {
   title: 'an OCI image layout, a folder',
   operand: 'LAYOUT',
   recognises: recognisesLayout,
-  open: async (path, { storage = new LocalStorage(path) }) => (await import('./read.js')).openLayout(storage),
+  open: async (path, { storage = existingStorage(path) }) => (await import('./read.js')).openLayout(storage),
   create: async (path, context) =>
     (await import('./write.js')).createLayout(context.storage ?? new LocalStorage(path), context),
   blobStore: async (storage) => (await import('./blob-store.js')).layoutBlobStore(storage),

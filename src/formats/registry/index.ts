@@ -1,4 +1,4 @@
-import { LocalStorage } from '../../storage/local.js';
+import { existingStorage, LocalStorage } from '../../storage/local.js';
 import type { Format } from '../format.js';
 import { recognisesRegistry } from './paths.js';
 
@@ -8,7 +8,7 @@ export const registry: Format = {
   title: 'the storage directory of a Distribution registry (docker/registry/v2)',
   operand: 'STORE',
   recognises: recognisesRegistry,
-  open: async (path, { storage = new LocalStorage(path) }) =>
+  open: async (path, { storage = existingStorage(path) }) =>
     (await import('./read.js')).openRegistry(storage),
   create: async (path, context) =>
     (await import('./write.js')).createRegistry(context.storage ?? new LocalStorage(path), context),
