@@ -112,9 +112,9 @@ refusals('a target where something else is', paths, [
   ['dir2reg SRC SRC', `${paths.SRC}: the source and the target are one folder`, 'another folder'],
   ['dir2oci SRC FILE/below', `and at ${paths.FILE} is a file`, 'a name that is not taken'],
   ['reg2dir STORE DANGLING', 'and there is a link that leads nowhere', 'a name that is not taken'],
-  ['dir2reg SRC LAYOUT', 'there is an OCI image layout, a folder already', 'did you mean imgconv dir2oci '],
-  ['reg2oci STORE STORE', 'there is the storage directory', 'did you mean imgconv reg2reg '],
-  ['copy docker://localhost:1 dir:STORE', 'there is the storage directory', 'another folder, or reg:'],
+  ['dir2reg SRC LAYOUT', 'there is an OCI image layout already', 'did you mean imgconv dir2oci '],
+  ['reg2oci STORE STORE', 'there is registry storage', 'did you mean imgconv reg2reg '],
+  ['copy docker://localhost:1 dir:STORE', 'there is registry storage', 'another folder, or reg:'],
 ]);
 
 refusals(

@@ -12,10 +12,25 @@ import type { VerifyArguments } from './verify.js';
 
 /** Options and code are loaded when they are asked for: of thirty commands one is run. */
 export interface Command extends Syntax {
+  /** What it does, as one sentence without its full stop. */
   readonly describe: string;
+  /** One command line. */
+  readonly example: string;
   /** Takes what `parseArguments` gives for its options and operands; gives the exit status. */
   run(args: never): Promise<number>;
 }
+
+/** Places for examples, by operand; the second of a pair has a 2. */
+const EXAMPLES: Readonly<Record<string, string>> = {
+  STORE: './store',
+  LAYOUT: './layout',
+  TREE: './sync',
+  FILE: 'images.tar',
+  STORE2: './store2',
+  LAYOUT2: './layout2',
+  TREE2: './tree2',
+  FILE2: 'some.tar',
+};
 
 /** `X2Y` from every format that has a short name and can be read to every one that can be written. */
 export function conversionsOf(formats: readonly Format[]): Command[] {
@@ -31,7 +46,8 @@ function conversionOf(from: Format, to: Format): Command {
   return {
     name: `${from.short ?? ''}2${to.short ?? ''}`,
     operands: `<${from.operand}> <${operand}> [REF..]`,
-    describe: `${from.prefix}: to ${to.prefix}:`,
+    describe: `Convert ${from.title} to ${to.title}`,
+    example: `imgconv ${from.short ?? ''}2${to.short ?? ''} ${EXAMPLES[from.operand] ?? ''} ${EXAMPLES[operand] ?? ''} 'demo/*:1.*'`,
     get options() {
       return conversionOptions(to);
     },
@@ -48,7 +64,8 @@ export const COMMANDS: readonly Command[] = [
   {
     name: 'copy',
     operands: '<SRC> <DST> [REF..]',
-    describe: 'between any two formats, each path with its prefix',
+    describe: 'Copy images between any two places, each with its prefix',
+    example: 'imgconv copy docker://quay.io/org/app:1.0 oci:layout:app:1.0',
     get options() {
       return { ...conversionOptions(), ...registryOptions(['src', 'dest']) };
     },
@@ -60,7 +77,8 @@ export const COMMANDS: readonly Command[] = [
   {
     name: 'save',
     operands: '<REF_OR_STORE..>',
-    describe: 'REF… STORE: remote images and charts into registry storage, or into any prefix:path',
+    describe: 'Save images and charts from registries into a store; the last operand is the store',
+    example: 'imgconv save ubuntu:24.04 quay.io/org/app:1.0 ./store',
     get options() {
       return { ...conversionOptions(), ...registryOptions(['src']) };
     },
@@ -69,7 +87,8 @@ export const COMMANDS: readonly Command[] = [
   {
     name: 'push',
     operands: '<SRC> <REGISTRY> [REF..]',
-    describe: 'images of any place into a registry: docker://HOST[/PREFIX]',
+    describe: 'Push images from a store or an archive to a registry: docker://HOST[/PREFIX]',
+    example: "imgconv push ./store docker://registry.example.com/mirror 'app:*'",
     get options() {
       return { ...conversionOptions(), ...registryOptions(['dest']) };
     },
@@ -78,7 +97,8 @@ export const COMMANDS: readonly Command[] = [
   {
     name: 'sync',
     operands: '<SRC> <DST>',
-    describe: 'what skopeo sync does, in its words, between all formats',
+    describe: 'Do what skopeo sync does, with its options, between all formats',
+    example: 'imgconv sync --src yaml --dest docker sync.yml registry.example.com/mirror',
     get options() {
       return syncOptions();
     },
@@ -87,16 +107,18 @@ export const COMMANDS: readonly Command[] = [
   {
     name: 'ls',
     operands: '<SRC> [REF..]',
-    describe: 'list the images of a place',
+    describe: 'List the images of a store, an archive or a registry',
+    example: "imgconv ls ./store 'demo/*:1*'",
     get options() {
-      return { json: { ...FLAG, describe: 'machine-readable' }, ...registryOptions(['src']) };
+      return { json: { ...FLAG, describe: 'print JSON' }, ...registryOptions(['src']) };
     },
     run: async (args: ListArguments) => (await import('./ls.js')).lsCommand(args),
   },
   {
     name: 'inspect',
     operands: '<SRC> [REF]',
-    describe: "show an image's manifests and configs as JSON",
+    describe: 'Show the manifests and configs of an image as JSON',
+    example: 'imgconv inspect ./store demo/app:1.0',
     get options() {
       return registryOptions(['src']);
     },
@@ -106,14 +128,18 @@ export const COMMANDS: readonly Command[] = [
     name: 'images',
     operands: '<PATH..>',
     describe:
-      'which images do these files need? Kubernetes, kustomize, Compose, Helm charts, lists; - is stdin',
+      'List the images that Kubernetes, kustomize and Compose files, Helm charts and lists need; - is stdin',
+    example: 'imgconv images deploy/ | imgconv save ./store --images-file -',
     options: {
-      why: { ...FLAG, describe: 'say which file and field, as comments' },
-      json: { ...FLAG, describe: 'machine-readable' },
-      env: { ...FLAG, describe: "take Compose's variables from the environment, not from .env alone" },
+      why: { ...FLAG, describe: 'add the file and field of each image, as comments' },
+      json: { ...FLAG, describe: 'print JSON' },
+      env: {
+        ...FLAG,
+        describe: 'also take variables of Compose files from the environment, not only from .env',
+      },
       'allow-outside': {
         ...FLAG,
-        describe: 'also read files outside the paths, which includes and links lead to',
+        describe: 'also read files outside the given paths, to which includes and links lead',
       },
     },
     run: async (args: ImagesArguments) => (await import('./images.js')).imagesCommand(args),
@@ -121,13 +147,18 @@ export const COMMANDS: readonly Command[] = [
   {
     name: 'verify',
     operands: '<SRC>',
-    describe: 'check all that a place holds, and mend what can be mended',
+    describe: 'Check everything that a store, an archive or a registry holds, and repair it from another',
+    example: 'imgconv verify ./store --deep --repair docker://registry.example.com',
     get options() {
       return {
-        deep: { ...FLAG, describe: 'also unpack layers, and hold them against configs' },
-        repair: { ...REPEATABLE, describe: 'fetch what is missing or damaged from this place' },
-        jobs: { ...VALUE, alias: 'j', describe: "threads (default: the machine's cores)" },
-        json: { ...FLAG, describe: 'a machine-readable report on stdout' },
+        deep: { ...FLAG, describe: 'also unpack layers and compare them with the config' },
+        repair: {
+          ...REPEATABLE,
+          value: 'place',
+          describe: 'fetch what is missing or damaged from this place',
+        },
+        jobs: { ...VALUE, value: 'n', alias: 'j', describe: 'threads (default: one per core)' },
+        json: { ...FLAG, describe: 'print a report for programs on stdout' },
         ...registryOptions(['src']),
       };
     },
@@ -136,12 +167,17 @@ export const COMMANDS: readonly Command[] = [
   {
     name: 'gc',
     operands: '<STORE>',
-    describe: 'delete what no image needs, in reg: and oci:',
+    describe: 'Delete the blobs and manifests that no image needs from registry storage or an OCI layout',
+    example: 'imgconv gc ./store --dry-run',
     options: {
-      'older-than': { ...VALUE, describe: 'leave alone what changed since (default: 24h)' },
-      untagged: { ...FLAG, describe: 'also manifests that no tag reaches' },
-      'dry-run': { ...FLAG, describe: 'say what would be deleted' },
-      json: { ...FLAG, describe: 'a machine-readable report on stdout' },
+      'older-than': {
+        ...VALUE,
+        value: 'time',
+        describe: 'keep what changed in this time, such as 90m or 7d (default: 24h)',
+      },
+      untagged: { ...FLAG, describe: 'also delete manifests that no tag reaches' },
+      'dry-run': { ...FLAG, describe: 'say what would be deleted, and delete nothing' },
+      json: { ...FLAG, describe: 'print a report for programs on stdout' },
     },
     run: async (args: GarbageArguments) => (await import('./gc.js')).gcCommand(args),
   },

@@ -1,29 +1,85 @@
 import yargs from 'yargs';
 import { FORMATS, prefixOf } from '../formats/table.js';
 import type { Command } from './commands.js';
-import { GLOBAL_OPTIONS } from './syntax.js';
+import { GLOBAL_OPTIONS, type Option, type OptionTable } from './syntax.js';
 
-const EXAMPLES = [
-  ['$0 dir2reg sync ./store', 'a skopeo sync tree into the storage of a registry'],
-  ['$0 tar2reg images.tar ./store', 'what docker save wrote into the storage of a registry'],
-  ['$0 reg2tar ./store - "demo/*:1.*" | docker load', 'some images of a store into an engine'],
-] as const;
+const WIDEST = 100;
 
-/** Help of one command, or of all, as yargs lays it out. */
+/** Help of one command, or of all. */
 export async function helpText(commands: readonly Command[], command: Command | undefined): Promise<string> {
-  const parser = yargs(command === undefined ? [] : [command.name])
+  return command === undefined ? rootText(commands) : commandText(command);
+}
+
+/** At most 24 lines of 80 columns, the smallest terminal. */
+function rootText(commands: readonly Command[]): string {
+  const names = commands.map(({ name }) => name);
+  const pairs = names.filter((name) => PAIR.test(name));
+  const group = (title: string, some: readonly string[]) => {
+    const there = some.filter((name) => names.includes(name));
+    return there.length === 0 ? '' : `  ${title.padEnd(12)} ${there.join(' ')}\n`;
+  };
+  return `imgconv converts container images between stores, archives and registries.
+It verifies every digest, and keeps it wherever the target can hold it.
+
+  imgconv save ubuntu:24.04 quay.io/org/app:1 ./store     registries to a store
+  imgconv push ./store docker://registry.example.com      a store to a registry
+  imgconv copy docker-archive:app.tar oci:layout          any place to any other
+  imgconv tar2reg images.tar ./store                      docker save to a store
+  imgconv ls ./store                                      list images
+  imgconv verify ./store                                  check every digest
+
+Commands (imgconv COMMAND --help shows options):
+${Object.entries(GROUPS)
+  .map(([title, some]) => group(title, some))
+  .join('')}  ${'convert'.padEnd(12)} X2Y, with X and Y of ${shortNames(pairs).join(' ')}: dir2reg, tar2oci, …
+
+Places: ${FORMATS.map(prefixOf).join(' ')}
+        before a path; ls, verify and others recognise a path without it.`;
+}
+
+const PAIR = /^([a-z]+)2[a-z]+$/;
+
+/** Commands other than the pairs, as root help lists them. */
+export const GROUPS: Readonly<Record<string, readonly string[]>> = {
+  transfer: ['save', 'push', 'copy', 'sync'],
+  look: ['ls', 'list-tags', 'inspect', 'digest', 'tree', 'du', 'images', 'verify'],
+  change: ['tag', 'rm', 'gc'],
+  registries: ['login', 'logout'],
+  other: ['help', 'version', 'completion'],
+};
+
+function shortNames(pairs: readonly string[]): string[] {
+  return [...new Set(pairs.map((name) => PAIR.exec(name)?.[1] ?? ''))];
+}
+
+/** As yargs lays it out. */
+function commandText({ name, operands, describe, example, options }: Command): Promise<string> {
+  const parser = yargs([])
     .scriptName('imgconv')
     .locale('en')
-    .usage('imgconv converts container images between the forms in which they are kept\n\n$0 <command> …')
-    .options(GLOBAL_OPTIONS)
+    .usage(`Usage: imgconv ${`${name} ${operands}`.trimEnd()}\n\n${describe}.`)
     .exitProcess(false)
-    .version('')
-    .help()
-    .alias('h', 'help')
-    .wrap(Math.min(110, process.stdout.columns || 110))
-    .epilogue(`Prefixes: ${FORMATS.map((format) => `${prefixOf(format)} ${format.title}`).join('; ')}.`);
-  for (const [example, what] of EXAMPLES) parser.example(example, what);
-  for (const { name, operands, describe, options } of command === undefined ? commands : [command])
-    parser.command(`${name} ${operands}`, describe, (y) => y.options(options));
+    .version(false)
+    .help(false)
+    .wrap(Math.min(WIDEST, process.stdout.columns || WIDEST))
+    .example(example, '');
+  for (const [option, one] of Object.entries<Option>({ ...options, ...HELPED })) {
+    if (one.hidden === true) continue;
+    parser.option(writtenOf(option, one), {
+      alias: one.alias ?? [],
+      describe: `${one.describe}${one.repeatable === true ? ' (repeatable)' : ''}`,
+      group: one.group ?? 'Options:',
+    });
+  }
   return parser.getHelp();
+}
+
+const HELPED: OptionTable = {
+  ...GLOBAL_OPTIONS,
+  help: { alias: 'h', type: 'boolean', describe: 'show this help' },
+};
+
+/** `jobs <n>`, `link <auto|hard|reflink|copy>`, `no-extras`. */
+function writtenOf(name: string, { shown = name, type, value = 'value', choices }: Option): string {
+  return type === 'boolean' ? shown : `${shown} <${choices?.join('|') ?? value}>`;
 }

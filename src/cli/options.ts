@@ -1,7 +1,7 @@
 import type { Format } from '../formats/format.js';
 import type { LinkMode } from '../proof/linking.js';
 import type { RegistryArguments } from './registry-options.js';
-import { FLAG, REPEATABLE, VALUE, type OptionTable } from './syntax.js';
+import { FLAG, grouped, REPEATABLE, VALUE, type OptionTable } from './syntax.js';
 
 export interface ConversionArguments extends RegistryArguments {
   readonly REF?: string[];
@@ -30,56 +30,70 @@ export interface ConversionArguments extends RegistryArguments {
   readonly debug?: boolean;
 }
 
-/** Options of every conversion; help leaves out those that mean nothing for `to`, which `expectFitting` refuses. */
+/** Options of every conversion. Help leaves out those that `expectFitting` refuses for `to`. */
 export function conversionOptions(to?: Format) {
   return {
-    'images-file': {
-      ...REPEATABLE,
-      describe: 'references to convert, one a line; "SOURCE TARGET" renames; - is stdin',
-    },
-    tag: { ...VALUE, alias: 't', describe: 'name a single image: NAME:TAG' },
-    'strip-prefix': { ...VALUE, describe: 'leave out the first components of repositories' },
-    'add-prefix': { ...VALUE, describe: 'put components before repositories' },
-    rename: { ...REPEATABLE, describe: 'FROM=TO for repositories' },
-    scoped: { ...FLAG, describe: "keep the registry's host in names" },
-    platform: { ...REPEATABLE, describe: 'os/arch[/variant] to take from indexes' },
-    all: { ...FLAG, describe: 'all platforms, the default' },
+    ...grouped('Which images:', {
+      'images-file': {
+        ...REPEATABLE,
+        value: 'file',
+        describe: 'list of references, one a line; "SOURCE TARGET" renames; - is stdin',
+      },
+      platform: { ...REPEATABLE, value: 'os/arch', describe: 'only this platform of an index' },
+      all: { ...FLAG, describe: 'all platforms (the default)' },
+      missing: {
+        choices: ['refuse', 'prune', 'sparse'],
+        describe:
+          'if platforms of an index are absent: fail (default), make an index of the others, or keep it as it is',
+      },
+      extras: {
+        ...FLAG,
+        default: true,
+        shown: 'no-extras',
+        describe: 'leave out signatures, attestations and other attached artifacts',
+      },
+      untagged: { ...FLAG, describe: 'also images without a tag' },
+    }),
+    ...grouped('Names in the target:', {
+      tag: { ...VALUE, value: 'name:tag', alias: 't', describe: 'name of a single image' },
+      'strip-prefix': { ...VALUE, value: 'path', describe: 'remove these first components of repositories' },
+      'add-prefix': { ...VALUE, value: 'path', describe: 'put these components before repositories' },
+      rename: { ...REPEATABLE, value: 'from=to', describe: 'replace a repository, or its first components' },
+      scoped: { ...FLAG, describe: "keep the registry's host in names" },
+    }),
+    ...layerOptions(to),
+    ...grouped('Run and report:', {
+      'dry-run': { ...FLAG, describe: 'check everything and say what would be done' },
+      'fail-fast': { ...FLAG, describe: 'stop at the first image that fails' },
+      jobs: { ...VALUE, value: 'n', alias: 'j', describe: 'threads (default: one per core)' },
+      quiet: { ...FLAG, alias: 'q', describe: 'print errors only' },
+      json: { ...FLAG, describe: 'print a report for programs on stdout' },
+    }),
+  } satisfies OptionTable;
+}
+
+function layerOptions(to?: Format) {
+  return grouped('Layers and files:', {
     compression: {
       choices: ['keep', 'gzip', 'zstd', 'none'],
-      describe:
-        'what becomes of uncompressed layers (default: gzip for images without a manifest, else keep)',
+      describe: 'for uncompressed layers (default: gzip for images without a manifest, else keep)',
     },
-    'compression-level': { ...VALUE, describe: '1 (fast) to 9 (small); zstd: to 19' },
-    recompress: { ...FLAG, describe: 'also layers that are compressed: their digests change' },
-    missing: {
-      choices: ['refuse', 'prune', 'sparse'],
-      describe: 'an index with absent members: an error, a new index of the rest, or kept as it is',
-    },
-    extras: {
-      ...FLAG,
-      default: true,
-      describe: 'signatures, attestations and other attached artifacts; --no-extras leaves them out',
-    },
-    untagged: { ...FLAG, describe: 'also images without a tag, which are otherwise left out' },
-    'dry-run': { ...FLAG, describe: 'say what would be done' },
-    jobs: { ...VALUE, alias: 'j', describe: "threads (default: the machine's cores)" },
-    'fail-fast': { ...FLAG, describe: 'stop at the first image that fails' },
-    quiet: { ...FLAG, alias: 'q', describe: 'only errors' },
-    json: { ...FLAG, describe: 'a machine-readable report on stdout' },
-    link: {
-      choices: ['auto', 'hard', 'reflink', 'copy'],
-      hidden: to?.traits.sequential === true,
-      describe: 'how files get in place (default: auto: hard link, else reflink, else copy)',
+    'compression-level': { ...VALUE, value: 'n', describe: '1 (fast) to 9 (small); zstd: to 19' },
+    recompress: { ...FLAG, describe: 'also change compressed layers, and so their digests' },
+    layers: {
+      choices: ['keep', 'uncompressed'],
+      hidden: to?.traits.uncompressedByNature === false,
+      describe: 'uncompressed: plain layer tars in the archive',
     },
     'archive-compression': {
       choices: ['gzip', 'zstd', 'none'],
       hidden: to?.traits.sequential === false,
-      describe: 'of the archive file (default: by its name, .gz or .zst)',
+      describe: 'for the archive file (default: by its name, .gz or .zst)',
     },
-    layers: {
-      choices: ['keep', 'uncompressed'],
-      hidden: to?.traits.uncompressedByNature === false,
-      describe: 'write plain layer tars',
+    link: {
+      choices: ['auto', 'hard', 'reflink', 'copy'],
+      hidden: to?.traits.sequential === true,
+      describe: 'how files get into the target (default auto: hard link, else reflink, else copy)',
     },
-  } satisfies OptionTable;
+  });
 }

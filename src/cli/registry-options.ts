@@ -6,7 +6,7 @@ import { ImgconvError } from '../model/errors.js';
 import { isHostName, splitHost } from '../model/reference.js';
 import type { Selector } from '../transfer/select.js';
 import { parseCount, parseDuration } from './quantity.js';
-import { camelCase, FLAG, REPEATABLE, VALUE, type OptionTable } from './syntax.js';
+import { camelCase, FLAG, grouped, REPEATABLE, VALUE, type OptionTable } from './syntax.js';
 
 /** Which side of a conversion an option is for, as with skopeo; `ls` and `inspect` have only a source. */
 const SIDES = ['src', 'dest'] as const;
@@ -25,29 +25,43 @@ export type RegistryArguments = { readonly [Name in Names['text']]?: string } & 
 
 /** Options of commands that speak to registries, under skopeo's names. */
 export function registryOptions(sides: readonly Side[]): OptionTable {
-  return {
-    authfile: { ...VALUE, describe: 'file of credentials (default: where podman and docker keep theirs)' },
-    ...Object.fromEntries(sides.flatMap((side) => Object.entries(optionsOf(side)))),
-    'retry-times': { ...VALUE, describe: 'further tries after a failure that may pass (default: 3)' },
-    'retry-delay': { ...VALUE, describe: 'the first wait before one, such as 2s or 500ms (default: 1s)' },
-    'registry-mirror': { ...REPEATABLE, describe: 'HOST=URL to pull from first' },
-    'allow-http-credentials': {
-      ...FLAG,
-      describe: 'send credentials over plain HTTP to other machines too',
+  return grouped('Registries:', {
+    authfile: {
+      ...VALUE,
+      value: 'file',
+      describe: 'credentials (default: the files of podman and docker)',
     },
-  };
+    ...Object.fromEntries(sides.flatMap((side) => Object.entries(optionsOf(side)))),
+    'retry-times': { ...VALUE, value: 'n', describe: 'retries after a network failure (default: 3)' },
+    'retry-delay': {
+      ...VALUE,
+      value: 'time',
+      describe: 'wait before the first retry, such as 2s or 500ms (default: 1s)',
+    },
+    'registry-mirror': {
+      ...REPEATABLE,
+      value: 'host=url',
+      describe: 'pull from this mirror of a registry first',
+    },
+    'allow-http-credentials': { ...FLAG, describe: 'send credentials over plain HTTP to other machines' },
+  });
 }
 
 function optionsOf(side: Side): OptionTable {
   const whose = side === 'src' ? 'of the source' : 'of the target';
   return {
-    [`${side}-authfile`]: { ...VALUE, describe: `file of credentials ${whose}` },
-    [`${side}-creds`]: { ...REPEATABLE, describe: `[HOST=]USER:PASSWORD ${whose}` },
-    [`${side}-registry-token`]: { ...REPEATABLE, describe: `[HOST=]TOKEN, a bearer token ${whose}` },
-    [`${side}-cert-dir`]: { ...VALUE, describe: `folder of *.crt, *.cert, *.key ${whose}` },
+    [`${side}-authfile`]: { ...VALUE, value: 'file', describe: `credentials ${whose}` },
+    [`${side}-creds`]: { ...REPEATABLE, value: '[host=]user:password', describe: `credentials ${whose}` },
+    [`${side}-registry-token`]: { ...REPEATABLE, value: '[host=]token', describe: `bearer token ${whose}` },
+    [`${side}-cert-dir`]: {
+      ...VALUE,
+      value: 'folder',
+      describe: `CAs (*.crt) and client certificate (*.cert, *.key) ${whose}`,
+    },
     [`${side}-tls-verify`]: {
       ...FLAG,
-      describe: 'false: take any certificate, and plain HTTP, which is else for this machine alone',
+      shown: `${side}-tls-verify=false`,
+      describe: `accept any certificate, and plain HTTP, ${whose}`,
     },
   };
 }

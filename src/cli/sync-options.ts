@@ -17,8 +17,13 @@ export interface SyncArguments extends ConversionArguments {
 export function syncOptions(): OptionTable {
   const { all, platform, scoped, rename, link, jobs, quiet, json, 'dry-run': dryRun } = conversionOptions();
   return {
-    src: { ...VALUE, alias: 's', describe: 'what SRC is: docker, dir, reg, oci, …, yaml, list' },
-    dest: { ...VALUE, alias: 'd', describe: 'what DST is: docker, dir, reg, oci, …' },
+    src: {
+      ...VALUE,
+      value: 'kind',
+      alias: 's',
+      describe: 'kind of SRC: docker, dir, reg, oci, …, yaml, list',
+    },
+    dest: { ...VALUE, value: 'kind', alias: 'd', describe: 'kind of DST: docker, dir, reg, oci, …' },
     all: {
       ...all,
       alias: 'a',
@@ -30,15 +35,18 @@ export function syncOptions(): OptionTable {
       describe: 'keep host and path in names (default: their last component alone)',
     },
     rename: { ...rename, describe: 'FROM=TO for repositories, which then keep their paths' },
-    'append-suffix': { ...VALUE, describe: 'put this after tags' },
+    'append-suffix': { ...VALUE, value: 'text', describe: 'put this after tags' },
     extras: {
       ...FLAG,
-      describe:
-        'also look for signatures and other attached artifacts; --no-extras leaves out those that are listed',
+      describe: 'also fetch attached artifacts, such as signatures; --no-extras leaves out those in the list',
     },
     'keep-going': { ...FLAG, describe: 'go on after an image that fails' },
     'dry-run': dryRun,
-    digestfile: { ...VALUE, describe: 'write the digests and names of what was synced to this file' },
+    digestfile: {
+      ...VALUE,
+      value: 'file',
+      describe: 'write digest and name of each synced image to this file',
+    },
     link,
     jobs,
     quiet,

@@ -1,7 +1,13 @@
 /** An option, in yargs' words. One that is not `boolean` takes a value. */
 export interface Option {
   readonly describe: string;
+  /** Heading in help under which it stands. */
+  readonly group?: string;
   readonly type?: 'boolean' | 'string';
+  /** How help writes it, if not by its name: `no-extras`. */
+  readonly shown?: string;
+  /** Placeholder in help for its value, such as `n` or `file`. */
+  readonly value?: string;
   readonly choices?: readonly string[];
   /** May be given several times; its value is a list. */
   readonly repeatable?: boolean;
@@ -25,9 +31,16 @@ export const FLAG = { type: 'boolean' } as const;
 export const VALUE = { type: 'string' } as const;
 export const REPEATABLE = { type: 'string', repeatable: true } as const;
 
+/** The same options under one heading of help. */
+export function grouped<T extends OptionTable>(group: string, options: T): T {
+  return Object.fromEntries(
+    Object.entries(options).map(([name, option]) => [name, { ...option, group }]),
+  ) as OptionTable as T;
+}
+
 /** Options of every command. */
 export const GLOBAL_OPTIONS: OptionTable = {
-  debug: { ...FLAG, describe: 'show where in the program an error arose, and what caused it' },
+  debug: { ...FLAG, describe: 'show the stack trace of an error, and its causes' },
 };
 
 /** The words before a `--`, and those after it. */

@@ -5,7 +5,7 @@ import { recognisesDir } from './walk.js';
 export const dir: Format = {
   prefix: 'dir',
   short: 'dir',
-  title: "skopeo's directory, or a tree of them as `skopeo sync` lays it",
+  title: 'a skopeo directory, or a tree of them from `skopeo sync`',
   operand: 'TREE',
   recognises: recognisesDir,
   open: async (path, { storage = existingStorage(path) }) => (await import('./read.js')).openDir(storage),

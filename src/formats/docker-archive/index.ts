@@ -4,7 +4,7 @@ import { recognisesArchive } from './recognise.js';
 export const dockerArchive: Format = {
   prefix: 'docker-archive',
   short: 'tar',
-  title: 'the tar that `docker save` writes and `docker load` reads',
+  title: 'a `docker save` archive',
   operand: 'FILE',
   recognises: recognisesArchive,
   open: async (path, context) => (await import('./read.js')).openArchive(path, context),

@@ -4,7 +4,7 @@ import { hostsOf, splitPlace } from './paths.js';
 /** Loaded when it is needed: other commands need no HTTP. */
 export const docker: Format = {
   prefix: 'docker',
-  title: 'a registry, spoken to over HTTP',
+  title: 'a registry',
   operand: 'REGISTRY',
   recognises: () => false,
   open: async (path, context) => (await import('./read.js')).openDocker(path, context),

@@ -15,7 +15,7 @@ function recognises(path: string): boolean {
 export const ociArchive: Format = {
   prefix: 'oci-archive',
   short: 'ocitar',
-  title: 'an OCI image layout in a tar',
+  title: 'an OCI archive (an image layout in a tar)',
   operand: 'FILE',
   recognises,
   open: async (path, context) => (await import('./read.js')).openLayoutArchive(path, context),

@@ -5,7 +5,7 @@ import { recognisesLayout } from './paths.js';
 export const oci: Format = {
   prefix: 'oci',
   short: 'oci',
-  title: 'an OCI image layout, a folder',
+  title: 'an OCI image layout',
   operand: 'LAYOUT',
   recognises: recognisesLayout,
   open: async (path, { storage = existingStorage(path) }) => (await import('./read.js')).openLayout(storage),

@@ -5,7 +5,7 @@ import { recognisesRegistry } from './paths.js';
 export const registry: Format = {
   prefix: 'reg',
   short: 'reg',
-  title: 'the storage directory of a Distribution registry (docker/registry/v2)',
+  title: 'registry storage (docker/registry/v2)',
   operand: 'STORE',
   recognises: recognisesRegistry,
   open: async (path, { storage = existingStorage(path) }) =>
