@@ -1,6 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ImgconvError } from '../model/errors.js';
 
+/** A failure, and the retry that is to follow it. */
+export interface Retry {
+  /** What failed, and why. */
+  readonly error: ImgconvError;
+  /** Which retry it is, from 1 on, and how many there are at most. */
+  readonly retry: number;
+  readonly of: number;
+  /** Until then, in seconds. */
+  readonly seconds: number;
+}
+
 /** How often something is retried, and after what delay. */
 export interface RetryPolicy {
   readonly times: number;
@@ -8,6 +19,8 @@ export interface RetryPolicy {
   readonly delayMs: number;
   /** Ends all waiting. */
   readonly signal: AbortSignal;
+  /** Called before each wait. */
+  readonly onRetry?: ((retry: Retry) => void) | undefined;
 }
 
 /** The longest delay. */
@@ -44,13 +57,16 @@ export class Attempts {
   /** Waits before a retry; with jitter, so that many do not retry at once. @throws the failure, if it will not pass or no retries are left */
   async afterFailure(failure: unknown): Promise<void> {
     if (!(failure instanceof Transient)) throw failure;
-    const { times, delayMs, signal } = this.#policy;
+    const { times, delayMs, signal, onRetry } = this.#policy;
     const asked = failure.afterMs ?? 0;
     if (this.#failures >= times || asked > MAX_ASKED_MS) throw failure.error;
-    const wait = Math.min(delayMs * 2 ** this.#failures, MAX_DELAY_MS) * (0.5 + Math.random() / 2);
+    const delay = Math.min(delayMs * 2 ** this.#failures, MAX_DELAY_MS) * (0.5 + Math.random() / 2);
+    const wait = Math.max(asked, delay);
     this.#failures++;
+    if (!signal.aborted)
+      onRetry?.({ error: failure.error, retry: this.#failures, of: times, seconds: wait / 1000 });
     try {
-      await sleep(Math.max(asked, wait), undefined, { signal });
+      await sleep(wait, undefined, { signal });
     } catch {
       throw failure.error; // Interrupted.
     }

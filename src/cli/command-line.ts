@@ -29,6 +29,10 @@ function takesValue(option: Option | undefined): boolean {
   return option !== undefined && option.type !== 'boolean';
 }
 
+function mayHaveValue(option: Option | undefined): boolean {
+  return option?.type === 'boolean' && option.choices !== undefined;
+}
+
 /**
  * Joins options and their values with a `=`, so that a value may begin with a dash: `-` is stdin.
  * @throws ImgconvError USAGE for an option without its value
@@ -41,7 +45,7 @@ function withValues(words: readonly string[], options: OptionTable, help: string
     const [, long, letter] = /^(?:--([^=]+)|-[A-Za-z]*([A-Za-z]))$/.exec(word) ?? [];
     const option = long === undefined ? byLetter.get(letter ?? '') : options[long];
     if (!takesValue(option)) {
-      joined.push(word);
+      joined.push(mayHaveValue(option) ? `${word}=true` : word);
       continue;
     }
     const value = words[++i];
@@ -62,8 +66,8 @@ export function parseArguments(args: readonly string[], command: Syntax): Argume
   const names = Object.keys(options);
   const [before, after] = splitDashes(args);
   const { _: words, ...said } = parse(withValues(before, options, help), {
-    boolean: names.filter((name) => !takesValue(options[name])),
-    string: names.filter((name) => takesValue(options[name])),
+    boolean: names.filter((name) => !takesValue(options[name]) && !mayHaveValue(options[name])),
+    string: names.filter((name) => takesValue(options[name]) || mayHaveValue(options[name])),
     alias: Object.fromEntries(names.map((name) => [name, options[name]?.alias ?? []])),
     configuration: { 'parse-numbers': false, 'parse-positional-numbers': false, 'dot-notation': false },
   });
@@ -82,6 +86,7 @@ function valueOf(name: string, option: Option, said: unknown, help: string): unk
   const { choices, repeatable = false, default: otherwise } = option;
   if (said === undefined) return otherwise;
   const values: readonly unknown[] = Array.isArray(said) ? said : [said];
+  if (mayHaveValue(option) && (said === 'true' || said === 'false')) return said === 'true';
   for (const value of values) if (choices !== undefined) expectChoice(name, String(value), choices, help);
   if (repeatable) return values;
   // The values may be secrets.

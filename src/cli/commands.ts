@@ -6,7 +6,7 @@ import type { InspectArguments, ListArguments } from './ls.js';
 import { conversionOptions, type ConversionArguments } from './options.js';
 import { registryOptions } from './registry-options.js';
 import type { PushArguments, SaveArguments } from './save.js';
-import { FLAG, REPEATABLE, VALUE, type Syntax } from './syntax.js';
+import { FLAG, JSON_FLAG, REPEATABLE, VALUE, type Syntax } from './syntax.js';
 import { syncOptions, type SyncArguments } from './sync-options.js';
 import type { VerifyArguments } from './verify.js';
 
@@ -110,7 +110,10 @@ export const COMMANDS: readonly Command[] = [
     describe: 'List the images of a store, an archive or a registry',
     example: "imgconv ls ./store 'demo/*:1*'",
     get options() {
-      return { json: { ...FLAG, describe: 'print JSON' }, ...registryOptions(['src']) };
+      return {
+        json: { ...JSON_FLAG, describe: 'print JSON; lines: an image a line' },
+        ...registryOptions(['src']),
+      };
     },
     run: async (args: ListArguments) => (await import('./ls.js')).lsCommand(args),
   },
@@ -158,7 +161,10 @@ export const COMMANDS: readonly Command[] = [
           describe: 'fetch what is missing or damaged from this place',
         },
         jobs: { ...VALUE, value: 'n', alias: 'j', describe: 'threads (default: one per core)' },
-        json: { ...FLAG, describe: 'print a report for programs on stdout' },
+        json: {
+          ...JSON_FLAG,
+          describe: 'print a report for programs; lines: an event a line, as it happens',
+        },
         ...registryOptions(['src']),
       };
     },
@@ -177,7 +183,7 @@ export const COMMANDS: readonly Command[] = [
       },
       untagged: { ...FLAG, describe: 'also delete manifests that no tag reaches' },
       'dry-run': { ...FLAG, describe: 'say what would be deleted, and delete nothing' },
-      json: { ...FLAG, describe: 'print a report for programs on stdout' },
+      json: { ...JSON_FLAG, describe: 'print a report for programs; lines: an event a line, as it happens' },
     },
     run: async (args: GarbageArguments) => (await import('./gc.js')).gcCommand(args),
   },

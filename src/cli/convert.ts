@@ -5,14 +5,14 @@ import { convert } from '../transfer/convert.js';
 import { expectNames } from '../transfer/names.js';
 import type { ConvertOptions } from '../transfer/options.js';
 import { failedImages, type Report } from '../transfer/report.js';
-import { errorText, printable, printableJson } from './exit.js';
+import { errorText, printable } from './exit.js';
 import { commandFor, tellingMistakes, withHints, type Meant } from './hints.js';
 import { Interrupt } from './interrupt.js';
 import type { ConversionArguments } from './options.js';
-import { startProgress } from './progress.js';
+import { ProgressDisplay } from './progress.js';
 import { parseCount } from './quantity.js';
 import { accessOf } from './registry-options.js';
-import { errorJson, planText, reportJson, reportText } from './report-text.js';
+import { Results, resultsMode } from './results.js';
 import { expectFitting } from './rules.js';
 import { askedFor } from './selectors.js';
 
@@ -46,30 +46,31 @@ export async function convertCommand(
     selectors,
   };
   expectNames(options);
-  const quiet = args.quiet === true || args.json === true;
+  const mode = resultsMode(args.json, args.quiet);
+  const display = new ProgressDisplay(process.stderr, {
+    quiet: args.quiet === true || mode === 'lines',
+    shown: mode === 'text',
+  });
   // Where the archive goes to stdout, nothing else does.
-  const results = isStream(to) ? process.stderr : process.stdout;
-  const progress = startProgress(process.stderr, quiet);
+  const results = new Results(display, isStream(to) ? process.stderr : process.stdout, mode);
   using interrupt = new Interrupt();
   let report: Report;
   try {
     report = await tellingMistakes(from, more.meant ?? commandFor(to, args.REF ?? []), () =>
-      convert(from, to, { ...options, signal: interrupt.signal, progress }),
+      convert(from, to, { ...options, signal: interrupt.signal, progress: results }),
     );
     report = { ...report, images: await withHints(from, to, report.images) };
   } catch (error) {
     const known = asImgconvError(error);
-    if (args.json === true) results.write(`${printableJson({ error: errorJson(known) }, 2)}\n`);
+    results.error(known);
     if (interrupt.by !== 'SIGTERM') throw error;
     process.stderr.write(`imgconv: ${errorText(known, args.debug)}`);
     return SIGTERM_STATUS;
   } finally {
-    progress.stop();
+    results.stop();
   }
   more.done?.(report);
-  if (args.json === true) results.write(`${printableJson(reportJson(report), 2)}\n`);
-  else if (args.dryRun === true && report.plan !== undefined) results.write(planText(report, report.plan));
-  else if (!quiet) results.write(reportText(report));
+  results.report(report, args.dryRun === true);
   const failed = failedImages(report);
   for (const { source, error } of failed) {
     if (error === undefined) continue;

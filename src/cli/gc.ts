@@ -9,7 +9,7 @@ export interface GarbageArguments {
   readonly olderThan?: string;
   readonly untagged?: boolean;
   readonly dryRun?: boolean;
-  readonly json?: boolean;
+  readonly json?: boolean | 'lines';
 }
 
 export async function gcCommand(args: GarbageArguments): Promise<number> {
@@ -18,7 +18,14 @@ export async function gcCommand(args: GarbageArguments): Promise<number> {
     untagged: args.untagged,
     dryRun: args.dryRun,
   });
-  process.stdout.write(args.json === true ? `${printableJson(report, 2)}\n` : garbageText(report));
+  const event = { event: 'summary', ...report };
+  process.stdout.write(
+    args.json === 'lines'
+      ? `${printableJson(event)}\n`
+      : args.json === true
+        ? `${printableJson(report, 2)}\n`
+        : garbageText(report),
+  );
   return 0;
 }
 

@@ -81,5 +81,6 @@ const HELPED: OptionTable = {
 
 /** `jobs <n>`, `link <auto|hard|reflink|copy>`, `no-extras`. */
 function writtenOf(name: string, { shown = name, type, value = 'value', choices }: Option): string {
-  return type === 'boolean' ? shown : `${shown} <${choices?.join('|') ?? value}>`;
+  if (type === 'boolean') return choices === undefined ? shown : `${shown}[=${choices.join('|')}]`;
+  return `${shown} <${choices?.join('|') ?? value}>`;
 }

@@ -14,7 +14,7 @@ const ROWS = 500;
 export interface ListArguments extends RegistryArguments {
   readonly SRC: string;
   readonly REF?: readonly string[];
-  readonly json?: boolean;
+  readonly json?: boolean | 'lines';
   readonly debug?: boolean;
 }
 
@@ -43,14 +43,14 @@ export async function lsCommand(args: ListArguments): Promise<number> {
   let said = '';
   const flush = () => {
     const some = rows.splice(0);
-    process.stdout.write(json ? jsonText(some, printed === 0) : tableText(some));
+    process.stdout.write(json === false ? tableText(some) : jsonText(some, json === true, printed === 0));
     printed += some.length;
   };
   const near = new NearNames(place);
   for await (const image of listImages(place, selectorsOf([...refs, place.reference]), access)) {
     const { name = '', digest, error } = image;
     // What is not there has no row, and in JSON what stands for it.
-    if (json || error?.code !== 'NOT_FOUND') rows.push(image);
+    if (json !== false || error?.code !== 'NOT_FOUND') rows.push(image);
     // That something is missing is said by its row, as of an index whose platforms were not all fetched.
     if (error !== undefined && (digest === undefined || error.code !== 'BLOB_MISSING')) {
       failed = true;
@@ -59,11 +59,11 @@ export async function lsCommand(args: ListArguments): Promise<number> {
       if (text !== said) process.stderr.write(`imgconv: ${text}`);
       said = text;
     }
-    if (rows.length === ROWS) flush();
+    if (rows.length === ROWS || json === 'lines') flush();
     if (process.stdout.destroyed) break;
   }
   flush();
-  if (json) process.stdout.write(printed === 0 ? '[]\n' : '\n]\n');
+  if (json === true) process.stdout.write(printed === 0 ? '[]\n' : '\n]\n');
   if (printed === 0 && !failed && refs.length === 0)
     process.stderr.write(
       `imgconv: ${SRC}: no images with a name; the glob '**@*' lists revisions without a tag\n`,
@@ -71,14 +71,16 @@ export async function lsCommand(args: ListArguments): Promise<number> {
   return failed ? 1 : 0;
 }
 
-/** Part of one JSON array; `first` when nothing of it was written yet. */
-function jsonText(images: readonly ListedImage[], first: boolean): string {
+/** Part of one JSON array, or lines; `first` when nothing was written yet. */
+function jsonText(images: readonly ListedImage[], isArray: boolean, first: boolean): string {
   return images
     .map(({ error, ...image }) => ({
       ...image,
       error: error && { code: error.code, message: error.message },
     }))
-    .map((row, i) => `${first && i === 0 ? '[\n' : ',\n'}${printableJson(row)}`)
+    .map((row, i) =>
+      isArray ? `${first && i === 0 ? '[\n' : ',\n'}${printableJson(row)}` : `${printableJson(row)}\n`,
+    )
     .join('');
 }
 

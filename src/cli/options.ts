@@ -1,7 +1,7 @@
 import type { Format } from '../formats/format.js';
 import type { LinkMode } from '../proof/linking.js';
 import type { RegistryArguments } from './registry-options.js';
-import { FLAG, grouped, REPEATABLE, VALUE, type OptionTable } from './syntax.js';
+import { FLAG, grouped, JSON_FLAG, REPEATABLE, VALUE, type OptionTable } from './syntax.js';
 
 export interface ConversionArguments extends RegistryArguments {
   readonly REF?: string[];
@@ -26,7 +26,7 @@ export interface ConversionArguments extends RegistryArguments {
   readonly jobs?: string;
   readonly failFast?: boolean;
   readonly quiet?: boolean;
-  readonly json?: boolean;
+  readonly json?: boolean | 'lines';
   readonly debug?: boolean;
 }
 
@@ -67,7 +67,7 @@ export function conversionOptions(to?: Format) {
       'fail-fast': { ...FLAG, describe: 'stop at the first image that fails' },
       jobs: { ...VALUE, value: 'n', alias: 'j', describe: 'threads (default: one per core)' },
       quiet: { ...FLAG, alias: 'q', describe: 'print errors only' },
-      json: { ...FLAG, describe: 'print a report for programs on stdout' },
+      json: { ...JSON_FLAG, describe: 'print a report for programs; lines: an event a line, as it happens' },
     }),
   } satisfies OptionTable;
 }

@@ -3,7 +3,7 @@ import type { ImageReport, Plan, Report } from '../transfer/report.js';
 import { hintOf, printable } from './exit.js';
 import { sizeText } from './quantity.js';
 
-function imageLine({ name, source, status, digest, sourceDigest, notes }: ImageReport): string {
+export function imageLine({ name, source, status, digest, sourceDigest, notes }: ImageReport): string {
   const was =
     digest !== undefined && sourceDigest !== undefined && digest !== sourceDigest
       ? ` (was ${sourceDigest})`
@@ -22,6 +22,7 @@ function leftOutText({ untaggedLeftOut: count }: Report): string {
     : `${count} untagged images were left out: --untagged takes them\n`;
 }
 
+/** What became of all images together; a line of each was printed before. */
 export function reportText(report: Report): string {
   const { images, tally } = report;
   const count = (status: ImageReport['status']) => images.filter((image) => image.status === status).length;
@@ -43,14 +44,14 @@ export function reportText(report: Report): string {
   const blobs = (Object.keys(said) as (keyof typeof said)[])
     .filter((kind) => tally[kind].blobs > 0)
     .map((kind) => `${tally[kind].blobs} ${said[kind]} (${sizeText(tally[kind].bytes)})`);
-  const lines = images.map(imageLine).join('');
-  return `${lines}${images.length} image${images.length === 1 ? '' : 's'}: ${parts.join(', ')}; blobs: ${blobs.join(', ') || 'none'}\n${leftOutText(report)}`;
+  return `${images.length} image${images.length === 1 ? '' : 's'}: ${parts.join(', ')}; blobs: ${blobs.join(', ') || 'none'}\n${leftOutText(report)}`;
 }
 
 export function planText(report: Report, plan: Plan): string {
-  const { images } = report;
   const blobs = (
     [
+      ['upload', 'to upload'],
+      ['mount', 'to mount'],
       ['link', 'to link'],
       ['copy', 'to copy'],
       ['fetch', 'to fetch'],
@@ -60,10 +61,12 @@ export function planText(report: Report, plan: Plan): string {
   )
     .filter(([kind]) => plan[kind].blobs > 0)
     .map(([kind, said]) => `${plan[kind].blobs} ${said} (${sizeText(plan[kind].bytes)})`);
+  const space = plan.toRegistry
+    ? 'nothing was sent'
+    : `needs about ${sizeText(plan.bytesNeeded)}, ${sizeText(plan.bytesFree)} free; nothing was written`;
   return (
-    images.map(imageLine).join('') +
     `${plan.images} image${plan.images === 1 ? '' : 's'}; blobs: ${blobs.join(', ') || 'none'}\n` +
-    `needs about ${sizeText(plan.bytesNeeded)}, ${sizeText(plan.bytesFree)} free; nothing was written\n` +
+    `${space}\n` +
     leftOutText(report)
   );
 }
@@ -72,11 +75,17 @@ export function errorJson(error: ImgconvError): unknown {
   return { code: error.code, message: error.message, hint: hintOf(error) };
 }
 
-export function reportJson({ images, tally, untaggedLeftOut, plan }: Report): unknown {
-  return {
-    images: images.map((image) => ({ ...image, error: image.error && errorJson(image.error) })),
-    blobs: tally,
-    untaggedLeftOut,
-    plan,
-  };
+export function imageJson(image: ImageReport): object {
+  return { ...image, error: image.error && errorJson(image.error) };
+}
+
+export function reportJson({ images, tally, untaggedLeftOut, plan }: Report): object {
+  return { images: images.map(imageJson), blobs: tally, untaggedLeftOut, plan };
+}
+
+/** The report with counts of images by status in place of the images. */
+export function summaryJson(report: Report): object {
+  const counts: Partial<Record<ImageReport['status'], number>> = {};
+  for (const { status } of report.images) counts[status] = (counts[status] ?? 0) + 1;
+  return { ...reportJson(report), images: counts };
 }

@@ -1,4 +1,7 @@
-/** An option, in yargs' words. One that is not `boolean` takes a value. */
+/**
+ * An option, in yargs' words. One that is not `boolean` takes a value. A `boolean` one with `choices` may have one of them
+ * after a `=`: `--json`, `--json=lines`; its value in arguments is true, false or the choice.
+ */
 export interface Option {
   readonly describe: string;
   /** Heading in help under which it stands. */
@@ -28,6 +31,8 @@ export interface Syntax {
 }
 
 export const FLAG = { type: 'boolean' } as const;
+/** How results are printed for programs. */
+export const JSON_FLAG = { type: 'boolean', choices: ['lines'] } as const;
 export const VALUE = { type: 'string' } as const;
 export const REPEATABLE = { type: 'string', repeatable: true } as const;
 

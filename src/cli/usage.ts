@@ -50,8 +50,14 @@ export function expectKnownWords<T extends Syntax>(
     const positive = said.replace(/^no-/, '');
     // yargs takes any value but `true` for no: `--dry-run=yes` would not be a dry run.
     if (options[positive]?.type === 'boolean') {
-      if (value === undefined || ['true', 'false'].includes(value)) continue;
-      throw usage(`--${positive}=${value}: neither true nor false`, `did you mean --${positive}?`);
+      const { choices = [] } = options[positive];
+      if (value === undefined || ['true', 'false', ...choices].includes(value)) continue;
+      const values = choices.length === 0 ? 'neither true nor false' : `not ${choices.join(' or ')}`;
+      const near = nearest(value, choices);
+      throw usage(
+        `--${positive}=${value}: ${values}`,
+        `did you mean --${positive}${near === undefined ? '' : `=${near}`}?`,
+      );
     }
     if (Object.hasOwn(options, said) || said === 'help' || said === 'version') continue;
     throw unknownOption(said, command, options);

@@ -1,17 +1,19 @@
 import { findPlace, type Place } from '../formats/table.js';
 import { ImgconvError } from '../model/errors.js';
-import { verify, type VerifyReport } from '../upkeep/verify.js';
+import { verify, type VerifyProgress, type VerifyReport } from '../upkeep/verify.js';
 import type { Finding } from '../upkeep/findings.js';
 import { printable, printableJson } from './exit.js';
 import { accessOf, strayRegistryOption, type RegistryArguments } from './registry-options.js';
 import { Interrupt } from './interrupt.js';
+import { ProgressDisplay } from './progress.js';
 import { parseCount, sizeText } from './quantity.js';
+import { Events } from './events.js';
 
 export interface VerifyArguments extends RegistryArguments {
   readonly SRC: string;
   readonly deep?: boolean;
   readonly repair?: string[];
-  readonly json?: boolean;
+  readonly json?: boolean | 'lines';
   readonly jobs?: string;
 }
 
@@ -26,16 +28,56 @@ export async function verifyCommand(args: VerifyArguments): Promise<number> {
   const place = findPlace(args.SRC);
   const repair = args.repair?.map(findPlace);
   expectRegistry(args, [place, ...(repair ?? [])]);
-  const report = await verify(place, {
-    deep: args.deep,
-    repair,
-    access: accessOf(args, 'src', [place, ...(repair ?? [])]),
-    jobs: parseCount('jobs', args.jobs, 256),
-    signal: interrupt.signal,
-  });
-  if (args.json === true) process.stdout.write(`${printableJson(reportJson(report), 2)}\n`);
+  const lines = args.json === 'lines';
+  const display = new ProgressDisplay(process.stderr, { quiet: lines, shown: args.json === undefined });
+  const events = lines ? new Events(display, process.stdout) : undefined;
+  events?.start();
+  let report: VerifyReport;
+  try {
+    report = await verify(place, {
+      deep: args.deep,
+      repair,
+      access: accessOf(args, 'src', [place, ...(repair ?? [])]),
+      jobs: parseCount('jobs', args.jobs, 256),
+      signal: interrupt.signal,
+      progress: progressOf(display, events),
+    });
+  } finally {
+    events?.stop();
+    display.stop();
+  }
+  if (events !== undefined) addReport(events, report);
+  else if (args.json === true) process.stdout.write(`${printableJson(reportJson(report), 2)}\n`);
   else for (const text of reportTexts(report)) process.stdout.write(text);
   return report.findings.some(({ severity }) => severity === 'broken') ? 1 : 0;
+}
+
+function progressOf(display: ProgressDisplay, events: Events | undefined): VerifyProgress {
+  return {
+    total: (bytes) => (display.total = bytes),
+    bytes: (count) => {
+      display.bytes(count);
+    },
+    started: (name) => display.active.add(name),
+    ended: (name) => display.active.delete(name),
+    retry: (retry) => {
+      display.retry(retry);
+      events?.retry(retry);
+    },
+    waiting: (waiting) => {
+      display.waiting(waiting);
+      events?.add('waiting', waiting);
+    },
+  };
+}
+
+/** Findings are confirmed by a second check, so that they are events at the end. */
+function addReport(events: Events, report: VerifyReport): void {
+  const { repaired, findings, ...rest } = report;
+  for (const one of repaired) events.add('repaired', one);
+  for (const finding of findings) events.add('finding', findingJson(finding));
+  events.add('summary', { ...rest, findings: findings.length, repaired: repaired.length });
+  events.flush();
 }
 
 /** @throws ImgconvError USAGE for options of registries where neither the place nor a source of repairs is one */
@@ -83,14 +125,11 @@ function* reportTexts(report: VerifyReport): Generator<string> {
 function reportJson({ findings, ...report }: VerifyReport): unknown {
   return {
     ...report,
-    findings: findings.map(({ severity, kind, where, what, images, bytes, write, fetch }) => ({
-      severity,
-      kind,
-      where,
-      what,
-      images,
-      bytes,
-      repairable: write !== undefined || fetch !== undefined,
-    })),
+    findings: findings.map(findingJson),
   };
+}
+
+function findingJson({ severity, kind, where, what, images, bytes, write, fetch }: Finding): object {
+  const repairable = write !== undefined || fetch !== undefined;
+  return { severity, kind, where, what, images, bytes, repairable };
 }

@@ -1,3 +1,5 @@
+import type { Retry } from '../bytes/retry.js';
+
 /** What belongs to one registry and is shown to no other. */
 export interface HostAccess {
   /** `user:password`. */
@@ -7,6 +9,13 @@ export interface HostAccess {
   /** As for all registries, below. */
   readonly certDir?: string | undefined;
   readonly tlsVerify?: boolean | undefined;
+}
+
+/** A registry, or a host that it redirects to, that sends nothing. */
+export interface Waiting {
+  readonly host: string;
+  /** How long already. */
+  readonly seconds: number;
 }
 
 /** How registries are to be spoken to; what is undefined is as the README says. */
@@ -29,6 +38,10 @@ export interface RegistryAccess {
   readonly httpCredentials?: boolean | undefined;
   /** How long a registry may be silent, in milliseconds. */
   readonly idleTimeout?: number | undefined;
+  /** Called before each repetition of a failed request. */
+  readonly onRetry?: ((retry: Retry) => void) | undefined;
+  /** Called each ten seconds while a host that was asked for something sends nothing. */
+  readonly onWaiting?: ((waiting: Waiting) => void) | undefined;
   /** Connections to one host at once. */
   readonly connections?: number | undefined;
 }

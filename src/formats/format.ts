@@ -150,6 +150,8 @@ export interface ImageWriter {
   readonly links: boolean;
   /** True when blobs are parts of one file, which are written into their places there. */
   readonly inPlace: boolean;
+  /** The registry that images go to, as names have it; undefined where they go to files. */
+  readonly host: string | undefined;
   /** Where a blob with this digest lies, whichever image it is of; undefined when the place does not keep them by digest. */
   readonly find: ((digest: Digest) => Promise<LocalBytes | undefined>) | undefined;
   /**

@@ -49,6 +49,7 @@ export class LayoutTarWriter implements ImageWriter {
   readonly links = false;
   readonly inPlace: boolean;
   readonly find = undefined;
+  readonly host = undefined;
   readonly #name: string;
   /** Where the archive is to lie; undefined for standard output. */
   readonly #file: string | undefined;

@@ -33,6 +33,7 @@ class StoreWriter implements ImageWriter {
   readonly staging;
   readonly links;
   readonly inPlace = false;
+  readonly host = undefined;
   readonly #store: Store;
   readonly #mapping: StoreMapping;
 

@@ -65,6 +65,11 @@ export class StagedDownloads implements Downloads {
     }
   }
 
+  /** The folder with downloads that the next run resumes, and their size; undefined when there are none. */
+  kept(): { readonly folder: string; readonly bytes: number } | undefined {
+    return this.#partial?.kept();
+  }
+
   releaseAll(): void {
     this.release([...this.#claimed.keys()]);
   }

@@ -92,6 +92,15 @@ export class PartialDownloads {
     }
   }
 
+  /** All downloads in the folder; undefined when there are none. */
+  kept(): { readonly folder: string; readonly bytes: number } | undefined {
+    let bytes = 0;
+    for (const name of this.#names())
+      if (isDigest(name.replace('-', ':')))
+        bytes += lstatSync(join(this.#folder, name), { throwIfNoEntry: false })?.size ?? 0;
+    return bytes === 0 ? undefined : { folder: this.#folder, bytes };
+  }
+
   /** Removes old downloads, locks whose download is gone, and what dead processes left of taking a lock. */
   #sweep(): void {
     for (const name of this.#names()) {

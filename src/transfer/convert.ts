@@ -12,9 +12,10 @@ import { MemoryDownloads } from '../storage/memory-downloads.js';
 import { PeekSpool, StagingSpool } from '../storage/spool.js';
 import { Pool } from '../threads/pool.js';
 import { compressionOf } from './compression.js';
-import type { ConvertOptions } from './options.js';
+import { heardBy, type ConvertOptions } from './options.js';
 import { Counter, type Report } from './report.js';
-import { interrupted, Run, type Ends } from './run.js';
+import { interrupted } from './interrupted.js';
+import { Run, type Ends } from './run.js';
 
 /**
  * Converts images from one place into another. One bad image does not stop the others: the report names each.
@@ -41,7 +42,8 @@ export async function convert(from: Place, to: Place, options: ConvertOptions = 
     );
   } catch (error) {
     // Whatever an interruption made fail, it is the interruption that counts.
-    throw options.signal?.aborted === true ? interrupted() : asImgconvError(error, from.path);
+    const known = asImgconvError(error, from.path);
+    throw options.signal?.aborted === true && known.code !== 'INTERRUPTED' ? interrupted() : known;
   } finally {
     options.signal?.removeEventListener('abort', abort);
   }
@@ -49,7 +51,7 @@ export async function convert(from: Place, to: Place, options: ConvertOptions = 
 
 async function openTarget(
   to: Place,
-  { link = 'auto', platforms = [], archiveCompression, jobs, targetAccess }: ConvertOptions,
+  { link = 'auto', platforms = [], archiveCompression, jobs, targetAccess, progress }: ConvertOptions,
   pool: Pool,
   counter: Counter,
 ): Promise<ImageWriter> {
@@ -58,7 +60,7 @@ async function openTarget(
     link,
     platforms: platforms.length > 0 ? platforms : [ownPlatform()],
     archiveCompression,
-    access: { connections: jobs, ...targetAccess },
+    access: { connections: jobs, ...targetAccess, ...heardBy(progress) },
     onPut: (how, size) => {
       counter.add(how, size);
     },
@@ -106,10 +108,13 @@ async function fromSource(
     spool: options.dryRun ? new PeekSpool() : new StagingSpool(writer.staging, pool, passing),
     held: heldBy(writer),
     downloads: options.dryRun ? new MemoryDownloads() : downloads,
-    access: { connections: options.jobs, ...options.sourceAccess },
+    access: { connections: options.jobs, ...options.sourceAccess, ...heardBy(options.progress) },
   });
+  const run = new Run({ ...target, from, reader, downloads }, options);
   try {
-    return await new Run({ ...target, from, reader, downloads }, options).run();
+    return await run.run();
+  } catch (error) {
+    throw options.signal?.aborted === true ? interrupted(run.soFar()) : error;
   } finally {
     await reader.close();
   }

@@ -1,4 +1,5 @@
-import type { RegistryAccess } from '../formats/access.js';
+import type { Retry } from '../bytes/retry.js';
+import type { RegistryAccess, Waiting } from '../formats/access.js';
 import type { Platform } from '../model/platform.js';
 import type { LinkMode } from '../proof/linking.js';
 import type { LayerCompression } from './compression.js';
@@ -44,9 +45,32 @@ export interface ConvertOptions extends NameOptions {
   readonly progress?: Progress | undefined;
 }
 
-/** Hears how far a run is; the sizes are of unique blobs. */
+/**
+ * Hears of a conversion as it goes. A method is called when the thing happens, and the conversion does not wait for it.
+ * `imgconv --json=lines` prints the same as events.
+ */
 export interface Progress {
+  /** What is going to be done, once all images are found and before anything is written. */
   planned?(plan: Plan): void;
+  /** So many more bytes of blobs were read or downloaded. A blob that several images share counts once. */
   bytes?(count: number): void;
+  /** Work on an image begins or ends; several are at work at once. `name`: in the target. */
+  started?(name: string): void;
+  ended?(name: string): void;
+  /** An image has reached its final status: it is visible in the target, or has failed. */
   image?(report: ImageReport): void;
+  /** A request to a registry failed in a way that may pass, and is going to be repeated. */
+  retry?(retry: Retry): void;
+  /** A registry that was asked for something has sent nothing for some time; called again every ten seconds. */
+  waiting?(waiting: Waiting): void;
+}
+
+/** Lets `progress` hear of what happens on the way to registries. */
+export function heardBy(
+  progress: Pick<Progress, 'retry' | 'waiting'> | undefined,
+): Pick<RegistryAccess, 'onRetry' | 'onWaiting'> {
+  return {
+    onRetry: progress?.retry && ((retry) => progress.retry?.(retry)),
+    onWaiting: progress?.waiting && ((waiting) => progress.waiting?.(waiting)),
+  };
 }

@@ -13,13 +13,15 @@ import { Counter, type Plan } from './report.js';
 /** What gzip makes of layers, roughly; running out of space later harms nothing, refusing what would fit does. */
 const GZIP_RATIO = 0.5;
 
-type Action = 'compress' | 'present' | 'link' | 'copy' | 'fetch';
+type Action = 'compress' | 'present' | 'link' | 'copy' | 'fetch' | 'upload' | 'mount';
 
 /** Counts each blob once, as the run will place it. Reads nothing but sizes. */
 export async function planOf(jobs: readonly Job[], writer: ImageWriter, link: LinkMode): Promise<Plan> {
   const target = fileSystemOf(writer.staging.root);
   /** One image may keep a layer that another's is made of. */
   const actions = new Map<string, { action: Action; size: number }>();
+  /** What comes from another registry is staged on its way. */
+  let passing = 0;
   for (const { name, closure, compression } of jobs) {
     const compressed = new Set(changedLayers(closure.root, compression).map(({ digest }) => digest));
     const manifests = new Set(manifestsOf(closure.root).map(({ descriptor }) => descriptor.digest));
@@ -31,26 +33,35 @@ export async function planOf(jobs: readonly Job[], writer: ImageWriter, link: Li
     const actionFor = async (blob: VerifiedBlob): Promise<Action> => {
       if (compressed.has(blob.digest)) return 'compress';
       const as = manifests.has(blob.digest) ? 'manifest' : 'blob';
-      return (await isHeld(writer, name, blob, as)) ? 'present' : placing(blob, writer, link, target);
+      if (await isHeld(writer, name, blob, as)) return 'present';
+      if (writer.host === undefined) return placing(blob, writer, link, target);
+      const isElsewhere = actions.has(key(blob.digest)) || blob.holder?.host === writer.host;
+      return isElsewhere && as === 'blob' ? 'mount' : 'upload';
     };
     // Side by side: a registry takes its time for each answer.
     const found = await Promise.all(open.map(actionFor));
     for (const [i, action] of found.entries()) {
       const blob = open[i];
-      if (blob !== undefined) actions.set(key(blob.digest), { action, size: blob.size });
+      if (blob === undefined) continue;
+      actions.set(key(blob.digest), { action, size: blob.size });
+      if (action === 'upload' && blob.isRemote) passing += blob.size;
     }
   }
   const counter = new Counter();
   for (const { action, size } of actions.values()) counter.add(action, size);
+  const toRegistry = writer.host !== undefined;
   const [copy, fetch, compress] = [counter.of('copy'), counter.of('fetch'), counter.of('compress')];
   return {
     images: jobs.length,
+    toRegistry,
+    upload: counter.of('upload'),
+    mount: counter.of('mount'),
     link: counter.of('link'),
     copy,
     fetch,
     compress,
     present: counter.of('present'),
-    bytesNeeded: copy.bytes + fetch.bytes + Math.ceil(compress.bytes * GZIP_RATIO),
+    bytesNeeded: copy.bytes + fetch.bytes + passing + Math.ceil(compress.bytes * GZIP_RATIO),
     bytesFree: target.bytesFree,
   };
 }

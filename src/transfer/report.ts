@@ -31,9 +31,14 @@ export interface Report {
   readonly plan: Plan | undefined;
 }
 
-/** What a run would do: counts of blobs, and bytes of the destination's file system. */
+/** What a run would do: counts of blobs, and bytes of the file system of the destination, or of temporary files. */
 export interface Plan {
   readonly images: number;
+  /** Blobs are uploaded to a registry, and not written to this machine. */
+  readonly toRegistry: boolean;
+  /** To a registry: blobs that it lacks, and those that it has in another repository. */
+  readonly upload: Count;
+  readonly mount: Count;
   readonly link: Count;
   readonly copy: Count;
   readonly fetch: Count;

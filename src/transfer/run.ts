@@ -2,15 +2,19 @@ import type { ImageReader, ImageWriter } from '../formats/format.js';
 import { isStream, type Place } from '../formats/table.js';
 import { asImgconvError, counted, ImgconvError } from '../model/errors.js';
 import { manifestsOf } from '../model/tree.js';
+import { referenceText, type Reference } from '../model/reference.js';
 import type { StagedDownloads } from '../storage/downloads.js';
 import type { Pool } from '../threads/pool.js';
 import { Account } from './account.js';
+import type { Closure } from './closure.js';
 import type { LayerCompression } from './compression.js';
 import type { Job } from './job.js';
+import { interrupted, type SoFar } from './interrupted.js';
 import { knownForms } from './known-forms.js';
 import type { ConvertOptions } from './options.js';
 import { expectSpace, planOf } from './plan.js';
 import { Preparation } from './prepare.js';
+import { Publishing, type Outcome } from './publishing.js';
 import { Recompressor } from './recompress.js';
 import type { Counter, Report } from './report.js';
 
@@ -26,14 +30,6 @@ export interface Ends {
   readonly counter: Counter;
 }
 
-/** An image that is staged. */
-interface Outcome {
-  readonly job: Job;
-  readonly changed: boolean;
-}
-
-/** So many images or bytes become visible together: syncing once for many is what makes many cheap. */
-const BATCH = { images: 1024, bytes: 2 * 1024 ** 3 };
 /** So many small images go together, so that their files are many to a message. */
 const BUNDLE = { images: 8, bytes: 1024 * 1024 };
 /** Bundles of images under way at once: enough to keep the threads busy while others wait for the disk. */
@@ -44,6 +40,8 @@ export class Run {
   readonly #ends: Ends;
   readonly #options: ConvertOptions;
   readonly #account: Account;
+  /** That are to be written; undefined until they are found. */
+  #images: number | undefined;
 
   constructor(ends: Ends, options: ConvertOptions) {
     this.#ends = ends;
@@ -58,13 +56,21 @@ export class Run {
     for (const failure of failures) this.#account.failed(failure);
     for (const source of skipped) this.#account.skipped(source);
     const plan = await planOf(jobs, writer, link);
+    this.#images = jobs.length;
     progress?.planned?.(plan);
     if (dryRun) for (const job of jobs) this.#account.done(job, 'planned');
     else if (!this.#stops) {
-      if (!isStream(to)) expectSpace(plan, to.path);
+      if (!isStream(to)) expectSpace(plan, plan.toRegistry ? writer.staging.root : to.path);
       await this.#write(jobs);
     }
     return { images: this.#account.images, tally: counter.tally(), untaggedLeftOut, plan };
+  }
+
+  /** How far it is, once it is interrupted. */
+  soFar(): SoFar {
+    const { to, downloads } = this.#ends;
+    const complete = this.#account.images.filter(({ status }) => ['written', 'unchanged'].includes(status));
+    return { to, complete: complete.length, images: this.#images, downloads: downloads.kept() };
   }
 
   #prepare() {
@@ -93,23 +99,31 @@ export class Run {
 
   async #write(jobs: readonly Job[]): Promise<void> {
     const { to, writer, downloads } = this.#ends;
-    const { sequential } = to.format.traits;
+    const { sequential, remote } = to.format.traits;
     if (jobs.length > 0 && !isStream(to)) await writer.claim(this.#options.signal);
     const recompressor = await this.#recompressorFor(jobs);
+    const publishing = new Publishing(writer, jobs, (done) => {
+      this.#tell(done);
+    });
     /** An archive says at its end whether it changed. */
     const pending: Outcome[] = [];
-    for (const batch of batches(jobs, BATCH)) {
-      const done = await this.#writeBatch(batch, recompressor);
-      await writer.publish();
-      if (sequential) pending.push(...done);
-      else {
-        for (const { job } of done) downloads.release(job.closure.blobs.keys());
-        this.#tell(done);
-      }
-      if (this.#stops) {
-        this.#account.skipRest(jobs);
-        return;
-      }
+    const onStaged = async (outcome: Outcome) => {
+      if (sequential) pending.push(outcome);
+      else if (remote) this.#tell([outcome]);
+      else await publishing.add(outcome);
+    };
+    try {
+      await this.#writeAll(jobs, async (job) => {
+        const outcome = await this.#writeOne(job, recompressor, publishing);
+        if (outcome !== undefined) await onStaged(outcome);
+      });
+      await publishing.publish();
+    } finally {
+      publishing.close();
+    }
+    if (this.#stops) {
+      this.#account.skipRest(jobs);
+      return;
     }
     const changed = await writer.finish();
     this.#tell(changed ? pending : pending.map(({ job }) => ({ job, changed })));
@@ -133,29 +147,37 @@ export class Run {
   }
 
   #tell(outcomes: readonly Outcome[]): void {
-    for (const { job, changed } of outcomes) this.#account.done(job, changed ? 'written' : 'unchanged');
+    const { to, downloads } = this.#ends;
+    for (const { job, changed } of outcomes) {
+      if (!to.format.traits.sequential) downloads.release(job.closure.blobs.keys());
+      this.#account.done(job, changed ? 'written' : 'unchanged');
+    }
   }
 
-  /** Stages the images of a batch; those that fail are reported, and are not in the result. */
-  async #writeBatch(batch: readonly Job[], recompressor: Recompressor): Promise<Outcome[]> {
+  /** Writes images side by side where the target takes that, small ones in bundles. */
+  async #writeAll(jobs: readonly Job[], write: (job: Job) => Promise<void>): Promise<void> {
     const { sequential } = this.#ends.to.format.traits;
-    const outcomes = new Map<Job, Outcome | undefined>();
     const alone = sequential || this.#options.failFast === true;
-    const bundles = batches(batch, alone ? { ...BUNDLE, images: 1 } : BUNDLE);
+    const bundles = bundlesOf(jobs, alone ? { ...BUNDLE, images: 1 } : BUNDLE);
     const work = async () => {
       for (const bundle of bundles) {
         if (this.#stops) return;
-        await Promise.all(
-          bundle.map(async (job) => outcomes.set(job, await this.#writeOne(job, recompressor))),
-        );
+        await Promise.all(bundle.map(write));
       }
     };
     await Promise.all(Array.from({ length: sequential ? 1 : BUNDLES_AT_ONCE }, work));
-    return batch.map((job) => outcomes.get(job)).filter((outcome) => outcome !== undefined);
   }
 
-  async #writeOne(job: Job, recompressor: Recompressor): Promise<Outcome | undefined> {
-    const stage = () => this.#stage(job, recompressor);
+  async #writeOne(
+    job: Job,
+    recompressor: Recompressor,
+    publishing: Publishing,
+  ): Promise<Outcome | undefined> {
+    const stage = () => this.#stage(job, recompressor, publishing);
+    const { source, name } = job;
+    const { progress } = this.#options;
+    const text = referenceText(name);
+    progress?.started?.(text);
     try {
       return await stage().catch((error: unknown) => {
         const isDamage = error instanceof ImgconvError && error.code === 'DIGEST_MISMATCH';
@@ -163,7 +185,6 @@ export class Run {
         throw error;
       });
     } catch (cause) {
-      const { source, name } = job;
       if (this.#options.signal?.aborted === true) throw interrupted();
       const error = asImgconvError(cause, source.where);
       if (error.code === 'INTERRUPTED') throw error;
@@ -174,10 +195,13 @@ export class Run {
         error,
       });
       return undefined;
+    } finally {
+      progress?.ended?.(text);
     }
   }
 
-  async #stage(job: Job, recompressor: Recompressor): Promise<Outcome> {
+  async #stage(job: Job, recompressor: Recompressor, publishing: Publishing): Promise<Outcome> {
+    const { writer } = this.#ends;
     const closure = await recompressor.apply(job.closure, job.compression);
     const digests = new Set(manifestsOf(closure.root).map(({ descriptor }) => descriptor.digest));
     const signatures = job.signatures.filter(({ of }) => digests.has(of));
@@ -185,29 +209,39 @@ export class Run {
     const { digest } = closure.root.descriptor;
     // A name that is a digest is that of what is written.
     const name = job.name.tag === undefined ? { ...job.name, digest } : job.name;
-    const { changed, notes } = await this.#ends.writer.write({ ...closure, name, signatures });
+    await this.#fetch(name, closure);
+    const { changed, notes } = await publishing.write(() => writer.write({ ...closure, name, signatures }));
     const made = closure.notes.filter((note) => !job.closure.notes.includes(note));
     const left = `${counted(stale, 'signature file')} left out: made for a digest that the image no longer has`;
     const all = [...job.notes, ...made, ...(stale === 0 ? [] : [left]), ...notes];
     return { job: { ...job, name, closure, notes: all }, changed };
   }
-}
 
-export function interrupted(): ImgconvError {
-  return new ImgconvError('INTERRUPTED', 'interrupted: what was finished stays, the rest was cleared away');
+  /** Downloads what the target lacks before the image is written, so that others are published meanwhile. */
+  async #fetch(name: Reference, { blobs }: Closure): Promise<void> {
+    const { to, writer } = this.#ends;
+    if (to.format.traits.remote || to.format.traits.sequential) return;
+    await Promise.all(
+      [...blobs.values()].map(async (blob) => {
+        // Writing the image says what is wrong.
+        if (blob.isRemote && !(await writer.holds(name, blob, 'blob')))
+          await blob.prove().catch(() => undefined);
+      }),
+    );
+  }
 }
 
 /** In their order, each of so many images, or as soon as it has so many bytes. */
-function* batches(jobs: readonly Job[], most: typeof BATCH): Generator<Job[]> {
-  let batch: Job[] = [];
+function* bundlesOf(jobs: readonly Job[], most: typeof BUNDLE): Generator<Job[]> {
+  let bundle: Job[] = [];
   let bytes = 0;
   for (const job of jobs) {
-    batch.push(job);
+    bundle.push(job);
     for (const { size } of job.closure.blobs.values()) bytes += size;
-    if (batch.length < most.images && bytes < most.bytes) continue;
-    yield batch;
-    batch = [];
+    if (bundle.length < most.images && bytes < most.bytes) continue;
+    yield bundle;
+    bundle = [];
     bytes = 0;
   }
-  if (batch.length > 0) yield batch;
+  if (bundle.length > 0) yield bundle;
 }

@@ -21,6 +21,14 @@ interface CheckedRepository {
   settled: Promise<unknown> | undefined;
 }
 
+type CheckOptions = Omit<CheckContext, 'seesAll' | 'reached'>;
+
+/** Hears of images whose check begins or ends; several are at hand at once. */
+export interface CheckProgress {
+  started?(name: string): void;
+  ended?(name: string): void;
+}
+
 /** Checks all that a place holds, and collects what is wrong in `findings`. */
 export class Check implements CheckContext {
   readonly audit: Audit;
@@ -33,13 +41,23 @@ export class Check implements CheckContext {
   /** What the images need. */
   readonly reached = new Set<Digest>();
   readonly #repositories = new Map<string, CheckedRepository>();
+  readonly #progress: CheckProgress | undefined;
 
-  constructor(audit: Audit, proofs: Proofs, findings: Findings, pool: Pool, deep: boolean) {
+  constructor(context: CheckOptions, progress?: CheckProgress) {
+    const { audit, proofs, findings, pool, deep } = context;
     this.audit = audit;
     this.proofs = proofs;
     this.findings = findings;
     this.pool = pool;
     this.deep = deep;
+    this.#progress = progress;
+  }
+
+  /** The size of all blobs of the place, as far as it keeps them together. */
+  async bytes(): Promise<number> {
+    let sum = 0;
+    for await (const { size } of this.audit.blobs()) sum += size;
+    return sum;
   }
 
   /** Gives the number of images. `only`: the names of those that are checked; `named`: the only one that is listed. */
@@ -59,7 +77,11 @@ export class Check implements CheckContext {
           if ('digest' in image && repository.manifests.has(image.digest)) continue;
         }
         count++;
-        const checking = new ImageCheck(this, image, repository.manifests).run();
+        const name = nameOf(image);
+        this.#progress?.started?.(name);
+        const checking = new ImageCheck(this, image, repository.manifests).run().finally(() => {
+          this.#progress?.ended?.(name);
+        });
         if (image.untagged !== true) repository.tagged.push(checking);
         await checking;
         // Small images are proved without a wait: signals and timers have their turn.

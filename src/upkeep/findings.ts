@@ -64,6 +64,8 @@ export class Findings {
   }
 }
 
+/** An image that needs a link, and a look at all links, may say the same of one in other words. */
 function keyOf({ where, kind, what }: Fault): string {
+  if (kind === 'link-missing' || kind === 'link-wrong') return `${where}\0${kind}`;
   return `${where}\0${kind}\0${what}`;
 }

@@ -17,6 +17,8 @@ export class Proofs {
   readonly #pool: Pool;
   readonly #onBytes: ((count: number) => void) | undefined;
   readonly #done = new Map<string, Promise<ImgconvError | undefined>>();
+  /** Blobs that were downloaded: that is done once, whichever repositories have them. */
+  readonly #downloaded = new Set<Digest>();
   readonly #inMemory = new WeakMap<Uint8Array, number>();
   #count = 0;
   #blobs = 0;
@@ -37,6 +39,8 @@ export class Proofs {
     return this.#once(`${digest} ${size ?? ''}`, at, async () => {
       const expected = { digest, size: size ?? (await sizeOf(at)) };
       await VerifiedBlob.at(at, expected, this.#pool, { onBytes: this.#onBytes }).prove();
+      if (at.kind === 'remote' && this.#downloaded.has(digest)) return;
+      if (at.kind === 'remote') this.#downloaded.add(digest);
       this.#blobs++;
       this.#bytes += expected.size;
     });
@@ -50,7 +54,8 @@ export class Proofs {
       const tar = new TarCheck(where, { layer: true });
       let unpacked = 0;
       let malformed: unknown;
-      for await (const chunk of VerifiedBlob.at(at, { digest, size }, this.#pool).uncompressed()) {
+      const blob = VerifiedBlob.at(at, { digest, size }, this.#pool, { onBytes: this.#onBytes });
+      for await (const chunk of blob.uncompressed()) {
         hasher.update(chunk);
         unpacked += chunk.length;
         try {

@@ -9,9 +9,10 @@ import { PeekSpool, StagingSpool } from '../storage/spool.js';
 import { Staging } from '../storage/staging.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { Findings, type Finding } from './findings.js';
-import { Check } from './check.js';
+import { Check, type CheckProgress } from './check.js';
 import { Proofs } from './proof.js';
 import { notInPlace, repair, type Repaired } from './repair.js';
+import { heardBy, type Progress } from '../transfer/options.js';
 import type { Count } from '../transfer/report.js';
 
 export interface VerifyOptions {
@@ -23,7 +24,13 @@ export interface VerifyOptions {
   readonly access?: RegistryAccess | undefined;
   readonly jobs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
-  readonly onBytes?: ((count: number) => void) | undefined;
+  readonly progress?: VerifyProgress | undefined;
+}
+
+/** Hears of a check as it goes. */
+export interface VerifyProgress extends CheckProgress, Pick<Progress, 'bytes' | 'retry' | 'waiting'> {
+  /** About so many bytes are to be read, if the place can tell; called once the check has taken a second. */
+  total?(bytes: number): void;
 }
 
 export interface VerifyReport {
@@ -39,6 +46,8 @@ export interface VerifyReport {
   readonly seesAll: boolean;
 }
 
+/** After this long it is said how much there is to read. */
+const TOTAL_AFTER_MS = 1000;
 /** A repaired index shows its members, and a repaired member its layers: each round repairs what the one before showed. */
 const MAX_ROUNDS = 12;
 
@@ -74,7 +83,8 @@ class Verification {
     this.#options = options;
     this.#pool = pool;
     this.#staging = staging;
-    this.#proofs = new Proofs(pool, options.onBytes);
+    const { progress } = options;
+    this.#proofs = new Proofs(pool, progress?.bytes && ((count) => progress.bytes?.(count)));
   }
 
   async run(): Promise<VerifyReport> {
@@ -82,13 +92,10 @@ class Verification {
     let round = await this.#round();
     for (let rounds = 1; this.#options.repair !== undefined && rounds < MAX_ROUNDS; rounds++) {
       if (round.mending === undefined) break;
-      const mended = await repair(
-        round.mending,
-        round.findings,
-        this.#options.repair,
-        this.#pool,
-        this.#options.access,
-      );
+      const mended = await repair(round.mending, round.findings, this.#options.repair, this.#pool, {
+        ...this.#options.access,
+        ...heardBy(this.#options.progress),
+      });
       if (mended.length === 0) break;
       for (const one of mended) repaired.push(one);
       round = await this.#round();
@@ -131,7 +138,10 @@ class Verification {
       return { images: 0, findings, mending: undefined, seesAll: false };
     }
     try {
-      const check = new Check(reader.audit, this.#proofs, findings, this.#pool, this.#options.deep ?? false);
+      const { deep = false, progress } = this.#options;
+      const context = { audit: reader.audit, proofs: this.#proofs, findings, pool: this.#pool, deep };
+      const check = new Check(context, progress);
+      using _ = this.#totalLater(check, only === undefined);
       const images = await check.ofImages(reader, only, named);
       if (images === 0 && named !== undefined && only === undefined)
         throw new ImgconvError('NOT_FOUND', `${named}: no such image in the registry`);
@@ -142,6 +152,22 @@ class Verification {
     }
   }
 
+  /** Only long checks are worth a look at all blobs. */
+  #totalLater(check: Check, whole: boolean): Disposable {
+    const { progress, deep = false } = this.#options;
+    const look = async () => {
+      const bytes = await check.bytes().catch(() => 0);
+      // Layers are read once more to be unpacked.
+      if (bytes > 0) progress?.total?.(deep ? bytes * 2 : bytes);
+    };
+    const timer = whole && progress?.total ? setTimeout(() => void look(), TOTAL_AFTER_MS) : undefined;
+    return {
+      [Symbol.dispose]: () => {
+        clearTimeout(timer);
+      },
+    };
+  }
+
   async #open(): Promise<ImageReader> {
     if (this.#stream !== undefined) return this.#stream;
     const spool = this.#options.deep === true ? new StagingSpool(this.#staging, this.#pool) : new PeekSpool();
@@ -149,7 +175,7 @@ class Verification {
       pool: this.#pool,
       spool,
       downloads: new StagedDownloads(this.#staging, this.#pool, false),
-      access: this.#options.access ?? {},
+      access: { ...this.#options.access, ...heardBy(this.#options.progress) },
     });
     if (this.#options.repair !== undefined && reader.audit.mending === undefined)
       throw notInPlace(this.#place);

@@ -23,6 +23,7 @@ class DirWriter implements ImageWriter {
   readonly staging;
   readonly links;
   readonly inPlace = false;
+  readonly host = undefined;
   readonly find = undefined;
   readonly #tree: Storage;
   readonly #context: WriteContext;

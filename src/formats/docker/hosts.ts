@@ -26,10 +26,10 @@ export class Hosts {
   readonly #unreached = new Map<string, ImgconvError>();
 
   constructor(access: RegistryAccess, signal: AbortSignal) {
-    const { retryTimes = RETRY_TIMES, retryDelay = RETRY_DELAY_MS, mirrors = {} } = access;
+    const { retryTimes = RETRY_TIMES, retryDelay = RETRY_DELAY_MS, mirrors = {}, onRetry } = access;
     const either = AbortSignal.any([signal, this.#closing.signal]);
     setMaxListeners(0, either);
-    this.retry = { times: retryTimes, delayMs: retryDelay, signal: either };
+    this.retry = { times: retryTimes, delayMs: retryDelay, signal: either, onRetry };
     this.#access = access;
     this.#signal = either;
     this.#credentials = new CredentialStore(access);

@@ -4,6 +4,7 @@ import { Transient } from '../../bytes/retry.js';
 import { ImgconvError } from '../../model/errors.js';
 import type { RegistryAccess } from '../access.js';
 import { proxyFor } from './proxy.js';
+import { Silence, Stall } from './silence.js';
 import { isLocal, tlsFor } from './tls.js';
 
 /** How long a server may be silent. */
@@ -50,6 +51,7 @@ export class Transport {
   readonly #own: string | undefined;
   readonly #signal: AbortSignal;
   readonly #idleMs: number;
+  readonly #silence: Silence;
   readonly #dispatchers = new Map<string, Promise<Dispatcher>>();
 
   /** `own`: the only host and port that gets the client's certificate. */
@@ -58,6 +60,7 @@ export class Transport {
     this.#own = own;
     this.#signal = signal;
     this.#idleMs = access.idleTimeout ?? IDLE_MS;
+    this.#silence = new Silence(access.onWaiting);
   }
 
   /**
@@ -71,7 +74,7 @@ export class Transport {
     server: 'trusted' | 'anyone' = 'trusted',
   ): Promise<Answer> {
     const { default: undici } = await import('undici');
-    const stall = new Stall(this.#signal, this.#idleMs);
+    const stall = new Stall(this.#signal, this.#idleMs, this.#silence, url.host);
     const content = body?.();
     try {
       const answer = await undici.request(url, {
@@ -89,7 +92,12 @@ export class Transport {
         bodyTimeout: this.#idleMs,
       });
       stall.answered(answer.body);
-      return answerOf(url, where, answer, this.#idleMs);
+      return answerOf(url, where, answer, {
+        idleMs: this.#idleMs,
+        onChunk: () => {
+          this.#silence.heard(url.host);
+        },
+      });
     } catch (error) {
       stall.end();
       throw networkError(where, error);
@@ -138,62 +146,6 @@ export class Transport {
   }
 }
 
-/**
- * Ends a request whose answer does not begin in time, counted from the last byte of the body sent: undici's own clock
- * restarts with each interim answer (RFC 9110, 15.2) and each byte of a header.
- */
-class Stall {
-  readonly #controller = new AbortController();
-  readonly #outer: AbortSignal;
-  readonly #idleMs: number;
-  #timer: NodeJS.Timeout | undefined;
-
-  constructor(outer: AbortSignal, idleMs: number) {
-    this.#outer = outer;
-    this.#idleMs = idleMs;
-    if (outer.aborted) this.#stop();
-    else outer.addEventListener('abort', this.#stop, { once: true });
-    this.#restart();
-  }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  readonly #stop = (): void => {
-    this.#controller.abort(this.#outer.reason);
-  };
-
-  #restart(): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
-      const why = new Error(`no answer in ${this.#idleMs / 1000} s`);
-      this.#controller.abort(Object.assign(why, { code: 'UND_ERR_HEADERS_TIMEOUT' }));
-    }, this.#idleMs);
-  }
-
-  async *watched(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-    for await (const chunk of body) {
-      this.#restart();
-      yield chunk;
-    }
-    this.#restart();
-  }
-
-  /** The answer began; an interruption from outside still ends its body. */
-  answered(body: Readable): void {
-    clearTimeout(this.#timer);
-    body.once('close', () => {
-      this.end();
-    });
-  }
-
-  end(): void {
-    clearTimeout(this.#timer);
-    this.#outer.removeEventListener('abort', this.#stop);
-  }
-}
-
 /** When a proxy closes the connection on CONNECT, undici takes that for a passing UND_ERR_SOCKET and reconnects for ever. */
 function lastingFailures(proxy: Dispatcher): Dispatcher {
   const connect = proxy.connect.bind(proxy) as (options: Dispatcher.ConnectOptions) => Promise<never>;
@@ -212,13 +164,14 @@ function answerOf(
   url: URL,
   where: string,
   { statusCode, headers, body }: Dispatcher.ResponseData,
-  idleMs: number,
+  { idleMs, onChunk }: { readonly idleMs: number; readonly onChunk: () => void },
 ): Answer {
   async function* chunks(): AsyncGenerator<Uint8Array> {
     let since = Date.now();
     let count = 0;
     try {
       for await (const chunk of body as AsyncIterable<Uint8Array>) {
+        onChunk();
         yield chunk;
         count += chunk.length;
         if (Date.now() - since < idleMs) continue;

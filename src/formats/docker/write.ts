@@ -42,7 +42,7 @@ class DockerWriter implements ImageWriter {
   readonly links = false;
   readonly inPlace = false;
   readonly find = undefined;
-  readonly #host: string;
+  readonly host: string;
   readonly #prefix: string;
   readonly #context: WriteContext;
   readonly #hosts: Hosts;
@@ -58,7 +58,7 @@ class DockerWriter implements ImageWriter {
   readonly #told = new Set<Digest>();
 
   constructor(host: string, prefix: string, context: WriteContext) {
-    this.#host = host;
+    this.host = host;
     this.#prefix = prefix;
     this.#context = context;
     this.#hosts = new Hosts(context.access, context.pool.signal);
@@ -69,10 +69,10 @@ class DockerWriter implements ImageWriter {
 
   #repositoryFor({ repository: own }: Reference): Repository {
     const repository = this.#prefix === '' ? own : `${this.#prefix}/${own}`;
-    if (isRepository(repository)) return { host: this.#host, repository };
+    if (isRepository(repository)) return { host: this.host, repository };
     throw new ImgconvError(
       'NAME_INVALID',
-      `${this.#host}: ${JSON.stringify(repository)} is not a repository path`,
+      `${this.host}: ${JSON.stringify(repository)} is not a repository path`,
     );
   }
 
@@ -143,7 +143,7 @@ class DockerWriter implements ImageWriter {
   /** Mounts the blob if another repository has it, or is being sent it. */
   async #send(to: Repository, blob: VerifiedBlob): Promise<'uploaded' | 'mounted'> {
     const { digest, holder } = blob;
-    const inSource = holder?.host === this.#host ? holder.repository : undefined;
+    const inSource = holder?.host === this.host ? holder.repository : undefined;
     const from = (await this.#holders.get(digest)?.catch(() => undefined)) ?? inSource;
     const sending = new Upload(this.#endpoint, to, blob).run(from);
     const held = sending.then(() => to.repository);
