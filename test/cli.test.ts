@@ -239,7 +239,7 @@ describe('a conversion', parallel, () => {
     ]);
     const child = expected.children['demo/multi:1']?.['linux/amd64'] ?? '';
     assert.ok(
-      stdout.includes(`written   demo/multi:1 ${child} (was ${NAMES['demo/multi:1'] ?? ''})`),
+      stdout.includes(`written   demo/multi:1 ${child} (from ${NAMES['demo/multi:1'] ?? ''})`),
       stdout,
     );
     assert.match(stdout, /note: .*linux\/amd64/);
@@ -294,6 +294,7 @@ describe('a conversion', parallel, () => {
           {
             source: 'demo/base:1',
             name: 'demo/base:1',
+            reference: 'demo/base:1',
             sourceDigest: NAMES['demo/base:1'],
             digest: NAMES['demo/base:1'],
             status: 'written',

@@ -1,9 +1,10 @@
 import type { Format } from '../formats/format.js';
-import { FORMATS, parsePlace } from '../formats/table.js';
+import { FORMATS } from '../formats/table.js';
+import type { CopyArguments } from './copy.js';
 import type { GarbageArguments } from './gc.js';
 import type { ImagesArguments } from './images.js';
 import type { InspectArguments, ListArguments } from './ls.js';
-import { conversionOptions, type ConversionArguments } from './options.js';
+import { conversionOptions, copyOptions, saveOptions, type ConversionArguments } from './options.js';
 import { registryOptions } from './registry-options.js';
 import type { PushArguments, SaveArguments } from './save.js';
 import { FLAG, JSON_FLAG, REPEATABLE, VALUE, type Syntax } from './syntax.js';
@@ -67,20 +68,17 @@ export const COMMANDS: readonly Command[] = [
     describe: 'Copy images between any two places, each with its prefix',
     example: 'imgconv copy docker://quay.io/org/app:1.0 oci:layout:app:1.0',
     get options() {
-      return { ...conversionOptions(), ...registryOptions(['src', 'dest']) };
+      return { ...copyOptions(), ...conversionOptions(), ...registryOptions(['src', 'dest']) };
     },
-    run: async (args: ConversionArguments & { readonly SRC: string; readonly DST: string }) => {
-      const { convertCommand } = await import('./convert.js');
-      return convertCommand(parsePlace(args.SRC), parsePlace(args.DST), args);
-    },
+    run: async (args: CopyArguments) => (await import('./copy.js')).copyCommand(args),
   },
   {
     name: 'save',
     operands: '<REF_OR_STORE..>',
-    describe: 'Save images and charts from registries into a store; the last operand is the store',
+    describe: 'Save images and charts from registries into a store or an archive, the last operand',
     example: 'imgconv save ubuntu:24.04 quay.io/org/app:1.0 ./store',
     get options() {
-      return { ...conversionOptions(), ...registryOptions(['src']) };
+      return { ...saveOptions(), ...conversionOptions(), ...registryOptions(['src']) };
     },
     run: async (args: SaveArguments) => (await import('./save.js')).saveCommand(args),
   },

@@ -1,6 +1,7 @@
+import { writeFileSync } from 'node:fs';
 import { isStream, type Place } from '../formats/table.js';
 import { asImgconvError } from '../model/errors.js';
-import { parsePlatform } from '../model/platform.js';
+import { ownPlatform, parsePlatform } from '../model/platform.js';
 import { convert } from '../transfer/convert.js';
 import { expectNames } from '../transfer/names.js';
 import type { ConvertOptions } from '../transfer/options.js';
@@ -70,6 +71,8 @@ export async function convertCommand(
     results.stop();
   }
   more.done?.(report);
+  if (more.done === undefined && args.digestfile !== undefined && args.dryRun !== true)
+    writeFileSync(args.digestfile, digestsText(report));
   results.report(report, args.dryRun === true);
   const failed = failedImages(report);
   for (const { source, error } of failed) {
@@ -78,6 +81,25 @@ export async function convertCommand(
     process.stderr.write(`imgconv: ${name}${errorText(error, args.debug)}`);
   }
   return failed.length > 0 ? 1 : 0;
+}
+
+/** As skopeo copy writes it: the digest of the image; of several a line for each, with its name. */
+function digestsText({ images }: Report): string {
+  const done = images.filter(({ status }) => ['written', 'updated', 'unchanged'].includes(status));
+  const [only, ...others] = done;
+  if (only !== undefined && others.length === 0) return only.digest ?? '';
+  return done.map(({ digest, reference }) => `${digest ?? ''} ${reference ?? ''}\n`).join('');
+}
+
+/** Of `--platform`, skopeo's `--override-…` and `--multi-arch system`; undefined for all. */
+function platformsOf(args: ConversionArguments): ConvertOptions['platforms'] {
+  const { platform, overrideOs, overrideArch, overrideVariant, multiArch } = args;
+  if (platform !== undefined) return platform.map(parsePlatform);
+  const own = ownPlatform();
+  if (overrideOs === undefined && overrideArch === undefined && overrideVariant === undefined)
+    return multiArch === 'system' ? [own] : undefined;
+  const words = [overrideOs ?? own.os, overrideArch ?? own.architecture];
+  return [parsePlatform([...words, ...(overrideVariant === undefined ? [] : [overrideVariant])].join('/'))];
 }
 
 /** `target`: a reference that followed the target's path, `PREFIX:PATH:REFERENCE`. */
@@ -90,7 +112,10 @@ function optionsOf(args: ConversionArguments, target: string | undefined): Conve
     rename: args.rename,
     scoped: args.scoped,
     link: args.link,
-    platforms: args.platform?.map(parsePlatform),
+    platforms: platformsOf(args),
+    systemImages: args.multiArch === 'system',
+    overwrite: args.overwrite,
+    preserveDigests: args.preserveDigests,
     compression: uncompressed ? 'none' : args.compression,
     recompress: uncompressed || args.recompress === true,
     archiveCompression: args.archiveCompression,

@@ -4,6 +4,14 @@ import type { RegistryArguments } from './registry-options.js';
 import { FLAG, grouped, JSON_FLAG, REPEATABLE, VALUE, type OptionTable } from './syntax.js';
 
 export interface ConversionArguments extends RegistryArguments {
+  readonly overwrite?: boolean;
+  readonly preserveDigests?: boolean;
+  readonly digestfile?: string;
+  readonly overrideOs?: string;
+  readonly overrideArch?: string;
+  readonly overrideVariant?: string;
+  readonly multiArch?: 'all' | 'system' | 'index-only';
+  readonly registry?: string;
   readonly REF?: string[];
   readonly imagesFile?: string[];
   readonly tag?: string;
@@ -40,7 +48,14 @@ export function conversionOptions(to?: Format) {
         describe: 'list of references, one a line; "SOURCE TARGET" renames; - is stdin',
       },
       platform: { ...REPEATABLE, value: 'os/arch', describe: 'only this platform of an index' },
-      all: { ...FLAG, describe: 'all platforms (the default)' },
+      all: { ...FLAG, alias: 'a', describe: 'all platforms (the default)' },
+      'multi-arch': {
+        choices: ['all', 'system', 'index-only'],
+        describe: "system: only this machine's platform of an index",
+      },
+      'override-os': { ...VALUE, value: 'os', describe: 'with --override-arch: as --platform' },
+      'override-arch': { ...VALUE, value: 'arch', describe: 'only this architecture of an index' },
+      'override-variant': { ...VALUE, value: 'variant', describe: 'with --override-arch: as --platform' },
       missing: {
         choices: ['refuse', 'prune', 'sparse'],
         describe:
@@ -64,6 +79,14 @@ export function conversionOptions(to?: Format) {
     ...layerOptions(to),
     ...grouped('Run and report:', {
       'dry-run': { ...FLAG, describe: 'check everything and say what would be done' },
+      overwrite: {
+        ...FLAG,
+        default: true,
+        shown: 'no-overwrite',
+        describe: 'fail for an image whose name another image has in the target',
+      },
+      'preserve-digests': { ...FLAG, describe: 'fail for an image whose digest would change' },
+      digestfile: { ...VALUE, value: 'file', describe: 'write the digests of the images to this file' },
       'fail-fast': { ...FLAG, describe: 'stop at the first image that fails' },
       jobs: { ...VALUE, value: 'n', alias: 'j', describe: 'threads (default: one per core)' },
       quiet: { ...FLAG, alias: 'q', describe: 'print errors only' },
@@ -71,6 +94,36 @@ export function conversionOptions(to?: Format) {
     }),
   } satisfies OptionTable;
 }
+
+/** Those that `copy` alone has. */
+export function copyOptions() {
+  return grouped('Which images:', {
+    'all-tags': { ...FLAG, describe: 'all tags of a repository: docker://HOST/REPOSITORY' },
+    tree: { ...FLAG, describe: 'into dir: put one image into a tree, by its name' },
+    'additional-tag': { ...REPEATABLE, value: 'name:tag', describe: 'another name for the one image' },
+    registry: REGISTRY,
+  });
+}
+
+/** Those that `save` alone has. */
+export function saveOptions() {
+  return {
+    ...grouped('Which images:', { registry: REGISTRY }),
+    output: {
+      ...VALUE,
+      value: 'file',
+      alias: 'o',
+      group: 'Run and report:',
+      describe: 'the store or archive, instead of the last operand',
+    },
+  };
+}
+
+const REGISTRY = {
+  ...VALUE,
+  value: 'host',
+  describe: 'registry of references without a host (default: docker.io)',
+};
 
 function layerOptions(to?: Format) {
   return grouped('Layers and files:', {

@@ -15,8 +15,8 @@ type Side = (typeof SIDES)[number];
 /** By the kind of their values. */
 interface Names {
   text: 'authfile' | 'retryTimes' | 'retryDelay' | `${Side}Authfile` | `${Side}CertDir`;
-  list: 'registryMirror' | `${Side}Creds` | `${Side}RegistryToken`;
-  flag: 'allowHttpCredentials' | `${Side}TlsVerify`;
+  list: 'creds' | 'registryMirror' | `${Side}Creds` | `${Side}RegistryToken`;
+  flag: 'allowHttpCredentials' | 'tlsVerify' | 'insecure' | 'noCreds' | `${Side}TlsVerify` | `${Side}NoCreds`;
 }
 
 export type RegistryArguments = { readonly [Name in Names['text']]?: string } & {
@@ -31,6 +31,17 @@ export function registryOptions(sides: readonly Side[]): OptionTable {
       value: 'file',
       describe: 'credentials (default: the files of podman and docker)',
     },
+    ...(sides.length === 1 && {
+      creds: { ...REPEATABLE, value: '[host=]user:password', describe: 'credentials' },
+    }),
+    'no-creds': { ...FLAG, describe: 'use no credentials' },
+    'tls-verify': {
+      ...FLAG,
+      shown: 'tls-verify=false',
+      describe: 'accept any certificate, and plain HTTP',
+    },
+    insecure: { ...FLAG, hidden: true, describe: 'the same, as crane has it' },
+    'insecure-policy': { ...FLAG, hidden: true, describe: 'accepted: imgconv has no signature policies' },
     ...Object.fromEntries(sides.flatMap((side) => Object.entries(optionsOf(side)))),
     'retry-times': { ...VALUE, value: 'n', describe: 'retries after a network failure (default: 3)' },
     'retry-delay': {
@@ -52,6 +63,7 @@ function optionsOf(side: Side): OptionTable {
   return {
     [`${side}-authfile`]: { ...VALUE, value: 'file', describe: `credentials ${whose}` },
     [`${side}-creds`]: { ...REPEATABLE, value: '[host=]user:password', describe: `credentials ${whose}` },
+    [`${side}-no-creds`]: { ...FLAG, describe: `use no credentials ${whose}` },
     [`${side}-registry-token`]: { ...REPEATABLE, value: '[host=]token', describe: `bearer token ${whose}` },
     [`${side}-cert-dir`]: {
       ...VALUE,
@@ -70,6 +82,7 @@ function optionsOf(side: Side): OptionTable {
 function sidesOf(name: string): readonly Side[] {
   if (!REGISTRY_OPTIONS.has(name)) return [];
   if (name === 'registryMirror') return ['src'];
+  if (name === 'insecurePolicy') return [];
   const side = SIDES.find((one) => name.startsWith(one));
   return side === undefined ? SIDES : [side];
 }
@@ -110,7 +123,8 @@ export function accessOf(
   return {
     authfile: args[`${side}Authfile`] ?? args.authfile,
     certDir: args[`${side}CertDir`],
-    tlsVerify: args[`${side}TlsVerify`],
+    tlsVerify: args[`${side}TlsVerify`] ?? args.tlsVerify ?? (args.insecure === true ? false : undefined),
+    anonymous: args[`${side}NoCreds`] ?? args.noCreds,
     retryTimes: parseCount('retry-times', args.retryTimes, 100, 0),
     retryDelay: parseDuration('retry-delay', args.retryDelay, { unit: 's', such: '2s or 500ms' }),
     mirrors,
@@ -131,7 +145,7 @@ function credentialsOf(
   ];
   const found: Record<string, HostAccess> = {};
   for (const [option, field, texts] of [
-    [`--${side}-creds`, 'creds', args[`${side}Creds`] ?? []],
+    [`--${side}-creds`, 'creds', [...(args[`${side}Creds`] ?? []), ...(args.creds ?? [])]],
     [`--${side}-registry-token`, 'registryToken', args[`${side}RegistryToken`] ?? []],
   ] as const)
     for (const text of texts) {

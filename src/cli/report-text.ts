@@ -3,12 +3,15 @@ import type { ImageReport, Plan, Report } from '../transfer/report.js';
 import { hintOf, printable } from './exit.js';
 import { sizeText } from './quantity.js';
 
-export function imageLine({ name, source, status, digest, sourceDigest, notes }: ImageReport): string {
-  const was =
+export function imageLine(image: ImageReport): string {
+  const { name, reference, source, status, digest, sourceDigest, previousDigest, notes } = image;
+  const from =
     digest !== undefined && sourceDigest !== undefined && digest !== sourceDigest
-      ? ` (was ${sourceDigest})`
+      ? ` (from ${sourceDigest})`
       : '';
-  const line = `${status.padEnd(9)} ${printable(name ?? source)} ${digest ?? ''}${was}`.trimEnd();
+  const was = previousDigest === undefined ? '' : ` (was ${previousDigest})`;
+  const shown = printable(reference ?? name ?? source);
+  const line = `${status.padEnd(9)} ${shown} ${digest ?? ''}${from}${was}`.trimEnd();
   return [line, ...notes.map((note) => `          note: ${printable(note)}`)]
     .map((text) => `${text}\n`)
     .join('');
@@ -26,7 +29,7 @@ function leftOutText({ untaggedLeftOut: count }: Report): string {
 export function reportText(report: Report): string {
   const { images, tally } = report;
   const count = (status: ImageReport['status']) => images.filter((image) => image.status === status).length;
-  const parts = (['written', 'unchanged', 'failed', 'skipped'] as const)
+  const parts = (['written', 'updated', 'unchanged', 'failed', 'skipped'] as const)
     .filter((status) => status === 'written' || count(status) > 0)
     .map((status) => `${count(status)} ${status}`);
   const said = {

@@ -121,6 +121,27 @@ const OF_OPTIONS: readonly Rule[] = [
       `--all and --platform ${platform.join(' ')} contradict each other`,
       'leave one of them out',
     ],
+  ({ multiArch }) =>
+    multiArch === 'index-only' && [
+      '--multi-arch index-only: the target would have an index without its images',
+      '--missing sparse keeps an index of which the source lacks images',
+    ],
+  ({ multiArch, all, platform, overrideOs, overrideArch, overrideVariant }) => {
+    const one = [platform, overrideOs, overrideArch, overrideVariant].some((given) => given !== undefined);
+    const isAll = all === true || multiArch === 'all';
+    return (
+      ((isAll && (one || multiArch === 'system')) || (multiArch === 'system' && one)) && [
+        'the options say two different things of the platforms to take',
+        'leave one of them out: --all, --platform, --override-arch or --multi-arch',
+      ]
+    );
+  },
+  ({ preserveDigests, recompress }) =>
+    preserveDigests === true &&
+    recompress === true && [
+      '--preserve-digests and --recompress contradict each other: new layers have new digests',
+      'leave one of them out',
+    ],
   ({ untagged, REF = [], imagesFile = [] }, { reference }) =>
     untagged === true &&
     (REF.length > 0 || imagesFile.length > 0 || reference !== undefined) && [

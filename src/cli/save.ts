@@ -1,17 +1,19 @@
 import { existsSync } from 'node:fs';
 import { docker } from '../formats/docker/index.js';
 import { registry } from '../formats/registry/index.js';
-import { findPlace, FORMATS, isPrefixed, parsePlace, prefixOf, type Place } from '../formats/table.js';
+import { FORMATS, isPrefixed, prefixOf, type Place } from '../formats/table.js';
 import { ImgconvError } from '../model/errors.js';
 import { isHostName } from '../model/reference.js';
 import { wholeSelectors } from '../requests/wanted.js';
 import { convertCommand } from './convert.js';
 import type { ConversionArguments } from './options.js';
 import { askedFor } from './selectors.js';
+import { isArchiveName, isRegistryText, sourcePlace, targetPlace } from './places.js';
 import { shellText } from './shell.js';
 
 export interface SaveArguments extends ConversionArguments {
   readonly REF_OR_STORE: readonly string[];
+  readonly output?: string;
 }
 
 export interface PushArguments extends ConversionArguments {
@@ -24,7 +26,7 @@ export const EVERYWHERE: Place = { format: docker, path: '' };
 
 /** Remote images and charts into a store: of the operands the last is where to, the others are references. */
 export async function saveCommand(args: SaveArguments): Promise<number> {
-  const { REF_OR_STORE: operands } = args;
+  const operands = args.output === undefined ? args.REF_OR_STORE : [...args.REF_OR_STORE, args.output];
   const store = operands.at(-1) ?? '';
   expectStoreLast(operands);
   const selectors = askedFor({ ...args, REF: operands.slice(0, -1) });
@@ -33,7 +35,7 @@ export async function saveCommand(args: SaveArguments): Promise<number> {
       hint: 'imgconv save REF… STORE, or a list of references with --images-file',
     });
   return convertCommand(EVERYWHERE, storeOf(store), args, {
-    options: { selectors: wholeSelectors(selectors) },
+    options: { selectors: wholeSelectors(selectors, args.registry) },
   });
 }
 
@@ -49,23 +51,24 @@ function expectStoreLast(operands: readonly string[]): void {
 
 /** By its look, as no reference has it, or because it is there. */
 function isStore(text: string): boolean {
-  return /^\.{0,2}\//.test(text) || isLocalPlace(text) || (existsSync(text) && registry.recognises(text));
+  if (/^\.{0,2}\//.test(text) || isLocalPlace(text) || isArchiveName(text)) return true;
+  return existsSync(text) && registry.recognises(text);
 }
 
 function isLocalPlace(text: string): boolean {
   return FORMATS.some(({ prefix, traits }) => !traits.remote && text.startsWith(`${prefix}:`));
 }
 
-/** A path is the storage of a registry, unless a prefix says something else. */
+/** A new path is the storage of a registry, unless its prefix or its ending says something else. */
 function storeOf(text: string): Place {
-  return isPrefixed(text) ? parsePlace(text) : { format: registry, path: text };
+  return targetPlace(text, (path) => ({ format: registry, path }));
 }
 
 /** Images of any place into a registry. */
 export async function pushCommand(args: PushArguments): Promise<number> {
   const { SRC: source, REGISTRY: target } = args;
   const start = prefixOf(docker);
-  if (!target.startsWith(start)) {
+  if (!target.startsWith(start) && !isRegistryText(target)) {
     const words = source.startsWith(start) ? [target, source] : [source, `${start}${target}`];
     const isHost = isHostName(target.split('/')[0] ?? '') && !isPrefixed(target) && !existsSync(target);
     throw new ImgconvError('USAGE', `push … ${target}: not a registry`, {
@@ -75,7 +78,7 @@ export async function pushCommand(args: PushArguments): Promise<number> {
           : 'write docker://HOST or docker://HOST/PREFIX; imgconv copy is for other places',
     });
   }
-  return convertCommand(findPlace(source), registryBelow(target), args);
+  return convertCommand(sourcePlace(source), registryBelow(target), args);
 }
 
 /** `HOST[/PREFIX]` as what the names of images are put below. @throws ImgconvError USAGE */

@@ -1,4 +1,4 @@
-import { conversionOptions, type ConversionArguments } from './options.js';
+import { conversionOptions, saveOptions, type ConversionArguments } from './options.js';
 import { registryOptions } from './registry-options.js';
 import { FLAG, VALUE, type OptionTable } from './syntax.js';
 
@@ -15,7 +15,19 @@ export interface SyncArguments extends ConversionArguments {
 
 /** In skopeo sync's words where it has them. */
 export function syncOptions(): OptionTable {
-  const { all, platform, scoped, rename, link, jobs, quiet, json, 'dry-run': dryRun } = conversionOptions();
+  const {
+    all,
+    platform,
+    overwrite,
+    'preserve-digests': preserveDigests,
+    scoped,
+    rename,
+    link,
+    jobs,
+    quiet,
+    json,
+    'dry-run': dryRun,
+  } = conversionOptions();
   return {
     src: {
       ...VALUE,
@@ -42,6 +54,9 @@ export function syncOptions(): OptionTable {
     },
     'keep-going': { ...FLAG, describe: 'go on after an image that fails' },
     'dry-run': dryRun,
+    overwrite,
+    'preserve-digests': preserveDigests,
+    registry: saveOptions().registry,
     digestfile: {
       ...VALUE,
       value: 'file',

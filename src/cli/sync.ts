@@ -103,7 +103,7 @@ function targetOf(kind: string, DST: string): Place {
 async function sourceOf(kind: string, args: SyncArguments): Promise<Source> {
   const { SRC } = args;
   if (kind === 'list') {
-    const selectors = wholeSelectors(readImagesFile(SRC));
+    const selectors = wholeSelectors(readImagesFile(SRC), args.registry);
     if (selectors.length === 0) throw new ImgconvError('USAGE', `${SRC}: no references in it`);
     return { from: EVERYWHERE, selectors };
   }
@@ -202,7 +202,7 @@ function digestLines({ images }: Report, { format, path }: Place): string {
   const place = `${prefixOf(format)}${path.replace(/\/$/, '')}${separator}`;
   return images
     .flatMap(({ name, digest, status }) =>
-      name !== undefined && digest !== undefined && (status === 'written' || status === 'unchanged')
+      name !== undefined && digest !== undefined && ['written', 'updated', 'unchanged'].includes(status)
         ? [`${digest} ${place}${name}\n`]
         : [],
     )

@@ -4,11 +4,10 @@ import { GLOBAL_OPTIONS, splitDashes, type OptionTable, type Syntax } from './sy
 
 /** What skopeo, docker and others call it. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
-  'override-arch': 'platform',
-  'override-os': 'platform',
-  'override-variant': 'platform',
   arch: 'platform',
-  'multi-arch': 'all',
+  'remove-signatures': 'no-extras',
+  username: 'creds',
+  password: 'creds',
   'all-platforms': 'all',
   'dest-compress': 'compression',
   'dest-compress-format': 'compression',
@@ -23,6 +22,16 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   'keep-going': 'fail-fast',
   verbose: 'debug',
   silent: 'quiet',
+};
+
+/** Options of skopeo for what imgconv does not do. */
+const NEVER: Readonly<Record<string, string>> = {
+  format: 'imgconv keeps manifests as they are, whatever their format',
+  'sign-by': 'imgconv carries signatures and makes none: cosign or skopeo sign',
+  'sign-by-sigstore-private-key': 'imgconv carries signatures and makes none: cosign or skopeo sign',
+  'encryption-key': 'imgconv carries encrypted images and encrypts none: skopeo copy does',
+  'decryption-key': 'imgconv carries encrypted images and decrypts none: skopeo copy does',
+  policy: 'imgconv has no signature policies: skopeo copy has',
 };
 
 /**
@@ -68,8 +77,9 @@ export function expectKnownWords<T extends Syntax>(
 function unknownOption(said: string, command: Syntax | undefined, options: OptionTable): ImgconvError {
   const shown = Object.keys(options).filter((name) => options[name]?.hidden !== true);
   const elsewhere = Object.hasOwn(ELSEWHERE, said) ? ELSEWHERE[said] : undefined;
+  if (Object.hasOwn(NEVER, said)) return usage(`--${said}: ${NEVER[said] ?? ''}`, helpOf(command));
   const near =
-    elsewhere !== undefined && shown.includes(elsewhere)
+    elsewhere !== undefined && shown.includes(elsewhere.replace(/^no-/, ''))
       ? elsewhere
       : (nearest(said, shown) ?? nearest(said.replace(/^no-/, ''), shown));
   const name = command === undefined ? '' : `${command.name} `;

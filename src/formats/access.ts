@@ -20,6 +20,8 @@ export interface Waiting {
 
 /** How registries are to be spoken to; what is undefined is as the README says. */
 export interface RegistryAccess {
+  /** No credentials are looked for, and none are sent. */
+  readonly anonymous?: boolean | undefined;
   /** The only file to look for credentials in, in the form of containers-auth.json(5). */
   readonly authfile?: string | undefined;
   /** A folder of `*.crt`, `*.cert` and `*.key` in place of those in certs.d. */

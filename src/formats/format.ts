@@ -120,6 +120,8 @@ export interface WriteContext {
   readonly link: LinkMode;
   /** For which platforms an engine's view of an index is made, best first. */
   readonly platforms: readonly Platform[];
+  /** One image is written: the path is its own, where a format has a path for each image. */
+  readonly single?: boolean | undefined;
   /** For archives; by the name of the file when it is not said. */
   readonly archiveCompression?: 'gzip' | 'zstd' | 'none' | undefined;
   readonly access: RegistryAccess;
@@ -165,6 +167,10 @@ export interface ImageWriter {
     blob: { digest: Digest; size: number },
     as: 'manifest' | 'blob',
   ): boolean | Promise<boolean>;
+  /** What the place has under this name now; undefined where nothing, or where the place is written anew. */
+  tagged(name: Reference): Promise<Digest | undefined>;
+  /** How engines and people call the image once it is there. */
+  referenceOf(name: Reference): string;
   /** Stages an image, or completes it where each is a commit of its own. Nothing of it is visible if this throws. */
   write(image: ImageToWrite): Promise<Written>;
   /** Makes what was written visible, if the place can grow image by image. */

@@ -23,7 +23,7 @@ import {
   layoutEntry,
   ownNameOf,
 } from '../model/oci-layout.js';
-import type { Reference } from '../model/reference.js';
+import { referenceText, type Reference } from '../model/reference.js';
 import { STANDARD } from './archive-source.js';
 import { EngineList } from './engine-list.js';
 import {
@@ -74,6 +74,15 @@ export class LayoutTarWriter implements ImageWriter {
 
   holds(): boolean {
     return false;
+  }
+
+  /** An archive is written anew. */
+  tagged(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
+
+  referenceOf(name: Reference): string {
+    return referenceText(name);
   }
 
   claim(signal?: AbortSignal): Promise<void> {

@@ -1,5 +1,5 @@
 import type { Digest } from '../model/digest.js';
-import type { Reference } from '../model/reference.js';
+import { referenceText, type Reference } from '../model/reference.js';
 import { BlobWriter, type BlobKeys } from '../storage/blob-writer.js';
 import type { Storage, StorageTransaction } from '../storage/driver.js';
 import { signaturesNote, type ImageToWrite, type ImageWriter, type WriteContext } from './format.js';
@@ -8,6 +8,8 @@ import { signaturesNote, type ImageToWrite, type ImageWriter, type WriteContext 
 export interface StoreMapping extends BlobKeys {
   /** Puts the documents of an image whose blobs are there or staged, all or none. `changed`: one was not there. */
   name(image: ImageToWrite, store: Store): Promise<{ readonly changed: boolean; readonly notes: string[] }>;
+  /** What the tag of a name stands for now. */
+  tagged(name: Reference, storage: Storage): Promise<Digest | undefined>;
   /** Puts what names all images together, now that their blobs are there. */
   commit(store: Store): Promise<void>;
 }
@@ -48,6 +50,14 @@ class StoreWriter implements ImageWriter {
 
   async holds(_name: Reference, { digest, size }: { digest: Digest; size: number }): Promise<boolean> {
     return (await this.find(digest))?.size === size;
+  }
+
+  tagged(name: Reference): Promise<Digest | undefined> {
+    return this.#mapping.tagged(name, this.#store.storage);
+  }
+
+  referenceOf(name: Reference): string {
+    return referenceText(name);
   }
 
   claim(signal?: AbortSignal): Promise<void> {

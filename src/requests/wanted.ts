@@ -1,17 +1,18 @@
 import { ImgconvError } from '../model/errors.js';
-import { isGlob } from '../model/reference.js';
+import { isGlob, splitHost } from '../model/reference.js';
 import type { Selector } from '../transfer/select.js';
 import { wholeText, withoutScheme } from '../discover/findings.js';
 
 /**
  * References as registries are asked for them: whole (`ubuntu` is `docker.io/library/ubuntu:latest`), each once, those of
- * one host together. Charts may be written as Helm does, `oci://host/chart:1`. Globs stay as they are.
+ * one host together; `registry` is the host of those that have none. Charts may be written as Helm does, `oci://host/chart:1`. Globs stay as they are.
  * @throws ImgconvError NAME_INVALID
  */
-export function wholeSelectors(selectors: readonly Selector[]): Selector[] {
+export function wholeSelectors(selectors: readonly Selector[], registry?: string): Selector[] {
   const whole = new Map<string, Selector>();
   for (const selector of selectors) {
-    const text = withoutScheme(selector.text.replace(/^docker:\/\//, ''));
+    const said = withoutScheme(selector.text.replace(/^docker:\/\//, ''));
+    const text = registry === undefined || splitHost(said).host !== undefined ? said : `${registry}/${said}`;
     const name = isGlob(text) ? text : wholeTextAt(text, selector.where);
     whole.set(`${name} ${selector.rename ?? ''}`, { ...selector, text: name });
   }

@@ -13,11 +13,19 @@ export class Account {
     this.#hear = hear;
   }
 
-  done({ source, name, closure, notes }: Job, status: 'written' | 'unchanged' | 'planned'): void {
+  done(
+    { source, name, closure, notes, reference, previous }: Job,
+    status: 'written' | 'unchanged' | 'planned',
+  ): void {
     const choice = source.name === undefined ? choiceText(source) : undefined;
     const { digest } = closure.root.descriptor;
     const [from, sourceDigest] = [source.name ?? source.where, source.digest];
-    this.#add({ source: from, choice, name: referenceText(name), sourceDigest, digest, status, notes });
+    const previousDigest = previous === digest ? undefined : previous;
+    const isUpdated = status === 'written' && previousDigest !== undefined;
+    this.#add({
+      ...{ source: from, choice, name: referenceText(name), reference, sourceDigest, digest },
+      ...{ previousDigest, status: isUpdated ? 'updated' : status, notes },
+    });
   }
 
   failed({ name, ...failure }: Failure): void {
@@ -40,13 +48,18 @@ export class Account {
     source,
     choice,
     name,
+    reference,
     sourceDigest,
     digest,
+    previousDigest,
     status,
     notes = [],
     error,
   }: Partial<ImageReport> & Pick<ImageReport, 'source' | 'status'>): void {
-    const report = { source, choice, name, sourceDigest, digest, status, notes, error };
+    const report = {
+      ...{ source, choice, name, reference, sourceDigest, digest },
+      ...{ previousDigest, status, notes, error },
+    };
     this.images.push(report);
     this.#hear?.(report);
   }

@@ -51,7 +51,7 @@ export async function convert(from: Place, to: Place, options: ConvertOptions = 
 
 async function openTarget(
   to: Place,
-  { link = 'auto', platforms = [], archiveCompression, jobs, targetAccess, progress }: ConvertOptions,
+  { link = 'auto', platforms = [], archiveCompression, single, jobs, targetAccess, progress }: ConvertOptions,
   pool: Pool,
   counter: Counter,
 ): Promise<ImageWriter> {
@@ -60,6 +60,7 @@ async function openTarget(
     link,
     platforms: platforms.length > 0 ? platforms : [ownPlatform()],
     archiveCompression,
+    single,
     access: { connections: jobs, ...targetAccess, ...heardBy(progress) },
     onPut: (how, size) => {
       counter.add(how, size);

@@ -1,4 +1,5 @@
 import type { SourceImage } from '../formats/format.js';
+import type { Digest } from '../model/digest.js';
 import type { ImgconvError } from '../model/errors.js';
 import type { Reference } from '../model/reference.js';
 import type { LayerCompression } from './compression.js';
@@ -12,6 +13,9 @@ export interface Job {
   readonly compression: LayerCompression;
   readonly signatures: SourceImage['signatures'];
   readonly notes: readonly string[];
+  /** How the target calls it, and what it had under this name before: known when the image is written or planned. */
+  readonly reference?: string | undefined;
+  readonly previous?: Digest | undefined;
 }
 
 export interface Failure {

@@ -37,6 +37,12 @@ export interface ConvertOptions extends NameOptions {
   /** How registries are spoken to, when the source or the target is one. */
   readonly sourceAccess?: RegistryAccess | undefined;
   readonly targetAccess?: RegistryAccess | undefined;
+  /** False: an image fails if its name stands for another one in the target. */
+  readonly overwrite?: boolean | undefined;
+  /** An image fails if its digest would be another one than in the source. */
+  readonly preserveDigests?: boolean | undefined;
+  /** One image is converted, and a target of `dir` is its own directory, not a tree. */
+  readonly single?: boolean | undefined;
   readonly dryRun?: boolean | undefined;
   readonly failFast?: boolean | undefined;
   /** Threads that hash and compress, the machine's cores by default; connections to one registry. */

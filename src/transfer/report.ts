@@ -11,7 +11,12 @@ export interface ImageReport {
   /** Of the root manifest or index: in the source, and in the target. */
   readonly sourceDigest: string | undefined;
   readonly digest: string | undefined;
-  readonly status: 'written' | 'unchanged' | 'planned' | 'failed' | 'skipped';
+  /** How engines and people call it there: with the registry, if it is in one. */
+  readonly reference: string | undefined;
+  /** What the name stood for in the target before this run, if that was another image. */
+  readonly previousDigest: string | undefined;
+  /** `updated`: written, and the name stood for another image before. */
+  readonly status: 'written' | 'updated' | 'unchanged' | 'planned' | 'failed' | 'skipped';
   readonly notes: readonly string[];
   readonly error: ImgconvError | undefined;
 }

@@ -7,7 +7,7 @@ import type { StagedDownloads } from '../storage/downloads.js';
 import type { Pool } from '../threads/pool.js';
 import { Account } from './account.js';
 import type { Closure } from './closure.js';
-import type { LayerCompression } from './compression.js';
+import { changedLayers, type LayerCompression } from './compression.js';
 import type { Job } from './job.js';
 import { interrupted, type SoFar } from './interrupted.js';
 import { knownForms } from './known-forms.js';
@@ -58,7 +58,7 @@ export class Run {
     const plan = await planOf(jobs, writer, link);
     this.#images = jobs.length;
     progress?.planned?.(plan);
-    if (dryRun) for (const job of jobs) this.#account.done(job, 'planned');
+    if (dryRun) for (const job of jobs) await this.#planOne(job);
     else if (!this.#stops) {
       if (!isStream(to)) expectSpace(plan, plan.toRegistry ? writer.staging.root : to.path);
       await this.#write(jobs);
@@ -69,7 +69,9 @@ export class Run {
   /** How far it is, once it is interrupted. */
   soFar(): SoFar {
     const { to, downloads } = this.#ends;
-    const complete = this.#account.images.filter(({ status }) => ['written', 'unchanged'].includes(status));
+    const complete = this.#account.images.filter(({ status }) =>
+      ['written', 'updated', 'unchanged'].includes(status),
+    );
     return { to, complete: complete.length, images: this.#images, downloads: downloads.kept() };
   }
 
@@ -188,12 +190,7 @@ export class Run {
       if (this.#options.signal?.aborted === true) throw interrupted();
       const error = asImgconvError(cause, source.where);
       if (error.code === 'INTERRUPTED') throw error;
-      this.#account.failed({
-        source: source.name ?? source.where,
-        sourceDigest: source.digest,
-        name,
-        error,
-      });
+      this.#failed(job, error);
       return undefined;
     } finally {
       progress?.ended?.(text);
@@ -209,12 +206,47 @@ export class Run {
     const { digest } = closure.root.descriptor;
     // A name that is a digest is that of what is written.
     const name = job.name.tag === undefined ? { ...job.name, digest } : job.name;
+    const known = await this.#knownTo(job, name, closure);
     await this.#fetch(name, closure);
     const { changed, notes } = await publishing.write(() => writer.write({ ...closure, name, signatures }));
     const made = closure.notes.filter((note) => !job.closure.notes.includes(note));
     const left = `${counted(stale, 'signature file')} left out: made for a digest that the image no longer has`;
-    const all = [...job.notes, ...made, ...(stale === 0 ? [] : [left]), ...notes];
-    return { job: { ...job, name, closure, notes: all }, changed };
+    const all = [...job.notes, ...made, ...(stale === 0 ? [] : [left]), ...notes, ...keptNote(closure, job)];
+    return { job: { ...known, name, closure, notes: all }, changed };
+  }
+
+  async #planOne(job: Job): Promise<void> {
+    try {
+      this.#account.done(await this.#knownTo(job, job.name, job.closure), 'planned');
+    } catch (cause) {
+      this.#failed(job, asImgconvError(cause, job.source.where));
+    }
+  }
+
+  #failed({ source, name }: Job, error: ImgconvError): void {
+    this.#account.failed({ source: source.name ?? source.where, sourceDigest: source.digest, name, error });
+  }
+
+  /** With what the target has under this name. @throws ImgconvError NAME_CONFLICT for another image that is to stay */
+  async #knownTo(job: Job, name: Reference, { root }: Closure): Promise<Job> {
+    const { writer } = this.#ends;
+    const reference = writer.referenceOf(name);
+    const previous = await writer.tagged(name);
+    if (this.#options.overwrite === false && previous !== undefined && previous !== root.descriptor.digest)
+      throw new ImgconvError(
+        'NAME_CONFLICT',
+        `${reference}: the target has another image of this name, ${previous}`,
+        { hint: 'give it another name with --tag or --rename, or leave out --no-overwrite' },
+      );
+    if (this.#options.preserveDigests === true && root.descriptor.digest !== job.source.digest)
+      throw new ImgconvError(
+        'USAGE',
+        `${reference}: the digest would change from ${job.source.digest} to ${root.descriptor.digest}`,
+        {
+          hint: 'leave out --preserve-digests, or what changes it: --platform, --compression, --missing prune',
+        },
+      );
+    return { ...job, reference, previous };
   }
 
   /** Downloads what the target lacks before the image is written, so that others are published meanwhile. */
@@ -244,4 +276,13 @@ function* bundlesOf(jobs: readonly Job[], most: typeof BUNDLE): Generator<Job[]>
     bytes = 0;
   }
   if (bundle.length > 0) yield bundle;
+}
+
+/** For a compression that was asked for and that compressed layers do not get. */
+function keptNote({ root }: Closure, { compression: { compression, recompress, onlyMade } }: Job): string[] {
+  if (compression === 'keep' || recompress === true || onlyMade === true) return [];
+  const kept = changedLayers(root, { compression, recompress: true }).length;
+  if (kept === 0) return [];
+  const form = compression === 'none' ? 'uncompressed layers' : compression;
+  return [`${counted(kept, 'layer')} kept, as compressed already; --recompress converts to ${form}`];
 }

@@ -141,7 +141,7 @@ describe('from and into registries', { skip }, () => {
     assert.equal(status, 1);
     assert.match(stderr, /no\/such:1: no such image/);
     const member = images['team/multi:1']?.members[1]?.digest ?? '';
-    assert.ok(stdout.includes(`team/multi:1 ${member} (was ${digest('team/multi:1')})`), stdout);
+    assert.ok(stdout.includes(`team/multi:1 ${member} (from ${digest('team/multi:1')})`), stdout);
     await imgconv('save', `${host}/coreos/etcd`, `dir:${folder}/tree`, '--scoped');
     assert.ok(
       Object.keys(contentsOf(join(folder, 'tree', host))).includes('coreos/etcd:latest/manifest.json'),

@@ -1,3 +1,4 @@
+import { basename, dirname, resolve } from 'node:path';
 import { existingStorage, LocalStorage } from '../../storage/local.js';
 import type { Format } from '../format.js';
 import { recognisesDir } from './walk.js';
@@ -9,8 +10,12 @@ export const dir: Format = {
   operand: 'TREE',
   recognises: recognisesDir,
   open: async (path, { storage = existingStorage(path) }) => (await import('./read.js')).openDir(storage),
-  create: async (path, context) =>
-    (await import('./write.js')).createDir(context.storage ?? new LocalStorage(path), context),
+  create: async (path, context) => {
+    const { createDir } = await import('./write.js');
+    if (context.single !== true) return createDir(context.storage ?? new LocalStorage(path), context);
+    const folder = resolve(path);
+    return createDir(new LocalStorage(dirname(folder)), context, basename(folder));
+  },
   blobStore: undefined,
   traits: {
     dropsHost: true,

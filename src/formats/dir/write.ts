@@ -2,7 +2,10 @@ import { algorithmOf, type Digest } from '../../model/digest.js';
 import { ImgconvError } from '../../model/errors.js';
 import { blobDigestsOf } from '../../model/graph.js';
 import { manifestsOf } from '../../model/tree.js';
-import type { Reference } from '../../model/reference.js';
+import { MAX_MANIFEST } from '../../model/json.js';
+import { manifestPayload } from '../../model/manifest.js';
+import { referenceText, type Reference } from '../../model/reference.js';
+import { digestOf } from '../../bytes/hash.js';
 import type { VerifiedBlob } from '../../proof/verified-blob.js';
 import { isIntact } from '../../storage/blob-writer.js';
 import {
@@ -15,8 +18,9 @@ import {
 import type { ImageToWrite, ImageWriter, WriteContext, Written } from '../format.js';
 import { blobPath, imagePath, MANIFEST, memberPath, signaturePath, VERSION, versionText } from './paths.js';
 
-export function createDir(tree: Storage, context: WriteContext): Promise<ImageWriter> {
-  return Promise.resolve(new DirWriter(tree, context));
+/** `single`: the key of the folder that the only image gets, instead of one by its name. */
+export function createDir(tree: Storage, context: WriteContext, single?: string): Promise<ImageWriter> {
+  return Promise.resolve(new DirWriter(tree, context, single));
 }
 
 class DirWriter implements ImageWriter {
@@ -34,9 +38,11 @@ class DirWriter implements ImageWriter {
   /** Folders of images of this run, and those that they lie in. */
   readonly #folders = new Set<string>();
   readonly #above = new Set<string>();
+  readonly #single: string | undefined;
 
-  constructor(tree: Storage, context: WriteContext) {
+  constructor(tree: Storage, context: WriteContext, single: string | undefined) {
     this.#tree = tree;
+    this.#single = single;
     this.#context = context;
     this.#transaction = tree.begin(context.pool);
     this.staging = this.#transaction.staging;
@@ -44,10 +50,26 @@ class DirWriter implements ImageWriter {
   }
 
   async holds(name: Reference, { digest, size }: { digest: Digest; size: number }): Promise<boolean> {
-    const folder = imagePath(name);
+    const folder = this.#folderOf(name);
     for (const key of [blobPath(folder, digest), memberPath(folder, digest), join(folder, MANIFEST)])
       if ((await this.#tree.bytes(key))?.size === size) return true;
     return false;
+  }
+
+  async tagged(name: Reference): Promise<Digest | undefined> {
+    const key = join(this.#folderOf(name), MANIFEST);
+    const size = (await this.#tree.bytes(key).catch(() => undefined))?.size ?? MAX_MANIFEST + 1;
+    const bytes = size > MAX_MANIFEST ? undefined : await this.#tree.read(key, size);
+    return bytes && digestOf(manifestPayload(bytes, this.#tree.nameOf(key)));
+  }
+
+  referenceOf(name: Reference): string {
+    return referenceText(name);
+  }
+
+  /** The folder of an image: its name in a tree, or the one that was given for it. */
+  #folderOf(name: Reference): string {
+    return this.#single ?? imagePath(name);
   }
 
   claim(signal?: AbortSignal): Promise<void> {
@@ -55,7 +77,7 @@ class DirWriter implements ImageWriter {
   }
 
   async write(image: ImageToWrite): Promise<Written> {
-    const folder = imagePath(image.name);
+    const folder = this.#folderOf(image.name);
     expectDigestInName(image, this.#tree.nameOf(folder));
     const contents = contentsOf(image);
     if (await this.#isThere(folder, contents)) {
@@ -77,7 +99,10 @@ class DirWriter implements ImageWriter {
   async #expectFree(folder: string): Promise<void> {
     const fail = (what: string) => {
       throw new ImgconvError('NAME_CONFLICT', `${this.#tree.nameOf(folder)}: ${what}`, {
-        hint: 'give the image another name with --rename or --tag, or write into another tree',
+        hint:
+          this.#single === undefined
+            ? 'give the image another name with --rename or --tag, or write into another tree'
+            : 'give another folder; or --tree, to put the image into this one by its name',
       });
     };
     // Marked before anything is waited for: other images are written at the same time.

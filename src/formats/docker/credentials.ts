@@ -67,7 +67,8 @@ export class CredentialStore {
   }
 
   async #find(host: string, key: string): Promise<Credentials | undefined> {
-    const { hosts = {} } = this.#access;
+    const { hosts = {}, anonymous = false } = this.#access;
+    if (anonymous) return undefined;
     const { creds, registryToken } = (Object.hasOwn(hosts, host) && hosts[host]) || {};
     if (registryToken !== undefined) return { registryToken };
     if (creds !== undefined) return pairOf(creds) ?? { username: creds, password: '' };

@@ -3,11 +3,11 @@ import { Staging } from '../../storage/staging.js';
 import type { VerifiedBlob } from '../../proof/verified-blob.js';
 import { attachedTo, referrersTag } from '../../model/attached.js';
 import type { Descriptor } from '../../model/descriptor.js';
-import { algorithmOf, type Digest } from '../../model/digest.js';
+import { algorithmOf, isDigest, type Digest } from '../../model/digest.js';
 import { ImgconvError } from '../../model/errors.js';
 import { blobDigestsOf, subjectOf } from '../../model/graph.js';
 import { manifestsOf, type ManifestNode } from '../../model/tree.js';
-import { isRepository, type Reference } from '../../model/reference.js';
+import { isRepository, referenceText, type Reference } from '../../model/reference.js';
 import {
   signaturesNote,
   type ImageToWrite,
@@ -51,6 +51,8 @@ class DockerWriter implements ImageWriter {
   readonly #referrers: Referrers;
   /** By path: whether the registry has it. */
   readonly #there = new Map<string, Promise<boolean>>();
+  /** By path of a tag: what it stood for before this run. */
+  readonly #tags = new Map<string, Promise<Digest | undefined>>();
   /** By repository and digest. */
   readonly #put = new Map<string, Promise<'present' | 'uploaded' | 'mounted'>>();
   /** A repository that has the blob, or soon will. */
@@ -95,6 +97,29 @@ class DockerWriter implements ImageWriter {
   #head(to: Repository, path: string, accept: string): Promise<ApiAnswer> {
     const headers = { accept };
     return this.#endpoint.send({ path, method: 'HEAD', headers, scopes: pushes(to), accept: [200, 404] });
+  }
+
+  async tagged(name: Reference): Promise<Digest | undefined> {
+    const { tag } = name;
+    return tag === undefined ? undefined : this.#taggedIn(this.#repositoryFor(name), tag);
+  }
+
+  referenceOf(name: Reference): string {
+    const { host, repository } = this.#repositoryFor(name);
+    return referenceText({ ...name, host, repository });
+  }
+
+  #taggedIn(to: Repository, tag: string): Promise<Digest | undefined> {
+    const path = manifestPath(to.repository, tag);
+    const known = this.#tags.get(path) ?? this.#headTag(to, path);
+    this.#tags.set(path, known);
+    return known;
+  }
+
+  async #headTag(to: Repository, path: string): Promise<Digest | undefined> {
+    const there = await this.#head(to, path, ACCEPT);
+    const digest = there.status === 200 ? (there.header('docker-content-digest') ?? '') : '';
+    return isDigest(digest) ? digest : undefined;
   }
 
   claim(signal?: AbortSignal): Promise<void> {
@@ -188,9 +213,8 @@ class DockerWriter implements ImageWriter {
     );
   }
 
-  async #isTagged(to: Repository, tag: string, { descriptor, manifest }: ManifestNode): Promise<boolean> {
-    const there = await this.#head(to, manifestPath(to.repository, tag), manifest.mediaType);
-    return there.status === 200 && there.header('docker-content-digest') === descriptor.digest;
+  async #isTagged(to: Repository, tag: string, { descriptor }: ManifestNode): Promise<boolean> {
+    return (await this.#taggedIn(to, tag)) === descriptor.digest;
   }
 
   /** True when the registry says that it lists the manifest as a referrer of its subject. */

@@ -8,7 +8,8 @@ import {
   layoutEntry,
   layoutName,
 } from '../../model/oci-layout.js';
-import { familiarText } from '../../model/reference.js';
+import { isDigest, type Digest } from '../../model/digest.js';
+import { familiarText, referenceText, type Reference } from '../../model/reference.js';
 import type { Storage } from '../../storage/driver.js';
 import type { ImageToWrite, ImageWriter, WriteContext } from '../format.js';
 import { createStore, type Store, type StoreMapping } from '../store-writer.js';
@@ -29,6 +30,8 @@ class LayoutMapping implements StoreMapping {
   #entries: LayoutEntry[] = [];
   /** What index.json named when it was last read. */
   #there: Promise<ReadonlySet<string>> | undefined;
+  /** By name, what index.json named then. */
+  #tagged: Promise<ReadonlyMap<string, unknown>> | undefined;
 
   constructor(ownName: string) {
     this.#ownName = ownName;
@@ -41,6 +44,14 @@ class LayoutMapping implements StoreMapping {
     const there = await this.#there;
     this.#entries.push(entry);
     return { changed: !there.has(this.#keyOf(entry)), notes: [] };
+  }
+
+  async tagged(name: Reference, storage: Storage): Promise<Digest | undefined> {
+    this.#tagged ??= readIndex(storage).then(
+      ({ manifests }) => new Map(manifests.map((one) => [this.#nameOf(one) ?? '', one['digest']])),
+    );
+    const digest = (await this.#tagged).get(familiarText(referenceText(name)));
+    return typeof digest === 'string' && isDigest(digest) ? digest : undefined;
   }
 
   /** An entry's name as the reader has it, in one form for all that means the same: `app:1`, `docker.io/library/app:1`. */
@@ -62,6 +73,7 @@ class LayoutMapping implements StoreMapping {
     const entries = this.#entries.splice(0);
     if (entries.length === 0) return;
     this.#there = undefined;
+    this.#tagged = undefined;
     await changeIndex(storage, transaction, async (index) => {
       const there = this.#namesIn(index);
       const fresh = entries

@@ -2,6 +2,7 @@ import type { Digest } from '../../model/digest.js';
 import { ImgconvError } from '../../model/errors.js';
 import { blobDigestsOf } from '../../model/graph.js';
 import { manifestPayload } from '../../model/manifest.js';
+import type { Reference } from '../../model/reference.js';
 import { manifestsOf, type ManifestNode } from '../../model/tree.js';
 import { VerifiedBlob } from '../../proof/verified-blob.js';
 import type { Step, Storage } from '../../storage/driver.js';
@@ -65,6 +66,12 @@ class RegistryMapping implements StoreMapping {
     }
     if (tag === undefined) notes.push('stored without a tag: pull it by its digest');
     return { changed, notes };
+  }
+
+  async tagged({ repository, tag }: Reference, storage: Storage): Promise<Digest | undefined> {
+    if (tag === undefined || !(await this.#isThere(storage, repository))) return undefined;
+    // What holds no digest is written anew.
+    return readLink(storage, tagLink(repository, tag)).catch(() => undefined);
   }
 
   commit(): Promise<void> {
