@@ -1,9 +1,10 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import command from './bin/load.js';
+import { manPage } from './dist/src/cli/man.js';
 
 /**
  * Makes of the compiled sources one file for the command and one for its worker threads, and keeps beside the first
@@ -72,3 +73,7 @@ try {
 } finally {
   rmSync(work, { recursive: true });
 }
+
+const { version } = JSON.parse(readFileSync(new URL('package.json', import.meta.url), 'utf8'));
+mkdirSync(new URL('dist/man', import.meta.url), { recursive: true });
+writeFileSync(new URL('dist/man/imgconv.1', import.meta.url), await manPage(version));

@@ -95,7 +95,7 @@ const CASES: Readonly<Record<string, readonly Refused[]>> = {
     ['dir2reg SRC DST --rename demo=A', '--rename demo=A: not FROM=TO', 'demo=team/demo'],
     ['dir2reg SRC DST --rename demo:v1=a/b', '--rename demo:v1=a/b: not FROM=TO', '--tag'],
     ['sync SRC DST -s dir -d reg --append-suffix +x', '--append-suffix +x: no tag ends so', 'letters'],
-    ['help frobnicate', 'frobnicate: no such command', 'imgconv --help'],
+    ['help frobnicate', 'frobnicate: no such command or topic', 'imgconv help lists'],
     ['dir2reg SRC ', 'STORE is empty', 'variable of the shell'],
     ['dir2reg  DST', 'TREE is empty', 'variable of the shell'],
     ['dir2reg SRC DST demo/base:1 ', 'REF is empty', 'variable of the shell'],

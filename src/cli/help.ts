@@ -2,6 +2,7 @@ import yargs from 'yargs';
 import { FORMATS, prefixOf } from '../formats/table.js';
 import type { Command } from './commands.js';
 import { GLOBAL_OPTIONS, type Option, type OptionTable } from './syntax.js';
+import { TOPICS, topicsOf } from './topics/table.js';
 
 const WIDEST = 100;
 
@@ -34,10 +35,19 @@ ${Object.entries(GROUPS)
   .join('')}  ${'convert'.padEnd(12)} X2Y, with X and Y of ${shortNames(pairs).join(' ')}: dir2reg, tar2oci, …
 
 Places: ${FORMATS.map(prefixOf).join(' ')}
-        before a path; ls, verify and others recognise a path without it.`;
+        before a path; ls, verify and others recognise a path without it.
+
+Topics: ${namesInTwoLines(Object.keys(TOPICS))}
+        imgconv help TOPIC prints one; imgconv help topics lists them.`;
 }
 
-const PAIR = /^([a-z]+)2[a-z]+$/;
+function namesInTwoLines(names: readonly string[]): string {
+  const half = Math.ceil(names.length / 2);
+  return `${names.slice(0, half).join(' ')}\n        ${names.slice(half).join(' ')}`;
+}
+
+/** Names of conversions between two formats. */
+export const PAIR = /^([a-z]+)2[a-z]+$/;
 
 /** Commands other than the pairs, as root help lists them. */
 export const GROUPS: Readonly<Record<string, readonly string[]>> = {
@@ -71,16 +81,19 @@ function commandText({ name, operands, describe, example, options }: Command): P
       group: one.group ?? 'Options:',
     });
   }
+  const topics = topicsOf(name).map((topic) => `imgconv help ${topic}`);
+  if (topics.length > 0) parser.epilogue(`See ${topics.join(', ')}.`);
   return parser.getHelp();
 }
 
-const HELPED: OptionTable = {
+/** Options of every command, as help lists them. */
+export const HELPED: OptionTable = {
   ...GLOBAL_OPTIONS,
   help: { alias: 'h', type: 'boolean', describe: 'show this help' },
 };
 
 /** `jobs <n>`, `link <auto|hard|reflink|copy>`, `no-extras`. */
-function writtenOf(name: string, { shown = name, type, value = 'value', choices }: Option): string {
+export function writtenOf(name: string, { shown = name, type, value = 'value', choices }: Option): string {
   if (type === 'boolean') return choices === undefined ? shown : `${shown}[=${choices.join('|')}]`;
   return `${shown} <${choices?.join('|') ?? value}>`;
 }

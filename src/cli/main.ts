@@ -10,6 +10,15 @@ async function run(words: readonly string[], version: string): Promise<number> {
   // `help` is `--help`, before a command too.
   const args = words[0] === 'help' ? [...words.slice(1), '--help'] : words;
   try {
+    const [word] = args;
+    if (words[0] === 'help' && word !== undefined && !word.startsWith('-')) {
+      const { topicHelp } = await import('./topic-help.js');
+      const text = await topicHelp(word, COMMANDS);
+      if (text !== undefined) {
+        process.stdout.write(`${text}\n`);
+        return 0;
+      }
+    }
     const command = expectKnownWords(args, COMMANDS);
     if (asksHelp(args)) {
       const { helpText } = await import('./help.js');

@@ -1,0 +1,47 @@
+import type { Topic } from './topic.js';
+
+export const compression: Topic = {
+  summary: 'compression of layers and of archive files, and what it does to digests',
+  text: `
+# Layers
+imgconv changes no layer unless you ask, with one exception: images that come without a manifest (docker save up to
+Docker 24) have uncompressed layers, which it compresses with gzip on the way to dir, reg and registries, as docker
+push does. A changed layer gives the image a new digest, which the report shows. The image ID stays.
+
+--compression keep :: Keeps all layers unchanged. The default for images that come with a manifest.
+--compression gzip :: Compresses uncompressed layers with gzip.
+--compression zstd :: Compresses uncompressed layers with zstd. Only for OCI manifests: Docker's have no media type
+  for it.
+--compression none :: With --recompress: unpacks compressed layers.
+--recompress :: With gzip, zstd or none: also changes layers that are compressed in another way.
+--compression-level N :: 1 (fast) to 9 (small), for zstd to 19. The default is 2 for gzip and 3 for zstd.
+--layers uncompressed :: Writes a docker-archive with plain layer tars, for tools that need them. The same as
+  --compression none --recompress.
+
+    $ imgconv tar2reg saved.tar store demo/base:1
+    written   demo/base:1 sha256:… (was sha256:…)
+              note: 1 layer is now gzip, so the digest is a new one
+    1 image: 1 written; blobs: 2 copied (…), 1 compressed (8.7 kB)
+    $ imgconv tar2reg saved.tar store2 demo/base:1 --compression keep
+    written   demo/base:1 sha256:…
+    1 image: 1 written; blobs: 3 copied (…)
+
+imgconv does not compress a layer again if the target already holds its compressed form.
+
+# Same input, same bytes
+The same input and level give the same bytes, whatever --jobs says. The bytes come from the zlib inside Node.
+Node 20, 22 and 24 on x86-64 give the same. Another major version or another kind of processor may give other bytes,
+and so another digest. On Node before 22.15, WebAssembly and JavaScript do the work of zstd: it is slower, and later
+Nodes may give other bytes.
+
+# Archive files
+imgconv recognises archives that are compressed with gzip, zstd, xz or bzip2 by their content. It writes a compressed
+archive if the file name ends in .gz or .zst, or as --archive-compression says:
+
+    $ imgconv dir2tar sync images.tar.zst demo/base:1
+    written   demo/base:1 sha256:721da6b6…
+    1 image: 1 written; blobs: 3 copied (3.0 kB)
+    $ imgconv ls images.tar.zst
+    demo/base:1  sha256:721da6b6…  image  3.0 kB  linux/amd64
+`,
+};
