@@ -1,6 +1,6 @@
 /**
  * Every way in which imgconv refuses or fails. The set is closed: the command line maps each code to an exit
- * status, and CONTRIBUTING documents them.
+ * status, and `imgconv help report` documents them.
  */
 export type ErrorCode =
   | 'USAGE' // the command's words are wrong
