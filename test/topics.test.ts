@@ -106,7 +106,7 @@ describe('imgconv help TOPIC', () => {
   test('no topic has the name of a command; commands name their topics', async () => {
     for (const { name } of COMMANDS) assert.ok(!Object.hasOwn(TOPICS, name), name);
     const { stdout } = await imgconv(['verify', '--help']);
-    assert.match(stdout, /See imgconv help registries, imgconv help verification\./);
+    assert.match(stdout, /More with imgconv help TOPIC: registries, verification\n/);
     assert.deepEqual(topicsOf('dir2reg'), topicsOf('tar2oci'));
     assert.ok(topicsOf('dir2reg').includes('names'));
   });

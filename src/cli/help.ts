@@ -81,8 +81,8 @@ function commandText({ name, operands, describe, example, options }: Command): P
       group: one.group ?? 'Options:',
     });
   }
-  const topics = topicsOf(name).map((topic) => `imgconv help ${topic}`);
-  if (topics.length > 0) parser.epilogue(`See ${topics.join(', ')}.`);
+  const topics = topicsOf(name);
+  if (topics.length > 0) parser.epilogue(`More with imgconv help TOPIC: ${topics.join(', ')}`);
   return parser.getHelp();
 }
 
