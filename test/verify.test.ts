@@ -265,6 +265,14 @@ describe('links of a registry, and what else lies there', () => {
       ],
     },
     {
+      title: "an entry of a tag's index holds another digest",
+      spoil: (store) => {
+        const entry = join(at(store, 'demo/one'), '_manifests/tags/1/index', link(one.root.digest));
+        writeFileSync(entry, arm.root.digest);
+      },
+      expected: [['cosmetic', 'link-wrong', 'demo/one:1']],
+    },
+    {
       title: "a tag's index lacks what the tag names",
       spoil: (store) => {
         rmSync(join(at(store, 'demo/one'), '_manifests/tags/1/index'), { recursive: true });
@@ -336,6 +344,15 @@ describe('links of a registry, and what else lies there', () => {
       expected: [['broken', 'manifest-missing', `demo/one@${ORPHAN}`]],
       left: 'same',
     },
+  ]);
+});
+
+test('a link that is wrong is told once, with all images that it affects', async () => {
+  const store = await placeOf(formatOf('reg'));
+  const revision = join(at(store.path, 'demo/one'), '_manifests/revisions', link(one.root.digest));
+  writeFileSync(revision, arm.root.digest);
+  assert.deepEqual(told(await verify(store)), [
+    ['broken', 'link-wrong', 'demo/one:1', `demo/one@${one.root.digest}`],
   ]);
 });
 

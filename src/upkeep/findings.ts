@@ -1,4 +1,4 @@
-import type { Fault, Severity, SmallFile, WantedBlob } from '../formats/audit.js';
+import type { Fault, FaultKind, Severity, SmallFile, WantedBlob } from '../formats/audit.js';
 
 /** Something wrong with a place, and the images that it affects. */
 export interface Finding extends Fault {
@@ -45,6 +45,26 @@ export class Findings {
     return confirmed;
   }
 
+  #onePerLink(): Map<string, { fault: Fault; images: Set<string> }> {
+    const best = new Map<string, { fault: Fault; images: Set<string> }>();
+    const kept = new Map(this.#faults);
+    const rank = ({ kind }: Fault) => OF_LINKS.indexOf(kind);
+    for (const [key, one] of this.#faults) {
+      if (rank(one.fault) < 0) continue;
+      const { where } = one.fault;
+      const other = best.get(where);
+      if (other === undefined) best.set(where, one);
+      // Two images may lie in one file, and be unreadable for two reasons.
+      if (other === undefined || rank(other.fault) === rank(one.fault)) continue;
+      const [better, worse] = rank(one.fault) < rank(other.fault) ? [one, other] : [other, one];
+      const merged = { ...better, images: new Set([...better.images, ...worse.images]) };
+      kept.delete(worse === one ? key : keyOf(worse.fault));
+      kept.set(keyOf(better.fault), merged);
+      best.set(where, merged);
+    }
+    return kept;
+  }
+
   writes(): SmallFile[] {
     return [...this.#faults.values()].flatMap(({ fault }) => fault.write ?? []);
   }
@@ -53,9 +73,10 @@ export class Findings {
     return [...this.#faults.values()].flatMap(({ fault }) => fault.fetch ?? []);
   }
 
+  /** One for each link, with all images that anything said of it affects. */
   sorted(): Finding[] {
     // By the keys of the map: a store of 100,000 tags may have as many findings.
-    return [...this.#faults]
+    return [...this.#onePerLink()]
       .sort(
         ([a, { fault: one }], [b, { fault: other }]) =>
           ORDER.indexOf(one.severity) - ORDER.indexOf(other.severity) || (a < b ? -1 : 1),
@@ -65,6 +86,9 @@ export class Findings {
 }
 
 /** An image that needs a link, and a look at all links, may say the same of one in other words. */
+/** What may be said of one link: as a link, as an image's only way to its manifest, and as a file; the first is kept. */
+const OF_LINKS: readonly FaultKind[] = ['link-missing', 'link-wrong', 'image-unreadable', 'irregular'];
+
 function keyOf({ where, kind, what }: Fault): string {
   if (kind === 'link-missing' || kind === 'link-wrong') return `${where}\0${kind}`;
   return `${where}\0${kind}\0${what}`;

@@ -175,7 +175,7 @@ class Verification {
       pool: this.#pool,
       spool,
       downloads: new StagedDownloads(this.#staging, this.#pool, false),
-      access: { ...this.#options.access, ...heardBy(this.#options.progress) },
+      access: heardBy(this.#options.progress, this.#options.access),
     });
     if (this.#options.repair !== undefined && reader.audit.mending === undefined)
       throw notInPlace(this.#place);

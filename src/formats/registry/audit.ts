@@ -89,7 +89,7 @@ async function faultOf(root: Storage, key: string, digest: Digest): Promise<Faul
     return found === undefined ? wrong('link-missing', 'not there') : wrong('link-wrong', `holds ${found}`);
   } catch (error) {
     const isIo = error instanceof ImgconvError && error.code === 'IO';
-    return wrong('link-wrong', isIo ? 'cannot be read' : 'holds no digest');
+    return wrong('link-wrong', isIo ? error.message.replace(`${where}: `, '') : 'holds no digest');
   }
 }
 
