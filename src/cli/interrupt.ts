@@ -1,4 +1,4 @@
-/** SIGINT and SIGTERM abort `signal` while this is in use. */
+/** The first SIGINT or SIGTERM aborts `signal` while this is in use; a second one ends the process at once. */
 export class Interrupt {
   readonly #abort = new AbortController();
   readonly signal: AbortSignal = this.#abort.signal;
@@ -6,6 +6,7 @@ export class Interrupt {
   by: NodeJS.Signals | undefined;
   readonly #stop = (name: NodeJS.Signals) => {
     this.by ??= name;
+    this[Symbol.dispose]();
     this.#abort.abort();
     process.stdin.destroy(); // It may be what is waited for.
   };

@@ -1,6 +1,6 @@
 import type { WriteStream } from 'node:tty';
 import type { Retry } from '../bytes/retry.js';
-import type { Waiting } from '../formats/access.js';
+import type { RegistryAccess, Waiting } from '../formats/access.js';
 import { printable } from './exit.js';
 import { sizeText } from './quantity.js';
 
@@ -147,6 +147,19 @@ export class ProgressDisplay {
     clearInterval(this.#timer);
     this.#clear();
   }
+}
+
+/** Says on stderr what happens on the way to registries, for commands that show no progress. */
+export function saidOnStderr(): Pick<RegistryAccess, 'onRetry' | 'onWaiting'> {
+  const display = new ProgressDisplay(process.stderr, { quiet: false, shown: false });
+  return {
+    onRetry: (retry) => {
+      display.retry(retry);
+    },
+    onWaiting: (waiting) => {
+      display.waiting(waiting);
+    },
+  };
 }
 
 /** The host in a message about a request, or the message. */

@@ -5,6 +5,7 @@ import { FORMATS, prefixOf, type Place } from '../formats/table.js';
 import { ImgconvError } from '../model/errors.js';
 import { isHostName, splitHost } from '../model/reference.js';
 import type { Selector } from '../transfer/select.js';
+import { saidOnStderr } from './progress.js';
 import { parseCount, parseDuration } from './quantity.js';
 import { camelCase, FLAG, grouped, REPEATABLE, VALUE, type OptionTable } from './syntax.js';
 
@@ -130,6 +131,7 @@ export function accessOf(
     mirrors,
     hosts: credentialsOf(args, side, [...hosts].sort(), Object.values(mirrors)),
     httpCredentials: args.allowHttpCredentials,
+    ...saidOnStderr(),
   };
 }
 

@@ -61,7 +61,7 @@ async function openTarget(
     platforms: platforms.length > 0 ? platforms : [ownPlatform()],
     archiveCompression,
     single,
-    access: { connections: jobs, ...targetAccess, ...heardBy(progress) },
+    access: { connections: jobs, ...heardBy(progress, targetAccess) },
     onPut: (how, size) => {
       counter.add(how, size);
     },
@@ -109,7 +109,7 @@ async function fromSource(
     spool: options.dryRun ? new PeekSpool() : new StagingSpool(writer.staging, pool, passing),
     held: heldBy(writer),
     downloads: options.dryRun ? new MemoryDownloads() : downloads,
-    access: { connections: options.jobs, ...options.sourceAccess, ...heardBy(options.progress) },
+    access: { connections: options.jobs, ...heardBy(options.progress, options.sourceAccess) },
   });
   const run = new Run({ ...target, from, reader, downloads }, options);
   try {

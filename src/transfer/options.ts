@@ -71,12 +71,14 @@ export interface Progress {
   waiting?(waiting: Waiting): void;
 }
 
-/** Lets `progress` hear of what happens on the way to registries. */
+/** The same access; `progress` hears of what happens on the way to registries, if it wants to. */
 export function heardBy(
   progress: Pick<Progress, 'retry' | 'waiting'> | undefined,
-): Pick<RegistryAccess, 'onRetry' | 'onWaiting'> {
+  access: RegistryAccess = {},
+): RegistryAccess {
   return {
-    onRetry: progress?.retry && ((retry) => progress.retry?.(retry)),
-    onWaiting: progress?.waiting && ((waiting) => progress.waiting?.(waiting)),
+    ...access,
+    ...(progress?.retry && { onRetry: (retry: Retry) => progress.retry?.(retry) }),
+    ...(progress?.waiting && { onWaiting: (waiting: Waiting) => progress.waiting?.(waiting) }),
   };
 }
