@@ -634,7 +634,7 @@ describe('verify and its repairs', () => {
   test('without credentials say that they are needed, and where no registry is that they are not', async () => {
     const refused = await imgconv(['verify', `docker://${registry.host}/team/app:1`]);
     assert.equal(refused.status, 1);
-    assert.match(refused.stderr, /--authfile, --src-creds/);
+    assert.match(refused.stderr, /imgconv login .*--src-creds/);
     const store = tempFolder();
     layStore(store, { 'team/app:1': image });
     for (const words of [

@@ -36,7 +36,7 @@ const CASES: Readonly<Record<string, readonly Refused[]>> = {
     ['dir2reg SRC DST --no-tag', '--no-tag', 'did you mean --tag?'],
     ['ls SRC --jsn', '--jsn: ls has no such option', 'did you mean --json?'],
     ['ls SRC --link hard', '--link: ls has no such option', 'imgconv ls --help'],
-    ['inspect SRC REF --json', '--json: inspect has no such option', 'imgconv inspect --help'],
+    ['inspect SRC REF --quiet', '--quiet: inspect has no such option', 'imgconv inspect --help'],
     ['dir2reg SRC DST -z', '-z: dir2reg has no such option', 'imgconv dir2reg --help'],
     ['dir2reg SRC DST -qz', '-z: dir2reg has no such option', 'imgconv dir2reg --help'],
     ['ls -x', '-x: ls has no such option', 'imgconv ls --help'],
@@ -53,7 +53,7 @@ const CASES: Readonly<Record<string, readonly Refused[]>> = {
     ],
     ['dir2reg SRC DST --link soft', '--link soft: not one of auto, hard, reflink, copy', '--help'],
     ['dir2reg SRC DST --tag', '--tag: a value is missing', '--help'],
-    ['dir2reg SRC DST -t --json', 'a value is missing', '--help'],
+    ['dir2reg SRC DST -t --quiet', 'a value is missing', '--help'],
     ['dir2reg SRC DST --compression gzip --compression zstd', '--compression: given 2 times', 'once'],
     ['dir2reg SRC DST -t a:1 -t b:1', '--tag: given 2 times', 'once'],
     ['dir2reg SRC DST --jobs 2 -j 3', '--jobs: given 2 times', 'once'],
@@ -288,7 +288,7 @@ describe('an error is told in two lines', () => {
       assert.equal(status, 1);
       assert.match(
         stderr.toString(),
-        /^(?:.*\n)*?imgconv: (?:demo\S+: )?stdout: no space left .*\n {2}\S.*\n/,
+        /^(?:.*\n)*?imgconv: (?:demo\S+(?: and \d+ more images)?: )?stdout: no space left .*\n {2}\S.*\n/,
       );
       assert.doesNotMatch(stderr.toString(), /\n\s+at /);
     });

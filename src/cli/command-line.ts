@@ -4,6 +4,7 @@ import { nearest } from '../model/nearest.js';
 import { hasCredentials } from '../model/reference.js';
 import {
   camelCase,
+  DASHED_VALUE,
   GLOBAL_OPTIONS,
   splitDashes,
   type Option,
@@ -14,9 +15,6 @@ import { helpOf, usage } from './usage.js';
 
 /** Option values and operands by their names; options in camel case. */
 export type Arguments = Readonly<Record<string, unknown>>;
-
-/** The only value that usually begins with a dash: skopeo's manual writes `--append-suffix '-mirror'`. */
-const DASHED_VALUE = '--append-suffix';
 
 /** True for `--help` and `-h`, alone or after other letters. */
 export function asksHelp(args: readonly string[]): boolean {
@@ -71,9 +69,6 @@ export function parseArguments(args: readonly string[], command: Syntax): Argume
     alias: Object.fromEntries(names.map((name) => [name, options[name]?.alias ?? []])),
     configuration: { 'parse-numbers': false, 'parse-positional-numbers': false, 'dot-notation': false },
   });
-  const known = new Set(names.flatMap((name) => [name, camelCase(name), options[name]?.alias ?? name]));
-  const unknown = Object.keys(said).find((key) => !known.has(key));
-  if (unknown !== undefined) throw usage(`-${unknown}: ${command.name} has no such option`, help);
   const found = { ...operandsOf([...words.map(String), ...after].slice(1), command) };
   for (const name of names) {
     const value = valueOf(name, options[name] ?? { describe: '' }, said[name], help);

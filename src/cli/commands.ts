@@ -121,7 +121,10 @@ export const COMMANDS: readonly Command[] = [
     describe: 'Show the manifests and configs of an image as JSON',
     example: 'imgconv inspect ./store demo/app:1.0',
     get options() {
-      return registryOptions(['src']);
+      return {
+        json: { ...FLAG, describe: 'also errors as JSON on stdout' },
+        ...registryOptions(['src']),
+      };
     },
     run: async (args: InspectArguments) => (await import('./ls.js')).inspectCommand(args),
   },

@@ -6,7 +6,7 @@ import { convert } from '../transfer/convert.js';
 import { expectNames } from '../transfer/names.js';
 import type { ConvertOptions } from '../transfer/options.js';
 import { failedImages, type Report } from '../transfer/report.js';
-import { errorText, printable } from './exit.js';
+import { errorText, EXIT, failureTexts } from './exit.js';
 import { commandFor, tellingMistakes, withHints, type Meant } from './hints.js';
 import { Interrupt } from './interrupt.js';
 import type { ConversionArguments } from './options.js';
@@ -64,9 +64,8 @@ export async function convertCommand(
   } catch (error) {
     const known = asImgconvError(error);
     results.error(known);
-    if (interrupt.by !== 'SIGTERM') throw error;
     process.stderr.write(`imgconv: ${errorText(known, args.debug)}`);
-    return SIGTERM_STATUS;
+    return interrupt.by === 'SIGTERM' ? SIGTERM_STATUS : EXIT[known.code];
   } finally {
     results.stop();
   }
@@ -75,11 +74,7 @@ export async function convertCommand(
     writeFileSync(args.digestfile, digestsText(report));
   results.report(report, args.dryRun === true);
   const failed = failedImages(report);
-  for (const { source, error } of failed) {
-    if (error === undefined) continue;
-    const name = error.message.startsWith(source) ? '' : `${printable(source)}: `;
-    process.stderr.write(`imgconv: ${name}${errorText(error, args.debug)}`);
-  }
+  for (const text of failureTexts(failed, args.debug)) process.stderr.write(`imgconv: ${text}`);
   return failed.length > 0 ? 1 : 0;
 }
 

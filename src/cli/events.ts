@@ -1,7 +1,7 @@
 import type { Retry } from '../bytes/retry.js';
 import { printableJson } from './exit.js';
 import type { ProgressDisplay } from './progress.js';
-import { errorJson } from './report-text.js';
+import { errorJson } from './exit.js';
 
 /** A progress event is printed so often. */
 const PROGRESS_EVERY_MS = 1000;

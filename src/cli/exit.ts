@@ -1,4 +1,4 @@
-import type { ErrorCode, ImgconvError } from '../model/errors.js';
+import { counted, type ErrorCode, type ImgconvError } from '../model/errors.js';
 
 /** What to do about an error that does not say so itself. A code without a hint does not compile. */
 const HINTS: Record<ErrorCode, string> = {
@@ -65,6 +65,38 @@ function line(text: string): string {
 /** The error in two lines: what happened and where, and what to do about it; with `debug` also where in the program. */
 export function errorText(error: ImgconvError, debug = false): string {
   return `${line(error.message)}  ${line(hintOf(error))}${debug ? chainText(error) : ''}`;
+}
+
+/** The errors of images: one that several have is said once, and so is what to do about several. */
+export function failureTexts(
+  failed: readonly { readonly source: string; readonly error?: ImgconvError | undefined }[],
+  debug = false,
+): string[] {
+  const byText = new Map<string, { source: string; error: ImgconvError; count: number }>();
+  for (const { source, error } of failed) {
+    if (error === undefined) continue;
+    const same = byText.get(error.message);
+    if (same === undefined) byText.set(error.message, { source, error, count: 1 });
+    else same.count++;
+  }
+  const hints = new Set<string>();
+  return [...byText.values()].map(({ source, error, count }) => {
+    const others = count === 1 ? '' : ` and ${counted(count - 1, 'more image')}`;
+    const name = error.message.startsWith(source) ? '' : `${printable(source)}${others}: `;
+    const hint = hintOf(error);
+    const told = hints.has(hint);
+    hints.add(hint);
+    return `${name}${line(error.message)}${told ? '' : `  ${line(hint)}`}${debug ? chainText(error) : ''}`;
+  });
+}
+
+export function errorJson(error: ImgconvError) {
+  return { code: error.code, message: error.message, hint: hintOf(error) };
+}
+
+/** What `--json` gives of a command that fails as a whole. */
+export function errorDocument(error: ImgconvError): string {
+  return `${printableJson({ error: errorJson(error) }, 2)}\n`;
 }
 
 /** The error and what caused it, down to the first, each with its code and stack. */

@@ -1,7 +1,7 @@
 import { findReferences } from '../discover/find.js';
 import type { Findings, Spot } from '../discover/findings.js';
 import { readStdin } from '../bytes/files.js';
-import { errorText, hintOf, printable, printableJson } from './exit.js';
+import { errorJson, errorText, printable, printableJson } from './exit.js';
 
 export interface ImagesArguments {
   readonly PATH: readonly string[];
@@ -49,11 +49,7 @@ function jsonText(findings: Findings): string {
   const document = {
     images: findings.images().map(({ reference, uses }) => ({ reference, uses: uses.map(spot) })),
     unknown: findings.unknowns.map((one) => ({ ...spot(one), reason: one.reason })),
-    errors: findings.failures.map((error) => ({
-      code: error.code,
-      message: error.message,
-      hint: hintOf(error),
-    })),
+    errors: findings.failures.map(errorJson),
   };
   return `${printableJson(document, 2)}\n`;
 }

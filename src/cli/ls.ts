@@ -2,7 +2,7 @@ import type { RegistryAccess } from '../formats/access.js';
 import { findPlace, type Place } from '../formats/table.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { inspectImages, listImages, type ListedImage } from '../upkeep/list.js';
-import { errorText, printable, printableJson } from './exit.js';
+import { errorJson, errorText, EXIT, printable, printableJson } from './exit.js';
 import { NearNames } from './hints.js';
 import { accessOf, strayRegistryOption, type RegistryArguments } from './registry-options.js';
 import { sizeText } from './quantity.js';
@@ -47,20 +47,30 @@ export async function lsCommand(args: ListArguments): Promise<number> {
     printed += some.length;
   };
   const near = new NearNames(place);
-  for await (const image of listImages(place, selectorsOf([...refs, place.reference]), access)) {
-    const { name = '', digest, error } = image;
-    // What is not there has no row, and in JSON what stands for it.
-    if (json !== false || error?.code !== 'NOT_FOUND') rows.push(image);
-    // That something is missing is said by its row, as of an index whose platforms were not all fetched.
-    if (error !== undefined && (digest === undefined || error.code !== 'BLOB_MISSING')) {
-      failed = true;
-      const text = errorText(await near.hinted(error, name), debug);
-      // What is wrong with the whole place is wrong with each image of it.
-      if (text !== said) process.stderr.write(`imgconv: ${text}`);
-      said = text;
+  try {
+    for await (const image of listImages(place, selectorsOf([...refs, place.reference]), access)) {
+      const { name = '', digest, error } = image;
+      // What is not there has no row, and in JSON what stands for it.
+      if (json !== false || error?.code !== 'NOT_FOUND') rows.push(image);
+      // That something is missing is said by its row, as of an index whose platforms were not all fetched.
+      if (error !== undefined && (digest === undefined || error.code !== 'BLOB_MISSING')) {
+        failed = true;
+        const text = errorText(await near.hinted(error, name), debug);
+        // What is wrong with the whole place is wrong with each image of it.
+        if (text !== said) process.stderr.write(`imgconv: ${text}`);
+        said = text;
+      }
+      if (rows.length === ROWS || json === 'lines') flush();
+      if (process.stdout.destroyed) break;
     }
-    if (rows.length === ROWS || json === 'lines') flush();
-    if (process.stdout.destroyed) break;
+  } catch (error) {
+    flush();
+    const known = asImgconvError(error);
+    if (json === false || (json === true && printed === 0)) throw known;
+    const row = printableJson({ error: errorJson(known) });
+    process.stdout.write(json === 'lines' ? `${row}\n` : `,\n${row}\n]\n`);
+    process.stderr.write(`imgconv: ${errorText(known, debug)}`);
+    return EXIT[known.code];
   }
   flush();
   if (json === true) process.stdout.write(printed === 0 ? '[]\n' : '\n]\n');
@@ -74,10 +84,7 @@ export async function lsCommand(args: ListArguments): Promise<number> {
 /** Part of one JSON array, or lines; `first` when nothing was written yet. */
 function jsonText(images: readonly ListedImage[], isArray: boolean, first: boolean): string {
   return images
-    .map(({ error, ...image }) => ({
-      ...image,
-      error: error && { code: error.code, message: error.message },
-    }))
+    .map(({ error, ...image }) => ({ ...image, error: error && errorJson(error) }))
     .map((row, i) =>
       isArray ? `${first && i === 0 ? '[\n' : ',\n'}${printableJson(row)}` : `${printableJson(row)}\n`,
     )

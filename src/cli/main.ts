@@ -1,7 +1,7 @@
 import { asImgconvError } from '../model/errors.js';
 import { asksHelp, parseArguments } from './command-line.js';
 import { COMMANDS } from './commands.js';
-import { errorText, EXIT } from './exit.js';
+import { errorDocument, errorText, EXIT } from './exit.js';
 import { splitDashes } from './syntax.js';
 import { expectKnownWords, helpOf, usage } from './usage.js';
 
@@ -33,6 +33,8 @@ async function run(words: readonly string[], version: string): Promise<number> {
     return await command.run(parseArguments(args, command) as never);
   } catch (error) {
     const known = asImgconvError(error);
+    if (splitDashes(args)[0].some((arg) => /^--json(?:=(?!false$).*)?$/.test(arg)))
+      process.stdout.write(errorDocument(known));
     process.stderr.write(`imgconv: ${errorText(known, args.includes('--debug'))}`);
     return EXIT[known.code];
   }

@@ -132,6 +132,7 @@ export function accessOf(
     hosts: credentialsOf(args, side, [...hosts].sort(), Object.values(mirrors)),
     httpCredentials: args.allowHttpCredentials,
     ...saidOnStderr(),
+    side,
   };
 }
 

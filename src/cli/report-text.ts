@@ -1,6 +1,5 @@
-import type { ImgconvError } from '../model/errors.js';
 import type { ImageReport, Plan, Report } from '../transfer/report.js';
-import { hintOf, printable } from './exit.js';
+import { errorJson, printable } from './exit.js';
 import { sizeText } from './quantity.js';
 
 export function imageLine(image: ImageReport): string {
@@ -72,10 +71,6 @@ export function planText(report: Report, plan: Plan): string {
     `${space}\n` +
     leftOutText(report)
   );
-}
-
-export function errorJson(error: ImgconvError): unknown {
-  return { code: error.code, message: error.message, hint: hintOf(error) };
 }
 
 export function imageJson(image: ImageReport): object {

@@ -2,17 +2,9 @@ import type { ImgconvError } from '../model/errors.js';
 import type { Progress } from '../transfer/options.js';
 import type { ImageReport, Plan, Report } from '../transfer/report.js';
 import { Events } from './events.js';
-import { printableJson } from './exit.js';
+import { errorDocument, errorJson, printableJson } from './exit.js';
 import type { ProgressDisplay } from './progress.js';
-import {
-  errorJson,
-  imageJson,
-  imageLine,
-  planText,
-  reportJson,
-  reportText,
-  summaryJson,
-} from './report-text.js';
+import { imageJson, imageLine, planText, reportJson, reportText, summaryJson } from './report-text.js';
 
 /** How results are printed: as text, not at all, as one JSON document (`--json`), or as JSON events (`--json=lines`). */
 export type ResultsMode = 'text' | 'none' | 'document' | 'lines';
@@ -100,7 +92,7 @@ export class Results implements Progress {
   /** Prints the error of the whole command for programs; people read it on stderr. */
   error(error: ImgconvError): void {
     if (this.#mode === 'lines') this.#events.add('error', { error: errorJson(error) });
-    if (this.#mode === 'document') this.#events.write(`${printableJson({ error: errorJson(error) }, 2)}\n`);
+    if (this.#mode === 'document') this.#events.write(errorDocument(error));
     this.#events.flush();
   }
 }

@@ -48,6 +48,9 @@ export const GLOBAL_OPTIONS: OptionTable = {
   debug: { ...FLAG, describe: 'show the stack trace of an error, and its causes' },
 };
 
+/** The only option whose value usually begins with a dash: skopeo's manual writes `--append-suffix '-mirror'`. */
+export const DASHED_VALUE = '--append-suffix';
+
 /** The words before a `--`, and those after it. */
 export function splitDashes(args: readonly string[]): readonly [string[], string[]] {
   const end = args.indexOf('--');

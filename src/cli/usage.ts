@@ -1,6 +1,6 @@
 import { ImgconvError } from '../model/errors.js';
 import { nearest } from '../model/nearest.js';
-import { GLOBAL_OPTIONS, splitDashes, type OptionTable, type Syntax } from './syntax.js';
+import { DASHED_VALUE, GLOBAL_OPTIONS, splitDashes, type OptionTable, type Syntax } from './syntax.js';
 
 /** What skopeo, docker and others call it. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
@@ -53,7 +53,8 @@ export function expectKnownWords<T extends Syntax>(
     throw usage(`${name}: no such command`, near === undefined ? hint : `did you mean ${near}? ${hint}`);
   }
   const options = { ...GLOBAL_OPTIONS, ...command?.options };
-  for (const arg of splitDashes(args)[0]) {
+  for (const [i, arg] of splitDashes(args)[0].entries()) {
+    if (/^-[^-\d.]/.test(arg) && args[i - 1] !== DASHED_VALUE) expectKnownLetters(arg, command, options);
     const [, said, value] = /^--([^=]+)(?:=(.*))?$/s.exec(arg) ?? [];
     if (said === undefined) continue;
     const positive = said.replace(/^no-/, '');
@@ -72,6 +73,21 @@ export function expectKnownWords<T extends Syntax>(
     throw unknownOption(said, command, options);
   }
   return command;
+}
+
+/** Of `-abc`, up to a letter whose option takes the rest as its value. @throws ImgconvError USAGE */
+function expectKnownLetters(arg: string, command: Syntax | undefined, options: OptionTable): void {
+  for (const letter of arg.slice(1)) {
+    if (letter === 'h' || letter === '=') return;
+    const option = Object.values(options).find(({ alias }) => alias === letter);
+    const name = command === undefined ? '' : `${command.name} `;
+    if (option === undefined)
+      throw usage(
+        `-${/^-[a-z]+$/i.test(arg) ? letter : arg.slice(1).replace(/=.*$/s, '')}: ${name === '' ? 'imgconv ' : name}has no such option`,
+        `imgconv ${name}--help lists them`,
+      );
+    if (option.type !== 'boolean') return;
+  }
 }
 
 function unknownOption(said: string, command: Syntax | undefined, options: OptionTable): ImgconvError {

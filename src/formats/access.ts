@@ -44,6 +44,8 @@ export interface RegistryAccess {
   readonly onRetry?: ((retry: Retry) => void) | undefined;
   /** Called each ten seconds while a host that was asked for something sends nothing. */
   readonly onWaiting?: ((waiting: Waiting) => void) | undefined;
+  /** Which side of the command line's options this is for: hints then name them, `--src-tls-verify`. */
+  readonly side?: 'src' | 'dest' | undefined;
   /** Connections to one host at once. */
   readonly connections?: number | undefined;
 }

@@ -1,5 +1,6 @@
 import { ImgconvError } from '../../model/errors.js';
 import { globMatcher } from '../../model/glob.js';
+import { nearest } from '../../model/nearest.js';
 import { choiceOf, isGlob, isRepository, isTag, splitHost, splitReference } from '../../model/reference.js';
 import type { Client, Repository } from './client.js';
 import { canonicalName, hostOfWanted, type RegistryPath } from './paths.js';
@@ -38,8 +39,42 @@ export class AskedImages {
         hint: 'or name a registry, docker://HOST, or a repository, docker://HOST/REPOSITORY',
       });
     const all = () => true;
-    if (isPrefix || !(yield* this.#tagged({ host, repository: below }, all)))
-      yield* this.#allBelow(host, below, all);
+    if (!isPrefix && (yield* this.#tagged({ host, repository: below }, all))) return;
+    yield* this.#below(host, below);
+  }
+
+  /** All images below a path, which must be there. @throws ImgconvError NOT_FOUND with the nearest repositories */
+  async *#below(host: string, below: string): AsyncGenerator<Asked> {
+    const others: string[] = [];
+    let found = below === '';
+    let unlisted: unknown;
+    try {
+      for await (const repository of this.#client.catalog(host)) {
+        if (!isRepository(repository)) continue;
+        if (isBelow(repository, below)) {
+          found = true;
+          yield* this.#tagged({ host, repository }, () => true);
+        } else if (others.length < MOST_NEAR) others.push(repository);
+      }
+    } catch (error) {
+      if (found || !(error instanceof ImgconvError) || error.code === 'NETWORK') throw error;
+      unlisted = error;
+    }
+    if (found) return;
+    const near = likest(below, others);
+    throw new ImgconvError(
+      'NOT_FOUND',
+      `docker://${host}/${below}: there is no such repository, and none below it`,
+      {
+        ...(unlisted !== undefined && { cause: unlisted }),
+        hint:
+          unlisted !== undefined
+            ? 'check the spelling; this registry does not list its repositories'
+            : near.length > 0
+              ? `did you mean ${near.map((one) => `docker://${host}/${one}`).join(', ')}?`
+              : `imgconv ls docker://${host} lists the registry`,
+      },
+    );
   }
 
   /** The images of a repository; false when there is no such repository. */
@@ -90,6 +125,19 @@ export class AskedImages {
       });
     yield* this.#allBelow(host, below, isMeant);
   }
+}
+
+/** So many repositories are looked through for the nearest, and so many of them are named. */
+const MOST_NEAR = 10_000;
+const NAMED = 5;
+
+/** Repositories that a wrong name may stand for: those with the same last component, else the one that a slip made it of. */
+function likest(wanted: string, repositories: readonly string[]): readonly string[] {
+  const last = (name: string) => name.slice(name.lastIndexOf('/') + 1);
+  const same = repositories.filter((one) => last(one) === last(wanted));
+  if (same.length > 0) return same.slice(0, NAMED);
+  const near = nearest(wanted, repositories) ?? nearest(last(wanted), repositories.map(last));
+  return repositories.filter((one) => one === near || last(one) === near).slice(0, NAMED);
 }
 
 function isBelow(repository: string, below: string): boolean {

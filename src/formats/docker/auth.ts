@@ -5,6 +5,7 @@ import { parseSecret } from '../../model/json.js';
 import { parseChallenges, type Challenge } from './challenge.js';
 import type { Credentials, CredentialStore } from './credentials.js';
 import { isLoopback } from './tls.js';
+import { saidBy, SHOWN } from './said.js';
 import { urlText, type Answer, type Transport } from './transport.js';
 
 /** https://distribution.github.io/distribution/spec/auth/token/ and …/auth/oauth/ */
@@ -33,6 +34,8 @@ interface Allowed {
   readonly plainHttp: boolean;
   /** Credentials in plain HTTP. */
   readonly httpCredentials: boolean;
+  /** For hints: how else to give some. */
+  readonly credentials: string;
 }
 
 /**
@@ -47,6 +50,7 @@ export class Authenticator {
   #challenge: Challenge | undefined;
   readonly #tokens = new Map<string, Promise<Token>>();
   readonly #secrets = new Set<string>();
+  #tried: Credentials | undefined;
 
   constructor(host: string, transport: Transport, credentials: CredentialStore, allowed: Allowed) {
     this.#host = host;
@@ -85,17 +89,38 @@ export class Authenticator {
     return to.protocol === 'https:' || isLoopback(to.hostname) || this.#allowed.httpCredentials;
   }
 
-  /** How to give this registry credentials. */
-  hint(registry: URL): string {
-    return this.#isSafe(registry)
-      ? `credentials for ${this.#host}: docker login, --authfile, --src-creds or --dest-creds`
-      : `credentials are not sent over plain HTTP unless --allow-http-credentials is given`;
+  /** Which account was refused, and what to do about it; of a 403 the account is known. `said`: the registry's words. */
+  refused(status: number, where: string, said: string, sentTo: URL): ImgconvError {
+    const answer = `status ${status}${said && `: ${said}`}`;
+    const login = `imgconv login ${this.#host}`;
+    if (!this.#isSafe(sentTo))
+      return new ImgconvError('UNAUTHORIZED', `${where}: ${answer}`, {
+        hint: 'credentials are not sent over plain HTTP unless --allow-http-credentials is given',
+      });
+    const tried = this.#tried;
+    if (tried === undefined)
+      return new ImgconvError(
+        'UNAUTHORIZED',
+        `${where}: ${answer}; no credentials for ${this.#host} were found`,
+        {
+          hint: `${login} (or docker login, podman login), or give ${this.#allowed.credentials}`,
+        },
+      );
+    const who = tried.username === undefined ? 'the token' : `the account ${JSON.stringify(tried.username)}`;
+    const account = `${who}${tried.from === undefined ? '' : ` from ${tried.from}`}`;
+    return new ImgconvError('UNAUTHORIZED', `${where}: ${answer}; tried ${account}`, {
+      hint:
+        status === 403
+          ? 'the registry knows the account, which lacks the right for this: ask who runs the registry, or use another account'
+          : `the registry refuses the account: check its name and password, then ${login}`,
+    });
   }
 
   async #find(repository: string | undefined): Promise<Credentials | undefined> {
     const found = await this.#credentials.find(this.#host, repository);
     for (const secret of [found?.password, found?.identityToken, found?.registryToken])
       if (secret) this.#keepSecret(secret);
+    this.#tried = found;
     return found;
   }
 
@@ -158,12 +183,10 @@ export class Authenticator {
     });
     const { where } = answer;
     if (answer.status !== 200) {
-      await answer.discard();
-      throw new ImgconvError(
-        answer.status < 500 && answer.status !== 429 ? 'UNAUTHORIZED' : 'REGISTRY',
-        `${where}: gives no token for ${wanted.join(' ') || this.#host}: status ${answer.status}`,
-        shown === undefined ? { hint: this.hint(realm) } : {},
-      );
+      const words = this.redact(await saidBy(answer)).slice(0, SHOWN);
+      const none = `${where}: gives no token for ${wanted.join(' ') || this.#host}`;
+      if (answer.status < 500 && answer.status !== 429) throw this.refused(answer.status, none, words, realm);
+      throw new ImgconvError('REGISTRY', `${none}: status ${answer.status}${words && `: ${words}`}`);
     }
     const body = await answer.read(MAX_TOKEN);
     const content = parseSecret(tokenSchema, Object.keys(tokenSchema.shape), body, where, 'REGISTRY');

@@ -3,7 +3,7 @@ import { homedir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import * as z from 'zod';
 import { pathExists, readBytes } from '../../bytes/files.js';
-import { ImgconvError } from '../../model/errors.js';
+import { asImgconvError, ImgconvError } from '../../model/errors.js';
 import { parseJson, parseSecret } from '../../model/json.js';
 import { findProgram } from '../../storage/program.js';
 import type { RegistryAccess } from '../access.js';
@@ -16,6 +16,8 @@ export interface Credentials {
   readonly identityToken?: string | undefined;
   /** A bearer token, to be used as it is. */
   readonly registryToken?: string | undefined;
+  /** For messages: the option, the file, or the helper and the file that names it. */
+  readonly from?: string | undefined;
 }
 
 const text = z.string().nullish();
@@ -44,8 +46,8 @@ const HELPER_BYTES = 1024 * 1024;
 const HUB = ['docker.io', 'index.docker.io', 'registry-1.docker.io'];
 const HUB_SERVER = 'https://index.docker.io/v1/';
 
-function unusable(message: string, options?: { readonly hint?: string; readonly cause?: unknown }) {
-  return new ImgconvError('UNAUTHORIZED', message, options);
+function unusable(message: string, options: { readonly hint?: string; readonly cause?: unknown } = {}) {
+  return new ImgconvError('UNAUTHORIZED', message, { hint: 'fix that field, or log in again', ...options });
 }
 
 /** Looks credentials up as containers-auth.json(5) says, and in Docker's own file. */
@@ -67,15 +69,17 @@ export class CredentialStore {
   }
 
   async #find(host: string, key: string): Promise<Credentials | undefined> {
-    const { hosts = {}, anonymous = false } = this.#access;
+    const { hosts = {}, side, anonymous = false } = this.#access;
     if (anonymous) return undefined;
+    const given = (option: string, what: string) => (side === undefined ? what : `--${side}-${option}`);
     const { creds, registryToken } = (Object.hasOwn(hosts, host) && hosts[host]) || {};
-    if (registryToken !== undefined) return { registryToken };
-    if (creds !== undefined) return pairOf(creds) ?? { username: creds, password: '' };
+    if (registryToken !== undefined) return { registryToken, from: given('registry-token', 'the caller') };
+    if (creds !== undefined)
+      return { ...(pairOf(creds) ?? { username: creds, password: '' }), from: given('creds', 'the caller') };
     this.#files ??= authFiles(this.#access).map((path) => ({ path, content: readAuthFile(path) }));
     for (const { path, content } of this.#files) {
       const found = await findIn(content, host, key, path);
-      if (found !== undefined) return found;
+      if (found !== undefined) return { from: path, ...found };
     }
     return undefined;
   }
@@ -104,7 +108,15 @@ function authFiles({ authfile }: RegistryAccess): string[] {
 }
 
 function readAuthFile(path: string): AuthFile {
-  return parseSecret(fileSchema, FIELDS, readBytes(path), path, 'UNAUTHORIZED');
+  try {
+    return parseSecret(fileSchema, FIELDS, readBytes(path), path, 'UNAUTHORIZED');
+  } catch (cause) {
+    const { code, message } = asImgconvError(cause, path);
+    throw new ImgconvError(code, `credentials cannot be read: ${message}`, {
+      cause,
+      hint: 'fix that file, or move it away and log in again',
+    });
+  }
 }
 
 async function findIn(
@@ -180,7 +192,10 @@ async function askHelper(name: string, server: string, where: string): Promise<C
   if (!parsed.success)
     throw unusable(`${program} get, asked for ${server}: not the JSON that it should print`);
   const { Username, Secret } = parsed.data;
-  return Username === '<token>' ? { identityToken: Secret } : { username: Username, password: Secret };
+  const from = `${program}, which ${where.replace(/: .*$/s, '')} names`;
+  return Username === '<token>'
+    ? { identityToken: Secret, from }
+    : { username: Username, password: Secret, from };
 }
 
 function tryJson(bytes: Uint8Array): unknown {

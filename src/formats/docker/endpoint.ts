@@ -1,25 +1,18 @@
-import * as z from 'zod';
 import { retrying, Transient, type RetryPolicy } from '../../bytes/retry.js';
 import { ImgconvError } from '../../model/errors.js';
 import type { RegistryAccess } from '../access.js';
 import { Authenticator } from './auth.js';
 import type { CredentialStore } from './credentials.js';
 import { urlHost } from './paths.js';
+import { saidBy, SHOWN } from './said.js';
 import { isLocal } from './tls.js';
 import { urlText, type Answer, type ApiAnswer, type Outgoing, type Transport } from './transport.js';
 
 const MAX_REDIRECTS = 5;
-/** So much of an error's body is read, and so much of that is shown. */
-const MAX_ERROR = 64 * 1024;
-const SHOWN = 300;
 /** So much of a header is shown. */
 const MAX_HEADER = 160;
 /** Statuses that may pass. */
 const PASSING = new Set([408, 425, 429, 500, 502, 503, 504]);
-
-const errorsSchema = z.object({
-  errors: z.array(z.object({ code: z.string().nullish(), message: z.string().nullish() })).min(1),
-});
 
 export interface ApiRequest extends Partial<Outgoing> {
   /** `/v2/…`, or a `Location` of the registry's. */
@@ -56,6 +49,7 @@ export class Endpoint {
     this.#auth = new Authenticator(host, transport, credentials, {
       plainHttp: access.tlsVerify === false || url?.protocol === 'http:',
       httpCredentials: access.httpCredentials === true,
+      credentials: access.side === undefined ? 'credentials' : `--${access.side}-creds USER:PASSWORD`,
     });
     if (url !== undefined) this.#base = Promise.resolve(url);
   }
@@ -183,23 +177,29 @@ export class Endpoint {
     const said = await this.#said(answer);
     const { status } = answer;
     const message = `${answer.where}: status ${status}${said && `: ${said}`}`;
-    if (status === 401 || status === 403)
-      return new ImgconvError('UNAUTHORIZED', message, { hint: this.#auth.hint(await this.#find()) });
+    // Credentials are the same for each image; rights are not.
+    if (status === 401) return this.#auth.refused(status, this.host, said, await this.#find());
+    if (status === 403) return this.#auth.refused(status, answer.where, said, await this.#find());
+    if (status === 429) return this.#limited(answer, said);
     const error = new ImgconvError(status === 404 ? 'NOT_FOUND' : 'REGISTRY', message);
     return PASSING.has(status) ? new Transient(error, retryAfter(answer)) : error;
   }
 
+  #limited(answer: Answer, said: string): Transient {
+    const wait = retryAfter(answer);
+    const asked = wait === undefined ? '' : `; it asks to wait ${Math.ceil(wait / 1000)} s`;
+    const message = `${this.host}: too many requests: status 429${said && `: ${said}`}${asked}`;
+    return new Transient(
+      new ImgconvError('REGISTRY', message, {
+        hint: `wait, then run this again: finished images stay; an account may have a higher limit: imgconv login ${this.host}`,
+      }),
+      wait,
+    );
+  }
+
   /** What an error's body says, without secrets. */
   async #said(answer: Answer): Promise<string> {
-    try {
-      const body = (await answer.read(MAX_ERROR)).toString();
-      const parsed = errorsSchema.safeParse(tryJson(body));
-      const first = parsed.success ? parsed.data.errors[0] : undefined;
-      const text = first === undefined ? body.trim() : [first.code, first.message].filter(Boolean).join(': ');
-      return this.#auth.redact(text).slice(0, SHOWN);
-    } catch {
-      return '';
-    }
+    return this.#auth.redact(await saidBy(answer)).slice(0, SHOWN);
   }
 }
 
@@ -225,12 +225,4 @@ function retryAfter(answer: Answer): number | undefined {
   if (text === undefined) return undefined;
   const wait = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now();
   return Number.isFinite(wait) && wait > 0 ? wait : undefined;
-}
-
-function tryJson(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return undefined;
-  }
 }

@@ -3,6 +3,7 @@ import type { Dispatcher } from 'undici';
 import { Transient } from '../../bytes/retry.js';
 import { ImgconvError } from '../../model/errors.js';
 import type { RegistryAccess } from '../access.js';
+import { networkError, withCertificate } from './network-error.js';
 import { proxyFor } from './proxy.js';
 import { Silence, Stall } from './silence.js';
 import { isLocal, tlsFor } from './tls.js';
@@ -94,14 +95,20 @@ export class Transport {
       stall.answered(answer.body);
       return answerOf(url, where, answer, {
         idleMs: this.#idleMs,
+        access: this.#access,
         onChunk: () => {
           this.#silence.heard(url.host);
         },
       });
     } catch (error) {
       stall.end();
-      throw networkError(where, error);
+      const known = networkError(where, error, url, this.#access);
+      throw await withCertificate(known, url, this.#proxyOf(url), this.#access);
     }
+  }
+
+  #proxyOf(url: URL): string | undefined {
+    return isLocal(url.hostname) ? undefined : proxyFor(url, process.env);
   }
 
   #dispatcherFor(url: URL, server: 'trusted' | 'anyone'): Promise<Dispatcher> {
@@ -126,7 +133,7 @@ export class Transport {
       keepAliveTimeout: 30_000,
       connectTimeout: Math.min(this.#idleMs, 30_000),
     };
-    const proxy = isLocal(url.hostname) ? undefined : proxyFor(url, process.env);
+    const proxy = this.#proxyOf(url);
     if (proxy === undefined)
       return new undici.Agent({ ...options, connect: { ...tls, timeout: options.connectTimeout } });
     return new undici.ProxyAgent({
@@ -164,7 +171,11 @@ function answerOf(
   url: URL,
   where: string,
   { statusCode, headers, body }: Dispatcher.ResponseData,
-  { idleMs, onChunk }: { readonly idleMs: number; readonly onChunk: () => void },
+  {
+    idleMs,
+    access,
+    onChunk,
+  }: { readonly idleMs: number; readonly access: RegistryAccess; readonly onChunk: () => void },
 ): Answer {
   async function* chunks(): AsyncGenerator<Uint8Array> {
     let since = Date.now();
@@ -183,7 +194,7 @@ function answerOf(
         count = 0;
       }
     } catch (error) {
-      throw networkError(where, error);
+      throw networkError(where, error, url, access);
     }
   }
   return {
@@ -215,26 +226,4 @@ function answerOf(
 /** For messages: without the query, which may hold secrets. */
 export function urlText({ origin, pathname }: URL): string {
   return `${origin}${pathname}`;
-}
-
-/** Failures that will not pass. */
-const LASTING = new Set([
-  ...['ENOTFOUND', 'EPROTO', 'ABORT_ERR'],
-  ...['UND_ERR_INVALID_ARG', 'UND_ERR_ABORTED', 'UND_ERR_DESTROYED', 'UND_ERR_CLOSED'],
-]);
-
-function networkError(where: string, error: unknown): unknown {
-  if (error instanceof ImgconvError || error instanceof Transient) return error;
-  // Not from the network: a fault of ours.
-  if (!(error instanceof Error) || !('code' in error)) return error;
-  const cause = error;
-  // A happy-eyeballs failure holds one error for each address.
-  const own = cause instanceof AggregateError && cause.errors[0] instanceof Error ? cause.errors[0] : cause;
-  const code = String(error.code);
-  const certificate = /CERT|SELF_SIGNED|UNABLE_TO_|ERR_TLS/.test(code);
-  const known = new ImgconvError('NETWORK', `${where}: ${own.message || code}`, {
-    cause,
-    ...(certificate && { hint: 'for a CA of your own: certs.d, --src-cert-dir or --dest-cert-dir' }),
-  });
-  return certificate || LASTING.has(code) ? known : new Transient(known);
 }
