@@ -34,7 +34,6 @@ describe('wrong usage exits with 2, says what is wrong and writes nothing', () =
     ['one operand', ['dir2reg', 'SRC'], 'STORE'],
     ['an unknown option', ['dir2reg', 'SRC', 'DST', '--nonsense'], 'nonsense'],
     ['an unknown short option', ['dir2reg', 'SRC', 'DST', '-z'], 'z'],
-    ['no prefix', ['copy', 'SRC', 'DST'], 'prefix'],
     ['an unknown prefix', ['copy', 'foo:SRC', 'reg:DST'], 'foo:'],
     ['a prefix without a path', ['copy', 'dir:', 'reg:DST'], 'dir:'],
     ['a way to link that there is not', ['dir2reg', 'SRC', 'DST', '--link', 'soft'], 'soft'],

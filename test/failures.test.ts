@@ -1,17 +1,21 @@
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { describe, test } from 'node:test';
 import { CERTIFICATE, KEY } from './support/certificate.js';
 import { imgconv, imgconvEach } from './support/cli.js';
 import { errorOf, FakeRegistry, reply } from './support/fake-registry.js';
-import { syncTree } from './support/fixtures.js';
+import { projectRoot, syncTree } from './support/fixtures.js';
 import { imageOf } from './support/images.js';
 import { tempFolder } from './support/temp.js';
 
 const folder = tempFolder();
+/** A user who owns nothing here. */
+const OTHER = 65_534;
 const NOPE = join(folder, 'nope');
 
 test('an unknown letter is named, also among known ones', async () => {
@@ -135,7 +139,7 @@ describe('a registry that cannot be spoken to', () => {
     );
     assert.match(
       await said('docker://127.0.0.1:1/a:1'),
-      /^imgconv: 127\.0\.0\.1:1: connection refused\n {2}check that the registry runs/,
+      /^imgconv: 127\.0\.0\.1:1: connection refused\n {2}check that the registry runs/m,
     );
   });
 });
@@ -218,6 +222,98 @@ describe('a registry that refuses', () => {
     assert.equal(
       await said(`docker://${host}/nope`),
       `${none('nope')}  check the spelling; this registry does not list its repositories\n`,
+    );
+  });
+});
+
+describe('a place that may not be read or written', () => {
+  /** Runs the command as another user where this one may all. */
+  async function asOther(...words: readonly string[]) {
+    const isRoot = process.geteuid?.() === 0;
+    const child = spawn(process.execPath, [join(projectRoot, 'bin/imgconv.js'), ...words], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      ...(isRoot && { uid: OTHER, gid: OTHER }),
+    });
+    const status = new Promise((resolve) => child.on('close', resolve));
+    return { stderr: await text(child.stderr), status: await status };
+  }
+
+  test('is said with its owner, its mode and who asks; --dry-run says so too', async () => {
+    // The other user may go through the folders of the system alone.
+    const open = mkdtempSync('/tmp/imgconv-test-');
+    const [locked, source] = [join(open, 'locked'), join(open, 'source')];
+    chmodSync(open, 0o755);
+    mkdirSync(join(locked, 'in'), { recursive: true });
+    cpSync(syncTree(), source, { recursive: true });
+    chmodSync(locked, 0o000);
+    const own = process.geteuid?.() ?? 0;
+    const who = `\\(owner uid ${own}(?: \\(\\S+\\))?, mode 0000; you are uid ${own === 0 ? OTHER : own}(?: \\(\\S+\\))?\\)`;
+    try {
+      for (const words of [
+        ['ls', join(locked, 'in')],
+        ['verify', join(locked, 'in')],
+        ['images', join(locked, 'a.yaml')],
+        ['dir2reg', source, join(locked, 'in/store')],
+        ['dir2reg', source, join(locked, 'store')],
+        ['dir2tar', source, join(locked, 'a.tar'), '--dry-run'],
+      ]) {
+        const { status, stderr } = await asOther(...words);
+        assert.equal(status, 1);
+        assert.match(
+          stderr,
+          new RegExp(
+            `^imgconv: \\S+: permission denied(?: by ${locked})? ${who}\n {2}fix the permissions of ${locked}, or`,
+          ),
+          words.join(' '),
+        );
+      }
+      chmodSync(locked, 0o555);
+      for (const more of [[], ['--dry-run']]) {
+        const { status, stderr } = await asOther('dir2reg', source, join(locked, 'store'), ...more);
+        assert.equal(status, 1);
+        assert.match(stderr, new RegExp(`^imgconv: ${locked}: permission denied \\(owner`));
+        assert.equal(stderr.split('\n').length, 3, stderr);
+      }
+    } finally {
+      chmodSync(locked, 0o755);
+      rmSync(open, { recursive: true });
+    }
+  });
+});
+
+describe('what is no archive', () => {
+  test('is said to be none, and an empty pipe to be empty', async () => {
+    const readme = join(projectRoot, 'README.md');
+    const none =
+      ': not a tar archive\n  give an archive that docker save, podman save, skopeo or imgconv wrote\n';
+    const store = join(folder, 'never');
+    assert.equal((await imgconv(['ls', readme])).stderr, `imgconv: ${readme}${none}`);
+    assert.equal(
+      (await imgconv(['tar2reg', '-', store], { stdin: 'x'.repeat(999) })).stderr,
+      `imgconv: stdin${none}`,
+    );
+    assert.equal(
+      (await imgconv(['tar2reg', '-', store])).stderr,
+      'imgconv: stdin: nothing came through the pipe\n  the command before the | wrote nothing: look at its own messages, then run both again\n',
+    );
+  });
+
+  test('and an archive whose decoder is not installed names the module', () => {
+    const bare = join(folder, 'bare');
+    for (const part of ['bin', 'package.json', 'dist/bundle'])
+      cpSync(join(projectRoot, part), join(bare, part), { recursive: true });
+    const packed = join(folder, 'packed.tar.xz');
+    writeFileSync(packed, Buffer.from('fd377a585a000004', 'hex'));
+    const { status, stderr } = spawnSync(process.execPath, [join(bare, 'bin/imgconv.js'), 'ls', packed], {
+      encoding: 'utf8',
+    });
+    assert.deepEqual(
+      [status, stderr],
+      [
+        1,
+        `imgconv: ${packed}: reading xz needs the npm module xz-decompress, which is not installed\n` +
+          '  npm install xz-decompress in the folder of imgconv, or unpack the archive first: xz -d\n',
+      ],
     );
   });
 });

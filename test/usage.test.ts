@@ -24,9 +24,8 @@ const CASES: Readonly<Record<string, readonly Refused[]>> = {
     ['dir2reg SRC DST --dryrun', '--dryrun', 'did you mean --dry-run?'],
     ['dir2reg SRC DST --dryRun', '--dryRun', 'did you mean --dry-run?'],
     ['dir2reg SRC DST --paltform linux/amd64', '--paltform', 'did you mean --platform?'],
-    ['dir2reg SRC DST --remove-signatures', '--remove-signatures', 'did you mean --no-extras?'],
     ['dir2reg SRC DST --format oci', '--format: imgconv keeps manifests as they are', 'lists options'],
-    ['dir2reg SRC DST --multi-arch index-only', '--multi-arch index-only', '--missing sparse'],
+    ['dir2reg SRC DST --multi-arch index-only', '--multi-arch index-only', 'use --all for all platforms'],
     [
       'dir2reg SRC DST --all --override-arch arm64',
       'two different things of the platforms',
@@ -64,7 +63,6 @@ const CASES: Readonly<Record<string, readonly Refused[]>> = {
     ['dir2reg SRC DST demo/base:1 -t UPPER:1', '"UPPER:1" is not an image reference: a rep', 'team/app:1'],
     ['dir2tar SRC DST demo/base:1 -t a:b:c', 'the new name: "a:b:c" is not', 'team/app:1'],
     ['copy dir:SRC:demo/base:1 oci:DST:UPPER/x:1:2', 'the new name: "UPPER/x:1:2" is not', 'team/app:1'],
-    ['copy SRC DST', 'a prefix and a path are expected', 'prefixes: reg:'],
     [
       'copy SRC docker://localhost:1/x a:1 b:1',
       'the name of one image',
@@ -73,7 +71,7 @@ const CASES: Readonly<Record<string, readonly Refused[]>> = {
     ['copy tar:TAR reg:DST', 'a prefix and a path are expected', 'did you mean docker-archive:/'],
     ['copy docker-archve:TAR reg:DST', 'a prefix and a path', 'did you mean docker-archive:/'],
     ['copy dir:SRC https://localhost:1/x', 'a prefix and a path', 'did you mean docker://localhost:1/x?'],
-    ['copy dir:SRC nope', 'nope: a prefix and a path are expected', 'prefixes: reg: oci:'],
+    ['copy dir:SRC nope:x', 'nope:x: a prefix and a path are expected', 'prefixes: reg: oci:'],
     ['gc SRC', ': gc does not work on dir:', '(reg:)'],
     ['gc docker://localhost:1', 'localhost:1: gc does not work on docker://', '(oci:)'],
     ['gc STORE --older-than 5', '--older-than 5: not a time', 'such as 90m, 24h or 7d; or 0'],

@@ -115,7 +115,7 @@ function optionsOf(args: ConversionArguments, target: string | undefined): Conve
     recompress: uncompressed || args.recompress === true,
     archiveCompression: args.archiveCompression,
     missing: args.missing,
-    extras: args.extras,
+    extras: args.removeSignatures === true ? false : args.extras,
     untagged: args.untagged,
     level: parseCount('compression-level', args.compressionLevel, 19),
     dryRun: args.dryRun,

@@ -2,6 +2,7 @@ import { basename, resolve } from 'node:path';
 import { STREAM, type Place } from '../formats/table.js';
 import { ImgconvError } from '../model/errors.js';
 import { isRepository, parseReference } from '../model/reference.js';
+import { wholeSelectors } from '../requests/wanted.js';
 import { convertCommand } from './convert.js';
 import type { ConversionArguments } from './options.js';
 import { copySource, copyTarget, namesOne, withoutTag } from './places.js';
@@ -27,15 +28,22 @@ export async function copyCommand(args: CopyArguments): Promise<number> {
   );
   const single = one && !tree && to.format.prefix === 'dir';
   const more = additional(args, one, to.reference);
+  const selectors = askedFor(args, from.reference);
+  // References of all registries are made whole, as `save` does.
+  const whole =
+    from.format.registry !== undefined && from.path === ''
+      ? wholeSelectors(selectors, args.registry)
+      : selectors;
   return convertCommand(from, to, args, {
     options: {
-      ...(single && { single, extras: false, ...nameFor(from, args) }),
+      ...(single && { single, ...nameFor(from, args) }),
       ...(more.length > 0 && {
         tag: undefined,
-        selectors: askedFor(args, from.reference).flatMap((selector) =>
-          more.map((rename) => ({ ...selector, rename })),
-        ),
       }),
+      selectors:
+        more.length === 0
+          ? whole
+          : whole.flatMap((selector) => more.map((rename) => ({ ...selector, rename }))),
     },
   });
 }

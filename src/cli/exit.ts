@@ -1,3 +1,4 @@
+import { deniedBy } from './denied.js';
 import { counted, type ErrorCode, type ImgconvError } from '../model/errors.js';
 
 /** What to do about an error that does not say so itself. A code without a hint does not compile. */
@@ -20,7 +21,7 @@ const HINTS: Record<ErrorCode, string> = {
   NO_SPACE: 'no image is left incomplete: free some space, then run this again',
   IO: 'no image is left incomplete: fix what the message names, then run this again',
   NETWORK: 'run this again: what was fetched is kept; look at the address, the network and any proxy',
-  UNAUTHORIZED: 'docker login, --authfile, --src-creds or --dest-creds give credentials',
+  UNAUTHORIZED: 'imgconv login HOST, --authfile, --src-creds or --dest-creds give credentials',
   REGISTRY: 'run this again; if it stays so, ask who runs the registry',
   INTERRUPTED: 'run the same command again to finish',
 };
@@ -35,8 +36,12 @@ export const EXIT = {
 } as const satisfies Record<ErrorCode, number>;
 
 /** What to do about it. */
-export function hintOf({ code, hint }: ImgconvError): string {
-  return hint ?? HINTS[code];
+export function hintOf(error: ImgconvError): string {
+  return deniedBy(error)?.hint ?? error.hint ?? HINTS[error.code];
+}
+
+function messageOf(error: ImgconvError): string {
+  return deniedBy(error)?.message ?? error.message;
 }
 
 /** Control characters in names from images must not reach a terminal, nor what turns the order of letters round. */
@@ -64,7 +69,7 @@ function line(text: string): string {
 
 /** The error in two lines: what happened and where, and what to do about it; with `debug` also where in the program. */
 export function errorText(error: ImgconvError, debug = false): string {
-  return `${line(error.message)}  ${line(hintOf(error))}${debug ? chainText(error) : ''}`;
+  return `${line(messageOf(error))}  ${line(hintOf(error))}${debug ? chainText(error) : ''}`;
 }
 
 /** The errors of images: one that several have is said once, and so is what to do about several. */
@@ -75,8 +80,8 @@ export function failureTexts(
   const byText = new Map<string, { source: string; error: ImgconvError; count: number }>();
   for (const { source, error } of failed) {
     if (error === undefined) continue;
-    const same = byText.get(error.message);
-    if (same === undefined) byText.set(error.message, { source, error, count: 1 });
+    const same = byText.get(messageOf(error));
+    if (same === undefined) byText.set(messageOf(error), { source, error, count: 1 });
     else same.count++;
   }
   const hints = new Set<string>();
@@ -86,17 +91,18 @@ export function failureTexts(
     const hint = hintOf(error);
     const told = hints.has(hint);
     hints.add(hint);
-    return `${name}${line(error.message)}${told ? '' : `  ${line(hint)}`}${debug ? chainText(error) : ''}`;
+    return `${name}${line(messageOf(error))}${told ? '' : `  ${line(hint)}`}${debug ? chainText(error) : ''}`;
   });
 }
 
 export function errorJson(error: ImgconvError) {
-  return { code: error.code, message: error.message, hint: hintOf(error) };
+  return { code: error.code, message: messageOf(error), hint: hintOf(error) };
 }
 
-/** What `--json` gives of a command that fails as a whole. */
-export function errorDocument(error: ImgconvError): string {
-  return `${printableJson({ error: errorJson(error) }, 2)}\n`;
+/** What `--json` gives of a command that fails as a whole; in `lines` it is an event. */
+export function errorDocument(error: ImgconvError, lines = false): string {
+  const document = { error: errorJson(error) };
+  return `${lines ? printableJson({ event: 'error', ...document }) : printableJson(document, 2)}\n`;
 }
 
 /** The error and what caused it, down to the first, each with its code and stack. */

@@ -2,7 +2,8 @@ import { findPlace } from '../formats/table.js';
 import { collectGarbage, type GarbageReport } from '../upkeep/gc.js';
 import type { Count } from '../transfer/report.js';
 import { printableJson } from './exit.js';
-import { parseDuration, sizeText } from './quantity.js';
+import { parseDuration } from './quantity.js';
+import { sizeText } from '../model/size.js';
 
 export interface GarbageArguments {
   readonly STORE: string;

@@ -5,7 +5,7 @@ import { inspectImages, listImages, type ListedImage } from '../upkeep/list.js';
 import { errorJson, errorText, EXIT, printable, printableJson } from './exit.js';
 import { NearNames } from './hints.js';
 import { accessOf, strayRegistryOption, type RegistryArguments } from './registry-options.js';
-import { sizeText } from './quantity.js';
+import { sizeText } from '../model/size.js';
 import { selectorsOf } from './selectors.js';
 
 /** So many rows are aligned together, so that a list of any length can be printed as it is read. */

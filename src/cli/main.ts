@@ -33,8 +33,8 @@ async function run(words: readonly string[], version: string): Promise<number> {
     return await command.run(parseArguments(args, command) as never);
   } catch (error) {
     const known = asImgconvError(error);
-    if (splitDashes(args)[0].some((arg) => /^--json(?:=(?!false$).*)?$/.test(arg)))
-      process.stdout.write(errorDocument(known));
+    const json = splitDashes(args)[0].find((arg) => /^--json(?:=(?!false$).*)?$/.test(arg));
+    if (json !== undefined) process.stdout.write(errorDocument(known, json === '--json=lines'));
     process.stderr.write(`imgconv: ${errorText(known, args.includes('--debug'))}`);
     return EXIT[known.code];
   }

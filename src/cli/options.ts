@@ -27,6 +27,7 @@ export interface ConversionArguments extends RegistryArguments {
   readonly archiveCompression?: 'gzip' | 'zstd' | 'none';
   readonly missing?: 'refuse' | 'prune' | 'sparse';
   readonly extras?: boolean;
+  readonly removeSignatures?: boolean;
   readonly untagged?: boolean;
   readonly compressionLevel?: string;
   readonly layers?: 'keep' | 'uncompressed';
@@ -67,6 +68,7 @@ export function conversionOptions(to?: Format) {
         shown: 'no-extras',
         describe: 'leave out signatures, attestations and other attached artifacts',
       },
+      'remove-signatures': { ...FLAG, hidden: true, describe: 'as --no-extras' },
       untagged: { ...FLAG, describe: 'also images without a tag' },
     }),
     ...grouped('Names in the target:', {

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { registry } from '../formats/registry/index.js';
 import { dockerArchive } from '../formats/docker-archive/index.js';
 import { findPlace, FORMATS, isPrefixed, parsePlace, STREAM, type Place } from '../formats/table.js';
 import { ImgconvError } from '../model/errors.js';
@@ -37,6 +38,11 @@ export function targetPlace(text: string, otherwise: (path: string) => Place): P
     ? FORMATS.find((format) => !format.traits.remote && format.recognises(text))
     : undefined;
   return found === undefined ? otherwise(text) : { format: found, path: text };
+}
+
+/** A new path is registry storage. @throws ImgconvError USAGE for what begins as if with a prefix */
+export function newStore(path: string): Place {
+  return /^[a-z][a-z-]*:/.test(path) ? parsePlace(path) : { format: registry, path };
 }
 
 /**
@@ -78,7 +84,7 @@ export function namesOne({ format, path, reference }: Place): boolean {
  * error, since a repository is the name of one. @throws ImgconvError USAGE
  */
 export function copyTarget(text: string, one: boolean): Place {
-  const place = targetPlace(text, parsePlace);
+  const place = targetPlace(text, newStore);
   const repository = repositoryOf(place);
   if (repository === undefined) return place;
   if (!one)

@@ -1,8 +1,8 @@
 import type { WriteStream } from 'node:tty';
 import type { Retry } from '../bytes/retry.js';
 import type { RegistryAccess, Waiting } from '../formats/access.js';
+import { sizeText } from '../model/size.js';
 import { printable } from './exit.js';
-import { sizeText } from './quantity.js';
 
 /** A bar is drawn so often. */
 const DRAW_EVERY_MS = 200;

@@ -1,7 +1,5 @@
 import { ImgconvError } from '../model/errors.js';
 
-export { sizeText } from '../model/size-text.js';
-
 /** A whole number of an option. @throws ImgconvError USAGE */
 export function parseCount(
   option: string,

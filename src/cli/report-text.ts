@@ -1,6 +1,6 @@
 import type { ImageReport, Plan, Report } from '../transfer/report.js';
 import { errorJson, printable } from './exit.js';
-import { sizeText } from './quantity.js';
+import { sizeText } from '../model/size.js';
 
 export function imageLine(image: ImageReport): string {
   const { name, reference, source, status, digest, sourceDigest, previousDigest, notes } = image;

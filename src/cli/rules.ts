@@ -124,13 +124,14 @@ const OF_OPTIONS: readonly Rule[] = [
   ({ multiArch }) =>
     multiArch === 'index-only' && [
       '--multi-arch index-only: the target would have an index without its images',
-      '--missing sparse keeps an index of which the source lacks images',
+      'use --all for all platforms, or --platform for some',
     ],
   ({ multiArch, all, platform, overrideOs, overrideArch, overrideVariant }) => {
     const one = [platform, overrideOs, overrideArch, overrideVariant].some((given) => given !== undefined);
     const isAll = all === true || multiArch === 'all';
+    const isNamed = [overrideOs, overrideArch, overrideVariant].some((given) => given !== undefined);
     return (
-      ((isAll && (one || multiArch === 'system')) || (multiArch === 'system' && one)) && [
+      ((isAll && (one || multiArch === 'system')) || (isNamed && platform !== undefined)) && [
         'the options say two different things of the platforms to take',
         'leave one of them out: --all, --platform, --override-arch or --multi-arch',
       ]

@@ -8,7 +8,7 @@ import { wholeSelectors } from '../requests/wanted.js';
 import { convertCommand } from './convert.js';
 import type { ConversionArguments } from './options.js';
 import { askedFor } from './selectors.js';
-import { isArchiveName, isRegistryText, sourcePlace, targetPlace } from './places.js';
+import { isArchiveName, isRegistryText, newStore, sourcePlace, targetPlace } from './places.js';
 import { shellText } from './shell.js';
 
 export interface SaveArguments extends ConversionArguments {
@@ -61,7 +61,7 @@ function isLocalPlace(text: string): boolean {
 
 /** A new path is the storage of a registry, unless its prefix or its ending says something else. */
 function storeOf(text: string): Place {
-  return targetPlace(text, (path) => ({ format: registry, path }));
+  return targetPlace(text, newStore);
 }
 
 /** Images of any place into a registry. */

@@ -5,7 +5,6 @@ import { DASHED_VALUE, GLOBAL_OPTIONS, splitDashes, type OptionTable, type Synta
 /** What skopeo, docker and others call it. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
   arch: 'platform',
-  'remove-signatures': 'no-extras',
   username: 'creds',
   password: 'creds',
   'all-platforms': 'all',

@@ -5,8 +5,9 @@ import type { Finding } from '../upkeep/findings.js';
 import { printable, printableJson } from './exit.js';
 import { accessOf, strayRegistryOption, type RegistryArguments } from './registry-options.js';
 import { Interrupt } from './interrupt.js';
+import { sizeText } from '../model/size.js';
 import { ProgressDisplay } from './progress.js';
-import { parseCount, sizeText } from './quantity.js';
+import { parseCount } from './quantity.js';
 import { Events } from './events.js';
 
 export interface VerifyArguments extends RegistryArguments {

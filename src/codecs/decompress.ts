@@ -2,7 +2,7 @@ import { pipeline } from 'node:stream/promises';
 import { setImmediate as breathe } from 'node:timers/promises';
 import type { Duplex } from 'node:stream';
 import zlib from 'node:zlib';
-import { ImgconvError, type ErrorCode } from '../model/errors.js';
+import { ImgconvError, isErrno, type ErrorCode } from '../model/errors.js';
 import type { Compression } from '../model/media-type.js';
 import { bunzip2 } from './bunzip2.js';
 import { headOf, tailOf, type LocalBytes } from '../bytes/region.js';
@@ -74,8 +74,23 @@ export async function* decompress(
     }
   } catch (cause) {
     if (cause instanceof ImgconvError) throw cause;
+    if (isErrno(cause, 'ERR_MODULE_NOT_FOUND', 'MODULE_NOT_FOUND'))
+      throw moduleMissing(packing, where, cause);
     throw new ImgconvError(code, `${where}: cut off, or damaged ${packing} data${saidBy(cause)}`, { cause });
   }
+}
+
+/** imgconv's bundle runs without the packages that rare archives need. */
+function moduleMissing(packing: Packing, where: string, cause: Error): ImgconvError {
+  const name = packing === 'xz' ? 'xz-decompress' : 'fzstd';
+  return new ImgconvError(
+    'FORMAT_UNSUPPORTED',
+    `${where}: reading ${packing} needs the npm module ${name}, which is not installed`,
+    {
+      cause,
+      hint: `npm install ${name} in the folder of imgconv${packing === 'zstd' ? ', or use Node 22.15 or newer' : ', or unpack the archive first: xz -d'}`,
+    },
+  );
 }
 
 /** What a decoder says of it; one that ran off its tables only says where in its code. */

@@ -1,4 +1,5 @@
 import { ImgconvError } from '../model/errors.js';
+import { NO_TAR } from './tar-header.js';
 import type { TarEntry } from './tar-decode.js';
 
 /** What may follow the end of an archive: tar pads to a record, some tools to far more, none to this. */
@@ -15,7 +16,15 @@ export function cutOff(archive: string, length: number, where: string): ImgconvE
 }
 
 export function notATar(archive: string, length: number): ImgconvError {
-  return new ImgconvError('ARCHIVE_INVALID', `${archive}: not a tar, it has ${length} bytes`);
+  if (length > 0)
+    return new ImgconvError('ARCHIVE_INVALID', `${archive}: not a tar, it has ${length} bytes`, NO_TAR);
+  return archive === 'stdin'
+    ? new ImgconvError('ARCHIVE_INVALID', 'stdin: nothing came through the pipe', {
+        hint: 'the command before the | wrote nothing: look at its own messages, then run both again',
+      })
+    : new ImgconvError('ARCHIVE_INVALID', `${archive}: the file is empty`, {
+        hint: 'whatever was to write it failed: fetch or save it again',
+      });
 }
 
 export function tooMuchAfter(archive: string): ImgconvError {

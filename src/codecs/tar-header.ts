@@ -40,6 +40,11 @@ function checksum(block: Uint8Array): number {
   return sum;
 }
 
+/** What to do about a file that never was an archive. */
+export const NO_TAR = {
+  hint: 'give an archive that docker save, podman save, skopeo or imgconv wrote',
+} as const;
+
 /**
  * Undefined for a block of zeros, which ends an archive.
  * @throws ImgconvError ARCHIVE_INVALID when the checksum or the size is wrong; `where` begins the message
@@ -48,8 +53,12 @@ export function decodeTarHeader(block: Uint8Array, where: string): TarHeader | u
   const sum = checksum(block);
   const isEmpty = sum === 8 * 0x20;
   if (isEmpty && block.every((byte) => byte === 0)) return undefined;
-  if (isEmpty || number(block, 148, 8) !== sum)
+  if (isEmpty || number(block, 148, 8) !== sum) {
+    const [, archive] = /^(.*): at byte 0$/s.exec(where) ?? [];
+    if (archive !== undefined)
+      throw new ImgconvError('ARCHIVE_INVALID', `${archive}: not a tar archive`, NO_TAR);
     throw new ImgconvError('ARCHIVE_INVALID', `${where}: the header is damaged, or this is no tar`);
+  }
   const size = number(block, 124, 12);
   if (!Number.isSafeInteger(size))
     throw new ImgconvError('ARCHIVE_INVALID', `${where}: the entry has an impossible size`);

@@ -1,6 +1,7 @@
 import { dirname, sep } from 'node:path';
 import { readRegularText, readText, resolved } from '../bytes/files.js';
-import { ImgconvError } from '../model/errors.js';
+import { isThere } from '../bytes/there.js';
+import { ImgconvError, naming } from '../model/errors.js';
 import { Effort } from './effort.js';
 
 /** What is at a path: `outside` of the given paths, `other` than a file or a folder, or `missing`. */
@@ -50,7 +51,10 @@ export class SourceFiles {
   text(path: string): string {
     const entry = this.entry(path);
     if (entry.kind === 'file') return this.counted(entry.real, readRegularText(entry.real, path));
-    if (entry.kind === 'missing') throw new ImgconvError('NOT_FOUND', `${path}: no such file or folder`);
+    if (entry.kind === 'missing') {
+      naming(path, () => isThere(path)); // A folder on the way may not be open to us.
+      throw new ImgconvError('NOT_FOUND', `${path}: no such file or folder`);
+    }
     const what = { folder: 'a folder, not a file', outside: OUTSIDE, other: 'not a regular file' };
     throw new ImgconvError('DOCUMENT_INVALID', `${path}: ${what[entry.kind]}`);
   }

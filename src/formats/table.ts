@@ -1,6 +1,7 @@
 import { basename, resolve } from 'node:path';
 import { pathExists } from '../bytes/files.js';
-import { ImgconvError } from '../model/errors.js';
+import { isThere } from '../bytes/there.js';
+import { ImgconvError, naming } from '../model/errors.js';
 import { nearest } from '../model/nearest.js';
 import { ownNameOf } from '../model/oci-layout.js';
 import { dir } from './dir/index.js';
@@ -126,7 +127,9 @@ export function findPlace(text: string): Place {
   if (!pathExists(text)) {
     const place = parsePrefixed(text);
     if (place !== undefined && (pathExists(place.path) || isStream(place))) return place;
-    throw new ImgconvError('NOT_FOUND', `${place?.path ?? text}: no such file or folder`);
+    const path = place?.path ?? text;
+    naming(path, () => isThere(path)); // A folder on the way may not be open to us.
+    throw new ImgconvError('NOT_FOUND', `${path}: no such file or folder`);
   }
   const format = LOCAL.find((one) => one.recognises(text));
   if (format !== undefined) return { format, path: text };

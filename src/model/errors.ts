@@ -76,7 +76,8 @@ export function asImgconvError(error: unknown, where?: string): ImgconvError {
     return asImgconvError(error.suppressed, where);
   const cause: NodeJS.ErrnoException = error instanceof Error ? error : new Error(String(error));
   const known = SYSTEM[cause.code ?? ''];
-  const place = cause.path ?? where;
+  // Of unfinished work (storage/staging.ts) only the place matters that it lies in.
+  const place = (cause.path ?? where)?.replace(/\/\.imgconv-.*$/s, '');
   if (known !== undefined) {
     const [code, message, hint] = known;
     return new ImgconvError(code, `${place === undefined ? '' : `${place}: `}${message}`, {

@@ -1,5 +1,5 @@
 import { ImgconvError } from '../model/errors.js';
-import { isGlob, splitHost } from '../model/reference.js';
+import { isGlob, isHostName, splitHost } from '../model/reference.js';
 import type { Selector } from '../transfer/select.js';
 import { wholeText, withoutScheme } from '../discover/findings.js';
 
@@ -9,6 +9,10 @@ import { wholeText, withoutScheme } from '../discover/findings.js';
  * @throws ImgconvError NAME_INVALID
  */
 export function wholeSelectors(selectors: readonly Selector[], registry?: string): Selector[] {
+  if (registry !== undefined && !isHostName(registry))
+    throw new ImgconvError('USAGE', `--registry ${registry}: not a host`, {
+      hint: 'for example --registry registry.example.com:5000',
+    });
   const whole = new Map<string, Selector>();
   for (const selector of selectors) {
     const said = withoutScheme(selector.text.replace(/^docker:\/\//, ''));

@@ -1,4 +1,4 @@
-import { lstatSync, statfsSync, statSync, type Stats } from 'node:fs';
+import { accessSync, constants, lstatSync, statfsSync, statSync, type Stats } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { isThere } from '../bytes/there.js';
 import { ImgconvError, isErrno, naming } from '../model/errors.js';
@@ -14,6 +14,16 @@ export function fileSystemOf(path: string): FileSystem {
   if (!isThere(full)) return fileSystemOf(dirname(full));
   const { bavail, bsize } = statfsSync(full);
   return { device: statSync(full).dev, bytesFree: bavail * bsize };
+}
+
+/** Where a folder is to be made or filled. @throws the system's error where this process may not, or on a read-only file system */
+export function expectWritable(path: string): void {
+  const full = resolve(path);
+  if (!isThere(full)) expectWritable(dirname(full));
+  else
+    naming(full, () => {
+      accessSync(full, constants.W_OK | constants.X_OK);
+    });
 }
 
 /** Undefined where there is nothing, also below what is no folder. */

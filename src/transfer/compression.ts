@@ -1,7 +1,7 @@
 import type { SourceImage } from '../formats/format.js';
 import type { Place } from '../formats/table.js';
 import type { Descriptor } from '../model/descriptor.js';
-import { ImgconvError } from '../model/errors.js';
+import { counted, ImgconvError } from '../model/errors.js';
 import { manifestsOf, type ManifestNode } from '../model/tree.js';
 import { isContainerImage } from '../model/manifest.js';
 import { layerCompressionOf, withCompression, type Compression } from '../model/media-type.js';
@@ -59,6 +59,24 @@ export function changedLayers(root: ManifestNode, asked: LayerCompression): Desc
     .filter(isContainerImage)
     .flatMap(({ manifest }) => manifest.layers)
     .filter((layer) => changesLayer(layer, asked));
+}
+
+/** For a compression that was asked for and that layers compressed otherwise do not get. */
+export function keptNote(
+  root: ManifestNode,
+  { compression, recompress, onlyMade }: LayerCompression,
+): string[] {
+  if (compression === 'keep' || recompress === true || onlyMade === true) return [];
+  const kept = changedLayers(root, { compression, recompress: true }).map(({ mediaType }) =>
+    layerCompressionOf(mediaType),
+  );
+  const now = kept.find((one) => one !== undefined && one !== 'none');
+  if (now === undefined) return [];
+  const [are, them] = kept.length === 1 ? ['is', 'it'] : ['are', 'them'];
+  const wanted = compression === 'none' ? 'uncompressed' : compression;
+  return [
+    `${counted(kept.length, 'layer')} ${are} ${now} already: add --recompress to make ${them} ${wanted}`,
+  ];
 }
 
 /**

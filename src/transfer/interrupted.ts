@@ -1,6 +1,6 @@
 import { isStream, type Place } from '../formats/table.js';
 import { counted, ImgconvError } from '../model/errors.js';
-import { sizeText } from '../model/size-text.js';
+import { sizeText } from '../model/size.js';
 
 /** How far a run came. */
 export interface SoFar {

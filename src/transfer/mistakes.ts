@@ -1,3 +1,4 @@
+import { splitHost, splitReference } from '../model/reference.js';
 import type { SourceImage, UnreadableImage } from '../formats/format.js';
 import { ImgconvError } from '../model/errors.js';
 import type { Failure } from './job.js';
@@ -18,8 +19,13 @@ export function ownDigest(name: TargetName, image: SourceImage): TargetName {
 export function expectOne(selected: readonly Selected[], tag: string): void {
   const images = new Set(selected.map(({ image }) => ('digest' in image ? image.digest : image)));
   if (images.size <= 1) return;
-  throw new ImgconvError('USAGE', `--tag ${tag}: names one image, and there are ${images.size}`, {
-    hint: 'choose one by its name, digest or number, as imgconv ls shows them; --images-file names several, "SOURCE TARGET" on a line',
+  const { name } = splitReference(tag);
+  const several =
+    splitHost(name).host === undefined
+      ? '--images-file names several, "SOURCE TARGET" on a line'
+      : `a slash at the end, docker://${name}/, puts all of them below a prefix`;
+  throw new ImgconvError('USAGE', `${tag} is the name of one image, and there are ${images.size}`, {
+    hint: `choose one by its name, digest or number, as imgconv ls shows them; ${several}`,
   });
 }
 

@@ -2,6 +2,7 @@ import type { ImageWriter } from '../formats/format.js';
 import type { Digest } from '../model/digest.js';
 import { ImgconvError } from '../model/errors.js';
 import { manifestsOf } from '../model/tree.js';
+import { sizeText } from '../model/size.js';
 import type { Reference } from '../model/reference.js';
 import type { LinkMode } from '../proof/linking.js';
 import type { VerifiedBlob } from '../proof/verified-blob.js';
@@ -90,7 +91,11 @@ async function isHeld(
 /** @throws ImgconvError NO_SPACE */
 export function expectSpace({ bytesNeeded, bytesFree }: Plan, target: string): void {
   if (bytesNeeded <= bytesFree) return;
-  throw new ImgconvError('NO_SPACE', `${target}: ${bytesNeeded} bytes needed, ${bytesFree} free`, {
-    hint: 'nothing was written; free some space, or convert fewer images at a time',
-  });
+  throw new ImgconvError(
+    'NO_SPACE',
+    `${target}: ${sizeText(bytesNeeded)} needed, ${sizeText(bytesFree)} free`,
+    {
+      hint: 'nothing was written; free some space, or convert fewer images at a time',
+    },
+  );
 }

@@ -27,6 +27,8 @@ export interface PrepareOptions extends NameOptions, PartOptions {
   /** Also takes images without a tag. Undefined: counts those that are left out. */
   readonly untagged?: boolean | undefined;
   readonly compression: LayerCompression;
+  /** The target is to hold one image and nothing that is attached to it. */
+  readonly alone: boolean;
   readonly failFast: boolean;
   /** Nothing is going to be read but manifests and configs. */
   readonly dryRun: boolean;
@@ -216,6 +218,14 @@ export class Preparation {
         `${source.name ?? source.where}: more than ${MAX_ATTACHED} attached artifacts`,
         { hint: '--no-extras leaves out all that is attached' },
       );
+    if (this.#options.alone) {
+      if (followers.length === 0) return notes;
+      const left = counted(followers.length, 'attached artifact');
+      return [
+        ...notes,
+        `${left} left out: the directory of one image has no place for more; --tree takes them`,
+      ];
+    }
     for (const one of images) {
       if (!('error' in one) || this.#told.has(one)) continue;
       this.#told.add(one);

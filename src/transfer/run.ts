@@ -1,5 +1,6 @@
 import type { ImageReader, ImageWriter } from '../formats/format.js';
 import { isStream, type Place } from '../formats/table.js';
+import { isAttachedTag } from '../model/attached.js';
 import { asImgconvError, counted, ImgconvError } from '../model/errors.js';
 import { manifestsOf } from '../model/tree.js';
 import { referenceText, type Reference } from '../model/reference.js';
@@ -7,12 +8,13 @@ import type { StagedDownloads } from '../storage/downloads.js';
 import type { Pool } from '../threads/pool.js';
 import { Account } from './account.js';
 import type { Closure } from './closure.js';
-import { changedLayers, type LayerCompression } from './compression.js';
+import { keptNote, type LayerCompression } from './compression.js';
 import type { Job } from './job.js';
 import { interrupted, type SoFar } from './interrupted.js';
 import { knownForms } from './known-forms.js';
 import type { ConvertOptions } from './options.js';
 import { expectSpace, planOf } from './plan.js';
+import { expectWritable } from '../storage/file-system.js';
 import { Preparation } from './prepare.js';
 import { Publishing, type Outcome } from './publishing.js';
 import { Recompressor } from './recompress.js';
@@ -58,6 +60,9 @@ export class Run {
     const plan = await planOf(jobs, writer, link);
     this.#images = jobs.length;
     progress?.planned?.(plan);
+    const { link: links, copy, fetch, compress } = plan;
+    const writes = [links, copy, fetch, compress].some(({ blobs }) => blobs > 0);
+    if (writes && !isStream(to) && !to.format.traits.remote) expectWritable(writer.staging.root);
     if (dryRun) for (const job of jobs) await this.#planOne(job);
     else if (!this.#stops) {
       if (!isStream(to)) expectSpace(plan, plan.toRegistry ? writer.staging.root : to.path);
@@ -88,6 +93,7 @@ export class Run {
       missing: this.#options.missing ?? 'refuse',
       extras: this.#options.extras ?? true,
       compression,
+      alone: this.#options.single ?? false,
       failFast: this.#options.failFast ?? false,
       dryRun: this.#options.dryRun ?? false,
       onBytes: progress?.bytes && ((count: number) => progress.bytes?.(count)),
@@ -211,7 +217,13 @@ export class Run {
     const { changed, notes } = await publishing.write(() => writer.write({ ...closure, name, signatures }));
     const made = closure.notes.filter((note) => !job.closure.notes.includes(note));
     const left = `${counted(stale, 'signature file')} left out: made for a digest that the image no longer has`;
-    const all = [...job.notes, ...made, ...(stale === 0 ? [] : [left]), ...notes, ...keptNote(closure, job)];
+    const all = [
+      ...job.notes,
+      ...made,
+      ...(stale === 0 ? [] : [left]),
+      ...notes,
+      ...keptNote(closure.root, job.compression),
+    ];
     return { job: { ...known, name, closure, notes: all }, changed };
   }
 
@@ -232,7 +244,9 @@ export class Run {
     const { writer } = this.#ends;
     const reference = writer.referenceOf(name);
     const previous = await writer.tagged(name);
-    if (this.#options.overwrite === false && previous !== undefined && previous !== root.descriptor.digest)
+    // The tag of attached artifacts grows with each of them.
+    const isKept = this.#options.overwrite === false && !isAttachedTag(name.tag);
+    if (isKept && previous !== undefined && previous !== root.descriptor.digest)
       throw new ImgconvError(
         'NAME_CONFLICT',
         `${reference}: the target has another image of this name, ${previous}`,
@@ -276,13 +290,4 @@ function* bundlesOf(jobs: readonly Job[], most: typeof BUNDLE): Generator<Job[]>
     bytes = 0;
   }
   if (bundle.length > 0) yield bundle;
-}
-
-/** For a compression that was asked for and that compressed layers do not get. */
-function keptNote({ root }: Closure, { compression: { compression, recompress, onlyMade } }: Job): string[] {
-  if (compression === 'keep' || recompress === true || onlyMade === true) return [];
-  const kept = changedLayers(root, { compression, recompress: true }).length;
-  if (kept === 0) return [];
-  const form = compression === 'none' ? 'uncompressed layers' : compression;
-  return [`${counted(kept, 'layer')} kept, as compressed already; --recompress converts to ${form}`];
 }

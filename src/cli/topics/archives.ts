@@ -12,13 +12,13 @@ buildah and nix.
 - Archives of Docker 25 and later, and those of imgconv, carry manifests. imgconv keeps them, and every digest.
 
     $ imgconv tar2reg saved.tar store
-    written   demo/app:1.0 sha256:… (was sha256:…)
+    written   demo/app:1.0 sha256:… (from sha256:…)
               note: 4 layers are now gzip, so the digest is a new one
-    written   demo/app:2.0 sha256:… (was sha256:…)
+    written   demo/app:2.0 sha256:… (from sha256:…)
               note: 2 layers are now gzip, so the digest is a new one
-    written   demo/base:1 sha256:… (was sha256:…)
+    written   demo/base:1 sha256:… (from sha256:…)
               note: 1 layer is now gzip, so the digest is a new one
-    written   demo/dup:1 sha256:… (was sha256:…)
+    written   demo/dup:1 sha256:… (from sha256:…)
               note: 3 layers are now gzip, so the digest is a new one
     4 images: 4 written; blobs: 8 copied (…), 7 compressed (25.6 kB)
 
@@ -48,7 +48,7 @@ The path - is stdin or stdout. imgconv reads an archive from a pipe in one pass 
   the same images and digests as for the same file. If the archive goes to stdout, the report goes to stderr.
 
     $ cat saved.tar | imgconv tar2reg - store2 demo/base:1
-    written   demo/base:1 sha256:… (was sha256:…)
+    written   demo/base:1 sha256:… (from sha256:…)
               note: 1 layer is now gzip, so the digest is a new one
     1 image: 1 written; blobs: 2 copied (…), 1 compressed (8.7 kB)
     $ imgconv dir2tar sync - demo/base:1 --quiet | tar -t

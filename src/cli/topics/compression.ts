@@ -19,7 +19,7 @@ push does. A changed layer gives the image a new digest, which the report shows.
   --compression none --recompress.
 
     $ imgconv tar2reg saved.tar store demo/base:1
-    written   demo/base:1 sha256:… (was sha256:…)
+    written   demo/base:1 sha256:… (from sha256:…)
               note: 1 layer is now gzip, so the digest is a new one
     1 image: 1 written; blobs: 2 copied (…), 1 compressed (8.7 kB)
     $ imgconv tar2reg saved.tar store2 demo/base:1 --compression keep

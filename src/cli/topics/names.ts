@@ -61,7 +61,7 @@ image by its number or digest, and name it:
       name it: imgconv tar2dir unnamed.tar tree @0 -t unnamed:…
     exit status 1
     $ imgconv tar2dir unnamed.tar tree @0 -t demo/app:3
-    written   demo/app:3 sha256:… (was sha256:…)
+    written   demo/app:3 sha256:… (from sha256:…)
               note: 2 layers are now gzip, so the digest is a new one
     1 image: 1 written; blobs: 2 copied (…), 2 compressed (11.3 kB)
 

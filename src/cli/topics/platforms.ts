@@ -11,7 +11,7 @@ is kept in imgconv sync only, for which --all is needed.
 give a new index. Both have another digest, and the report shows both digests:
 
     $ imgconv dir2tar sync arm.tar demo/multi:1 --platform linux/arm64
-    written   demo/multi:1 sha256:e77e473a… (was sha256:7bfdc4ee…)
+    written   demo/multi:1 sha256:e77e473a… (from sha256:7bfdc4ee…)
               note: of the index sha256:7bfdc4ee… the image for linux/arm64 was taken
     1 image: 1 written; blobs: 3 copied (1.9 kB)
 
@@ -38,7 +38,7 @@ sparse :: Keeps the index unchanged, with the complete platforms only. Targets: 
       …
     exit status 1
     $ imgconv dir2reg partial store demo/multi:1 --missing prune
-    written   demo/multi:1 sha256:… (was sha256:7bfdc4ee…)
+    written   demo/multi:1 sha256:… (from sha256:7bfdc4ee…)
               note: 2 of 3 members of the index sha256:7bfdc4ee… are there; the new index has another digest
     1 image: 1 written; blobs: …
     $ imgconv dir2reg partial store2 demo/multi:1 --missing sparse

@@ -102,7 +102,7 @@ class DirWriter implements ImageWriter {
         hint:
           this.#single === undefined
             ? 'give the image another name with --rename or --tag, or write into another tree'
-            : 'give another folder; or --tree, to put the image into this one by its name',
+            : 'add --tree to put the image into it by its name, or give another folder',
       });
     };
     // Marked before anything is waited for: other images are written at the same time.
@@ -115,7 +115,12 @@ class DirWriter implements ImageWriter {
     if (isAbove) fail('other images are to lie in this folder');
     const isImage = async (key: string) => (await this.#tree.bytes(join(key, MANIFEST))) !== undefined;
     const entries = await this.#tree.list(folder);
-    if (entries.length > 0 && !(await isImage(folder))) fail('there, and not the folder of an image');
+    if (entries.length > 0 && !(await isImage(folder)))
+      fail(
+        this.#single === undefined
+          ? 'there, and not the folder of an image'
+          : 'there, and not the directory of one image',
+      );
     for (const above of others)
       if (above === within || (await isImage(above)))
         fail(`${this.#tree.nameOf(above)} is the folder of an image`);
