@@ -1,79 +1,143 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
-import command from './bin/load.js';
 import { manPage } from './dist/src/cli/man.js';
 
-/**
- * Makes of the compiled sources one file for the command and one for its worker threads, and keeps beside the first
- * what V8 compiled of it when it was run once: half of a short command's time is else spent on compiling.
+/*
+ * Makes scripts of the compiled sources and of all packages that they use: what is published needs no other package.
+ *   dist/bundle  the command, its worker threads, and apart from them what few runs need
+ *   dist/lib     the library, with its worker threads inside, and its types
+ *   dist/single  the command as one script, for the single-file build
  */
-const out = fileURLToPath(new URL('dist/bundle', import.meta.url));
+process.chdir(fileURLToPath(new URL('.', import.meta.url)));
 
-await build({
+/** Large, and needed by few commands; and what runs before the rest is loaded. */
+const APART = ['undici', 'zstd-wasm', 'xz-decompress', 'fzstd', 'cli-progress', 'thread.js'];
+
+/** What is not in the same script is required: V8 forgets who imports for a script that it takes out of a cache. */
+const apart = {
+  name: 'apart',
+  setup: ({ onResolve }) => {
+    onResolve({ filter: new RegExp(`(?:^|/)(?:${APART.join('|')})$`) }, ({ kind, path }) =>
+      kind === 'entry-point' ? undefined : { path: `./${basename(path, '.js')}.js`, external: true },
+    );
+  },
+};
+
+/** The package looks for its WebAssembly in a file beside its own script. */
+const wasmInside = {
+  name: 'wasm-inside',
+  setup: ({ onLoad }) => {
+    onLoad({ filter: /zstd-wasm\/dist\/common\/index\.node\.js$/ }, ({ path }) => ({
+      contents: readFileSync(path, 'utf8').replace(
+        /yield readFile\([^;]*\);/,
+        `Buffer.from('${readFileSync(join(dirname(path), 'zstd.wasm'), 'base64')}', 'base64');`,
+      ),
+    }));
+  },
+};
+
+const packages = new Set();
+
+async function bundle(options) {
+  const { metafile, outputFiles } = await build({
+    bundle: true,
+    // Names stay, for the stack traces of --debug.
+    minifyWhitespace: true,
+    minifySyntax: true,
+    format: 'cjs',
+    platform: 'node',
+    target: 'node20',
+    supported: { 'dynamic-import': false },
+    alias: { 'string-width': './dist/src/cli/text-width.js' },
+    logLevel: 'warning',
+    legalComments: 'none',
+    metafile: true,
+    ...options,
+    plugins: [wasmInside, ...(options.plugins ?? [])],
+  });
+  for (const input of Object.keys(metafile.inputs)) {
+    const [, name] = /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(input) ?? [];
+    if (name !== undefined) packages.add(name);
+  }
+  return outputFiles?.[0]?.text;
+}
+
+await bundle({
   entryPoints: {
     main: 'dist/src/cli/main.js',
     thread: 'dist/src/threads/thread.js',
     worker: 'dist/src/threads/worker.js',
     undici: 'undici',
+    'zstd-wasm': '@bokuweb/zstd-wasm',
+    'xz-decompress': 'xz-decompress',
+    fzstd: 'fzstd',
+    'cli-progress': 'cli-progress',
   },
-  bundle: true,
-  // Names stay, for the stack traces of --debug.
-  minifyWhitespace: true,
-  minifySyntax: true,
-  format: 'cjs',
-  platform: 'node',
-  target: 'node20',
-  // What is not in the bundle is required: V8 forgets who imports for a script that it takes out of a cache.
-  supported: { 'dynamic-import': false },
-  outdir: out,
-  alias: { 'string-width': './dist/src/cli/text-width.js' },
-  external: ['@bokuweb/zstd-wasm', 'xz-decompress', 'fzstd', 'cli-progress'],
-  // Half of all there is, and needed only to speak to registries; and what runs before the rest is loaded.
-  plugins: [
-    {
-      name: 'apart',
-      setup: ({ onResolve }) => {
-        onResolve({ filter: /^undici$|\/thread\.js$/ }, ({ kind, path }) =>
-          kind === 'entry-point' ? undefined : { path: `./${basename(path, '.js')}.js`, external: true },
-        );
-      },
-    },
-  ],
-  logLevel: 'warning',
+  outdir: 'dist/bundle',
   define: { 'import.meta.url': 'bundleUrl' },
   banner: { js: "const bundleUrl = require('node:url').pathToFileURL(__filename).href;" },
+  plugins: [apart],
 });
-const main = join(out, 'main.js');
-writeFileSync(
-  main,
-  `(function (module, exports, require, __filename) {${readFileSync(main, 'latin1')}\n})\n`,
-  'latin1',
-);
-writeFileSync(join(out, 'package.json'), '{ "type": "commonjs" }\n');
+const main = 'dist/bundle/main.js';
+const wrapped = `(function (module, exports, require, __filename) {${readFileSync(main, 'latin1')}\n})\n`;
+const hash = createHash('sha256').update(wrapped, 'latin1').digest('hex');
+// What V8 compiled is kept under this name, see bin/load.js.
+writeFileSync(main, `/*${hash}*/${wrapped}`, 'latin1');
+writeFileSync('dist/bundle/package.json', '{ "type": "commonjs" }\n');
 
-const work = mkdtempSync(join(tmpdir(), 'imgconv-bundle-'));
-try {
-  const { script, run } = command.load();
-  const [tree, store, tar, packed] = ['tree', 'store', 'images.tar', 'packed'].map((name) =>
-    join(work, name),
-  );
-  for (const words of [
-    ['tar2dir', 'fixtures/docker20.tar', tree],
-    ['dir2reg', tree, store],
-    ['reg2tar', store, tar],
-    ['tar2dir', 'fixtures/nix-image.tar.gz', packed],
-  ]) {
-    const status = await run([...words, '--quiet'], 'at build time');
-    if (status !== 0) throw new Error(`${words.join(' ')}: exit status ${status}`);
-  }
-  writeFileSync(command.cacheFile, script.createCachedData());
-} finally {
-  rmSync(work, { recursive: true });
+const worker = await bundle({ entryPoints: ['dist/src/threads/worker.js'], write: false });
+const inside = { WORKER_SCRIPT: JSON.stringify(worker) };
+await bundle({
+  entryPoints: ['dist/src/index.js'],
+  outfile: 'dist/lib/index.js',
+  format: 'esm',
+  define: inside,
+  // Also where a program that uses the library is bundled, as which kind of module does not matter.
+  banner: { js: 'const require = (name) => process.getBuiltinModule(name);' },
+});
+const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
+await bundle({
+  stdin: {
+    contents: `
+      const { main } = require('./dist/src/cli/main.js');
+      process.exitCode = 1;
+      main(process.argv.slice(2), ${JSON.stringify(version)}).then((status) => { process.exitCode = status; });`,
+    resolveDir: '.',
+  },
+  outfile: 'dist/single/imgconv.cjs',
+  define: { ...inside, 'import.meta.url': '"file:///imgconv"' },
+});
+
+mkdirSync('dist/man', { recursive: true });
+writeFileSync('dist/man/imgconv.1', await manPage(version));
+
+/** Copies the types that a file has, and those that they are made of. */
+function copyTypes(file, done = new Set()) {
+  if (done.has(file)) return;
+  done.add(file);
+  const [from, to] = [join('dist/src', file), join('dist/lib', file)];
+  mkdirSync(dirname(to), { recursive: true });
+  const text = readFileSync(from, 'utf8').replace(/\n\/\/# sourceMappingURL=.*/, '');
+  writeFileSync(to, text);
+  for (const [, path] of text.matchAll(/(?:from |import\()['"](\.[^'"]+)\.js['"]/g))
+    copyTypes(join(dirname(file), `${path}.d.ts`), done);
 }
+copyTypes('index.d.ts');
 
-const { version } = JSON.parse(readFileSync(new URL('package.json', import.meta.url), 'utf8'));
-mkdirSync(new URL('dist/man', import.meta.url), { recursive: true });
-writeFileSync(new URL('dist/man/imgconv.1', import.meta.url), await manPage(version));
+/** The licences of all packages that are inside. */
+const licences = [...packages].sort().map((name) => {
+  const folder = join('node_modules', name);
+  const { version: of, license } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+  const file = ['LICENSE', 'LICENSE.md', 'LICENSE.txt', 'license', 'LICENCE'].find((one) => {
+    try {
+      return readFileSync(join(folder, one), 'utf8') !== '';
+    } catch {
+      return false;
+    }
+  });
+  return `${name} ${of} (${license})\n\n${file === undefined ? '' : readFileSync(join(folder, file), 'utf8').trim()}\n`;
+});
+writeFileSync('dist/THIRD-PARTY-LICENSES', licences.join(`\n${'-'.repeat(80)}\n\n`));

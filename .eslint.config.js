@@ -70,7 +70,7 @@ const formats = folders
   }));
 
 export default tseslint.config(
-  { ignores: ['dist/**', 'node_modules/**', 'fixtures/**'] },
+  { ignores: ['dist/**', 'node_modules/**', 'fixtures/**', 'test/examples/**'] },
   {
     files: ['src/**/*.ts', 'test/**/*.ts'],
     extends: [tseslint.configs.strictTypeChecked],

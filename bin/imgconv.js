@@ -5,7 +5,8 @@ const { join } = require('node:path');
  * V8 optimizes what has run so many bytes of bytecode: eight times its own number, since a run of two seconds would spend
  * a quarter of its CPU time on that. Later versions than Node 20's have no such flag, and say so on stderr.
  */
-const INTERRUPT_BUDGET = 8 * 66 * 1024;
+const V8_BUDGET = 66 * 1024;
+const INTERRUPT_BUDGET = 8 * V8_BUDGET;
 const HAS_BUDGET = process.versions.v8.startsWith('11.');
 
 const args = process.argv.slice(2);
@@ -14,12 +15,18 @@ if (args.length === 1 && args[0] === '--version') console.log(require(manifest).
 else {
   // Conversions will want threads, which start beside what follows.
   if (/2|^(?:copy|push)$/.test(args[0])) require('../dist/bundle/thread.js').startEarly();
-  const { run } = require('./load.js').load();
+  const { run, keep } = require('./load.js').load(args[0]);
+  const setBudget = (bytes) => {
+    if (HAS_BUDGET) require('node:v8').setFlagsFromString(`--interrupt-budget=${bytes}`);
+  };
   // Not before: V8 passes over what it compiled under other flags.
-  if (HAS_BUDGET) require('node:v8').setFlagsFromString(`--interrupt-budget=${INTERRUPT_BUDGET}`);
+  setBudget(INTERRUPT_BUDGET);
   // A run that ends without a result, because nothing is left that it could wait for, has failed.
   process.exitCode = 1;
   run(args, require(manifest).version).then((status) => {
     process.exitCode = status;
+    if (status !== 0) return;
+    setBudget(V8_BUDGET);
+    keep();
   });
 }

@@ -9,6 +9,7 @@ export interface FileId {
   readonly mtimeNs: bigint;
 }
 
+/** @internal */
 export function fileIdOf(stat: BigIntStats): FileId {
   return { dev: stat.dev, ino: stat.ino, size: stat.size, mtimeNs: stat.mtimeNs };
 }

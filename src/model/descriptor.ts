@@ -16,16 +16,17 @@ export interface Descriptor {
 /** A descriptor, or the digest alone where that is all there is. */
 export type PartialDescriptor = Pick<Descriptor, 'digest'> & Partial<Descriptor>;
 
+/** @internal */
 export const digestSchema = z
   .string()
   .refine((text): text is Digest => isDigest(text), { message: 'not a sha256, sha384 or sha512 digest' });
 
-/** Docker manifests may say `null` where OCI leaves a field out. */
+/** Docker manifests may say `null` where OCI leaves a field out. @internal */
 export function optional<T extends z.ZodType>(schema: T) {
   return schema.nullish().transform((value) => value ?? undefined);
 }
 
-/** As `z.array`, but stops at the first wrong item: issues for two million of them, as a manifest can hold, take gigabytes. */
+/** As `z.array`, but stops at the first wrong item: issues for two million of them, as a manifest can hold, take gigabytes. @internal */
 export function arrayOf<T extends z.ZodType>(schema: T) {
   return z.array(z.unknown()).transform((items, context): z.output<T>[] => {
     const parsed: z.output<T>[] = [];
@@ -42,15 +43,17 @@ export function arrayOf<T extends z.ZodType>(schema: T) {
   });
 }
 
-/** Go's encoding/json writes `null` for a list that was never filled, and reads it as an empty one. */
+/** Go's encoding/json writes `null` for a list that was never filled, and reads it as an empty one. @internal */
 export function listOf<T extends z.ZodType>(schema: T) {
   return arrayOf(schema)
     .nullable()
     .transform((value) => value ?? []);
 }
 
+/** @internal */
 export const annotationsSchema = optional(z.record(z.string(), z.string()));
 
+/** @internal */
 export const descriptorSchema: z.ZodType<Descriptor> = z.object({
   mediaType: z.string().min(1).max(255),
   digest: digestSchema,

@@ -99,7 +99,7 @@ export function naming<T>(path: string, work: () => T): T {
   }
 }
 
-/** True for a failed system call with one of these codes. */
+/** True for a failed system call with one of these codes. @internal */
 export function isErrno(error: unknown, ...codes: string[]): error is NodeJS.ErrnoException {
   return error instanceof Error && 'code' in error && codes.includes(String(error.code));
 }

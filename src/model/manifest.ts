@@ -6,6 +6,7 @@ import {
   digestSchema,
   listOf,
   optional,
+  type Descriptor,
   type PartialDescriptor,
 } from './descriptor.js';
 import { ImgconvError } from './errors.js';
@@ -46,10 +47,19 @@ interface OfKind<K extends string> {
   readonly kind: K;
   readonly mediaType: string;
 }
-export type ImageManifest = OfKind<'image'> & Readonly<z.infer<typeof imageSchema>>;
-type Index = OfKind<'index'> & Readonly<z.infer<typeof indexSchema>>;
+interface Shared {
+  /** What the manifest is attached to. */
+  readonly subject?: Descriptor | undefined;
+  readonly artifactType?: string | undefined;
+  readonly annotations?: Readonly<Record<string, string>> | undefined;
+}
+export type ImageManifest = OfKind<'image'> & {
+  readonly config: Descriptor;
+  readonly layers: readonly Descriptor[];
+} & Shared;
+type Index = OfKind<'index'> & { readonly manifests: readonly Descriptor[] } & Shared;
 /** What tools of before OCI 1.1 attached to images: blobs without a config. */
-type ArtifactManifest = OfKind<'artifact'> & Readonly<z.infer<typeof artifactSchema>>;
+type ArtifactManifest = OfKind<'artifact'> & { readonly blobs: readonly Descriptor[] } & Shared;
 /** Docker image manifest v2 schema 1: layers by digest alone, no config, no sizes. */
 type Schema1 = OfKind<'schema1'> & { readonly layers: readonly PartialDescriptor[] };
 

@@ -4,14 +4,18 @@ import type { Worker } from 'node:worker_threads';
 /** A worker's own garbage is small; room for more is only filled. */
 const YOUNG_MB = 2;
 
+/** The worker as a script, where the build put it inside: in the library and in the single file (.bundle.js). */
+declare const WORKER_SCRIPT: string;
+
 const early: Worker[] = [];
 
 /** Most commands need no thread, and the module for them takes a while to load. */
 function start(): Worker {
   const threads = process.getBuiltinModule('node:worker_threads');
-  return new threads.Worker(new URL('./worker.js', import.meta.url), {
-    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
-  });
+  const resourceLimits = { maxYoungGenerationSizeMb: YOUNG_MB };
+  return typeof WORKER_SCRIPT === 'string'
+    ? new threads.Worker(WORKER_SCRIPT, { resourceLimits, eval: true })
+    : new threads.Worker(new URL('./worker.js', import.meta.url), { resourceLimits });
 }
 
 /**
