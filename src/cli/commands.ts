@@ -7,19 +7,10 @@ import type { InspectArguments, ListArguments } from './ls.js';
 import { conversionOptions, copyOptions, saveOptions, type ConversionArguments } from './options.js';
 import { registryOptions } from './registry-options.js';
 import type { PushArguments, SaveArguments } from './save.js';
-import { FLAG, JSON_FLAG, REPEATABLE, VALUE, type Syntax } from './syntax.js';
+import { SMALL_COMMANDS } from './small-commands.js';
+import { FLAG, JSON_FLAG, REPEATABLE, VALUE, type Command } from './syntax.js';
 import { syncOptions, type SyncArguments } from './sync-options.js';
 import type { VerifyArguments } from './verify.js';
-
-/** Options and code are loaded when they are asked for: of thirty commands one is run. */
-export interface Command extends Syntax {
-  /** What it does, as one sentence without its full stop. */
-  readonly describe: string;
-  /** One command line. */
-  readonly example: string;
-  /** Takes what `parseArguments` gives for its options and operands; gives the exit status. */
-  run(args: never): Promise<number>;
-}
 
 /** Places for examples, by operand; the second of a pair has a 2. */
 const EXAMPLES: Readonly<Record<string, string>> = {
@@ -109,6 +100,18 @@ export const COMMANDS: readonly Command[] = [
     example: "imgconv ls ./store 'demo/*:1*'",
     get options() {
       return {
+        quiet: { ...FLAG, alias: 'q', describe: 'print names only' },
+        digests: { ...FLAG, describe: 'print whole digests' },
+        trunc: {
+          ...FLAG,
+          default: true,
+          shown: 'no-trunc',
+          describe: 'do not shorten rows to fit the terminal',
+        },
+        sort: {
+          choices: ['name', 'size', 'digest'],
+          describe: 'order of the rows (default: that of the place)',
+        },
         json: { ...JSON_FLAG, describe: 'print JSON; lines: an image a line' },
         ...registryOptions(['src']),
       };
@@ -122,6 +125,9 @@ export const COMMANDS: readonly Command[] = [
     example: 'imgconv inspect ./store demo/app:1.0',
     get options() {
       return {
+        raw: { ...FLAG, describe: 'print the manifest or index as it is, byte for byte' },
+        config: { ...FLAG, describe: 'print the config as it is, byte for byte' },
+        platform: { ...VALUE, value: 'os/arch', describe: 'of the image for this platform' },
         json: { ...FLAG, describe: 'also errors as JSON on stdout' },
         ...registryOptions(['src']),
       };
@@ -188,4 +194,5 @@ export const COMMANDS: readonly Command[] = [
     },
     run: async (args: GarbageArguments) => (await import('./gc.js')).gcCommand(args),
   },
+  ...SMALL_COMMANDS,
 ];

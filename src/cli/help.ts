@@ -1,6 +1,6 @@
 import yargs from 'yargs';
 import { FORMATS, prefixOf } from '../formats/table.js';
-import type { Command } from './commands.js';
+import type { Command } from './syntax.js';
 import { GLOBAL_OPTIONS, type Option, type OptionTable } from './syntax.js';
 import { TOPICS, topicsOf } from './topics/table.js';
 
@@ -16,7 +16,7 @@ function rootText(commands: readonly Command[]): string {
   const names = commands.map(({ name }) => name);
   const pairs = names.filter((name) => PAIR.test(name));
   const group = (title: string, some: readonly string[]) => {
-    const there = some.filter((name) => names.includes(name));
+    const there = some.filter((name) => name === 'help' || names.includes(name));
     return there.length === 0 ? '' : `  ${title.padEnd(12)} ${there.join(' ')}\n`;
   };
   return `imgconv converts container images between stores, archives and registries.

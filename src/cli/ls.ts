@@ -1,12 +1,12 @@
-import type { RegistryAccess } from '../formats/access.js';
-import { findPlace, type Place } from '../formats/table.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
+import { chosenImages, rawConfig, rawManifest, type ChosenImage } from '../upkeep/chosen.js';
+import { ownPlatform, parsePlatform } from '../model/platform.js';
 import { inspectImages, listImages, type ListedImage } from '../upkeep/list.js';
 import { errorJson, errorText, EXIT, printable, printableJson } from './exit.js';
 import { NearNames } from './hints.js';
-import { accessOf, strayRegistryOption, type RegistryArguments } from './registry-options.js';
-import { sizeText } from '../model/size.js';
-import { selectorsOf } from './selectors.js';
+import { sorted, tableText } from './list-table.js';
+import type { RegistryArguments } from './registry-options.js';
+import { sourceOf } from './sources.js';
 
 /** So many rows are aligned together, so that a list of any length can be printed as it is read. */
 const ROWS = 500;
@@ -15,40 +15,50 @@ export interface ListArguments extends RegistryArguments {
   readonly SRC: string;
   readonly REF?: readonly string[];
   readonly json?: boolean | 'lines';
+  readonly quiet?: boolean;
+  readonly digests?: boolean;
+  readonly trunc?: boolean;
+  readonly sort?: string;
   readonly debug?: boolean;
 }
 
 export interface InspectArguments extends RegistryArguments {
   readonly SRC: string;
   readonly REF?: string;
+  readonly raw?: boolean;
+  readonly config?: boolean;
+  readonly platform?: string;
 }
 
-/** @throws ImgconvError USAGE for options of registries where there is none, NOT_FOUND, FORMAT_UNKNOWN */
-function sourceOf(
-  args: RegistryArguments & { readonly SRC: string },
-  refs: readonly (string | undefined)[],
-): { place: Place; access: RegistryAccess } {
-  const place = findPlace(args.SRC);
-  const stray = strayRegistryOption(args, { src: place.format });
-  if (stray !== undefined) throw new ImgconvError('USAGE', stray[0], { hint: stray[1] });
-  return { place, access: accessOf(args, 'src', place, selectorsOf(refs)) };
-}
+/** Wider than that no list is cut to. */
+const WIDEST = 100;
 
 export async function lsCommand(args: ListArguments): Promise<number> {
   const { SRC, REF: refs = [], json = false, debug = false } = args;
-  const { place, access } = sourceOf(args, refs);
+  const { place, access, selectors } = sourceOf(args);
+  const width =
+    process.stdout.isTTY && args.trunc !== false
+      ? Math.min(WIDEST, process.stdout.columns || WIDEST)
+      : undefined;
+  const style = { width, digests: args.digests === true };
   const rows: ListedImage[] = [];
   let failed = false;
   let printed = 0;
   let said = '';
   const flush = () => {
-    const some = rows.splice(0);
-    process.stdout.write(json === false ? tableText(some) : jsonText(some, json === true, printed === 0));
+    const some = sorted(rows.splice(0), args.sort);
+    process.stdout.write(
+      json !== false
+        ? jsonText(some, json === true, printed === 0)
+        : args.quiet === true
+          ? namesText(some)
+          : tableText(some, style, printed === 0),
+    );
     printed += some.length;
   };
   const near = new NearNames(place);
   try {
-    for await (const image of listImages(place, selectorsOf([...refs, place.reference]), access)) {
+    for await (const image of listImages(place, selectors, access)) {
       const { name = '', digest, error } = image;
       // What is not there has no row, and in JSON what stands for it.
       if (json !== false || error?.code !== 'NOT_FOUND') rows.push(image);
@@ -60,7 +70,7 @@ export async function lsCommand(args: ListArguments): Promise<number> {
         if (text !== said) process.stderr.write(`imgconv: ${text}`);
         said = text;
       }
-      if (rows.length === ROWS || json === 'lines') flush();
+      if ((rows.length === ROWS || json === 'lines') && args.sort === undefined) flush();
       if (process.stdout.destroyed) break;
     }
   } catch (error) {
@@ -81,6 +91,11 @@ export async function lsCommand(args: ListArguments): Promise<number> {
   return failed ? 1 : 0;
 }
 
+/** For scripts: names, or what chooses an image that has none. */
+function namesText(images: readonly ListedImage[]): string {
+  return images.map(({ name, choice }) => `${printable(name ?? choice ?? '-')}\n`).join('');
+}
+
 /** Part of one JSON array, or lines; `first` when nothing was written yet. */
 function jsonText(images: readonly ListedImage[], isArray: boolean, first: boolean): string {
   return images
@@ -91,35 +106,45 @@ function jsonText(images: readonly ListedImage[], isArray: boolean, first: boole
     .join('');
 }
 
-function tableText(images: readonly ListedImage[]): string {
-  const rows = images.map(({ name, choice, digest, kind, platforms, size, error }) => [
-    printable(name ?? choice ?? '-'),
-    digest ?? '-',
-    kind ?? (error?.code === 'BLOB_MISSING' ? 'missing' : 'unreadable'),
-    size === undefined ? '-' : sizeText(size),
-    printable(platforms.join(',')) || '-',
-  ]);
-  const widths = [0, 1, 2, 3].map((column) => Math.max(0, ...rows.map((row) => row[column]?.length ?? 0)));
-  return rows
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .map((line) => `${line}\n`)
-    .join('');
+export async function inspectCommand(args: InspectArguments): Promise<number> {
+  const { REF, raw = false, config = false } = args;
+  const { place, access, selectors } = sourceOf(
+    { ...args, REF: REF === undefined ? [] : [REF] },
+    raw || config,
+  );
+  try {
+    if (raw || config) return await printRaw(args, chosenImages(place, selectors, access));
+    const images = [];
+    for await (const image of inspectImages(place, selectors, access)) images.push(image);
+    process.stdout.write(`${printableJson(images.length === 1 ? images[0] : images, 2)}\n`);
+    return 0;
+  } catch (error) {
+    throw await new NearNames(place).hinted(asImgconvError(error), REF ?? place.reference ?? '');
+  }
 }
 
-export async function inspectCommand(args: InspectArguments): Promise<number> {
-  const { place, access } = sourceOf(args, [args.REF]);
-  const images = [];
-  const refs = [args.REF, place.reference];
-  try {
-    for await (const image of inspectImages(place, selectorsOf(refs), access)) images.push(image);
-  } catch (error) {
-    throw await new NearNames(place).hinted(asImgconvError(error), args.REF ?? place.reference ?? '');
+/** The bytes of a manifest or a config, with nothing after them. */
+async function printRaw(
+  { SRC, raw, config, platform: text }: InspectArguments,
+  images: AsyncIterable<ChosenImage>,
+): Promise<number> {
+  if (raw === true && config === true)
+    throw new ImgconvError('USAGE', '--raw and --config are two documents', {
+      hint: 'leave one of them out; skopeo inspect --config --raw is imgconv inspect --config',
+    });
+  const platform = text === undefined ? undefined : parsePlatform(text);
+  const found: Uint8Array[] = [];
+  for await (const image of images) {
+    found.push(
+      config === true
+        ? await rawConfig(image, platform ?? ownPlatform())
+        : await rawManifest(image, { platform }),
+    );
+    if (found.length > 1)
+      throw new ImgconvError('USAGE', `${SRC}: more than one image is there`, {
+        hint: 'name one, as imgconv ls shows it',
+      });
   }
-  process.stdout.write(`${printableJson(images.length === 1 ? images[0] : images, 2)}\n`);
+  process.stdout.write(found[0] ?? '');
   return 0;
 }

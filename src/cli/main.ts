@@ -30,7 +30,7 @@ async function run(words: readonly string[], version: string): Promise<number> {
       return 0;
     }
     if (command === undefined) throw usage('say what to do: a command is missing', helpOf(command));
-    return await command.run(parseArguments(args, command) as never);
+    return await command.run(parseArguments(args, command) as never, { version, commands: COMMANDS });
   } catch (error) {
     const known = asImgconvError(error);
     const json = splitDashes(args)[0].find((arg) => /^--json(?:=(?!false$).*)?$/.test(arg));

@@ -1,5 +1,6 @@
+import type { Command } from './syntax.js';
 import { FORMATS, prefixOf } from '../formats/table.js';
-import { COMMANDS, type Command } from './commands.js';
+import { COMMANDS } from './commands.js';
 import { HELPED, PAIR, writtenOf } from './help.js';
 import { conversionOptions } from './options.js';
 import type { Option, OptionTable } from './syntax.js';

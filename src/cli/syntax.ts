@@ -30,6 +30,23 @@ export interface Syntax {
   readonly options: OptionTable;
 }
 
+/** What a command may have to know besides its own arguments. */
+export interface CommandContext {
+  /** Of imgconv. */
+  readonly version: string;
+  readonly commands: readonly Command[];
+}
+
+/** Options and code are loaded when they are asked for: of thirty commands one is run. */
+export interface Command extends Syntax {
+  /** What it does, as one sentence without its full stop. */
+  readonly describe: string;
+  /** One command line. */
+  readonly example: string;
+  /** Takes what `parseArguments` gives for its options and operands; gives the exit status. */
+  run(args: never, context: CommandContext): Promise<number>;
+}
+
 export const FLAG = { type: 'boolean' } as const;
 /** How results are printed for programs. */
 export const JSON_FLAG = { type: 'boolean', choices: ['lines'] } as const;

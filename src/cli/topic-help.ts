@@ -1,5 +1,5 @@
 import { nearest } from '../model/nearest.js';
-import type { Command } from './commands.js';
+import type { Command } from './syntax.js';
 import { TOPICS } from './topics/table.js';
 import { parseTopic, type Block } from './topics/topic.js';
 import { usage } from './usage.js';

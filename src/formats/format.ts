@@ -15,6 +15,7 @@ import type { RegistryAccess } from './access.js';
 import type { Audit } from './audit.js';
 import type { Signature, SourceImage, UnreadableImage } from './image.js';
 import type { BlobStore } from './blob-store.js';
+import type { Removal, RemovalContext } from './removal.js';
 
 export {
   choiceText,
@@ -44,6 +45,9 @@ export interface Format {
   readonly registry?: RegistryNames;
   /** How garbage is collected; undefined where no blob is shared by images, or none can be deleted. */
   readonly blobStore: ((storage: Storage) => Promise<BlobStore>) | undefined;
+  /** How images are taken out; undefined for what is one file. */
+  readonly remove:
+    ((path: string, context: RemovalContext, storage?: Storage) => Promise<Removal>) | undefined;
   readonly traits: Traits;
 }
 

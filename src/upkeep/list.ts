@@ -58,7 +58,7 @@ export async function listNames(place: Place): Promise<string[]> {
 }
 
 /** What `list` gives of a place, which is open until then. */
-async function* withReader<T>(
+export async function* withReader<T>(
   place: Place,
   access: RegistryAccess,
   list: (reader: ImageReader, pool: Pool) => AsyncIterable<T>,
@@ -75,7 +75,7 @@ async function* withReader<T>(
   }
 }
 
-async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
+export async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
   const all: T[] = [];
   for await (const item of items) all.push(item);
   return all;

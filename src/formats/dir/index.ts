@@ -17,6 +17,8 @@ export const dir: Format = {
     return createDir(new LocalStorage(dirname(folder)), context, basename(folder));
   },
   blobStore: undefined,
+  remove: async (path, _, storage = existingStorage(path)) =>
+    (await import('./removal.js')).removeFromTree(storage),
   traits: {
     dropsHost: true,
     takesPort: true,

@@ -11,6 +11,7 @@ export const dockerArchive: Format = {
   create: async (path, context) =>
     new (await import('../layout-tar.js')).LayoutTarWriter(path, context, true),
   blobStore: undefined,
+  remove: undefined,
   traits: {
     dropsHost: false,
     takesPort: true,

@@ -11,6 +11,7 @@ export const docker: Format = {
   create: async (path, context) => (await import('./write.js')).createDocker(path, context),
   registry: { split: splitPlace, hostsOf },
   blobStore: undefined,
+  remove: async (path, context) => (await import('./removal.js')).removeFromDocker(path, context),
   traits: {
     dropsHost: true,
     takesPort: false,

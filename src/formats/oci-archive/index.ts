@@ -22,6 +22,7 @@ export const ociArchive: Format = {
   create: async (path, context) =>
     new (await import('../layout-tar.js')).LayoutTarWriter(path, context, false),
   blobStore: undefined,
+  remove: undefined,
   traits: {
     dropsHost: false,
     takesPort: true,

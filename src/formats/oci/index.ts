@@ -12,6 +12,8 @@ export const oci: Format = {
   create: async (path, context) =>
     (await import('./write.js')).createLayout(context.storage ?? new LocalStorage(path), context),
   blobStore: async (storage) => (await import('./blob-store.js')).layoutBlobStore(storage),
+  remove: async (path, _, storage = existingStorage(path)) =>
+    (await import('./removal.js')).removeFromLayout(storage),
   traits: {
     dropsHost: false,
     takesPort: true,

@@ -13,6 +13,8 @@ export const registry: Format = {
   create: async (path, context) =>
     (await import('./write.js')).createRegistry(context.storage ?? new LocalStorage(path), context),
   blobStore: async (storage) => (await import('./blob-store.js')).registryBlobStore(storage),
+  remove: async (path, _, storage = existingStorage(path)) =>
+    (await import('./removal.js')).removeFromRegistry(storage),
   traits: {
     dropsHost: true,
     takesPort: false,
