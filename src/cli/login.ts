@@ -99,9 +99,7 @@ async function pairOf({ username, password, passwordStdin = false }: LoginArgume
     });
   const user = username ?? (await ask(`user of ${host}: `, true));
   const secret = passwordStdin
-    ? readStdin()
-        .toString()
-        .replace(/\r?\n$/, '')
+    ? readStdin().replace(/\r?\n$/, '')
     : (password ?? (await ask('password: ', false)));
   if (user === '' || secret === '' || user.includes(':'))
     throw new ImgconvError('USAGE', 'login: a user without a colon and a password are needed', {

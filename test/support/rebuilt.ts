@@ -30,7 +30,7 @@ export class RebuiltImages {
       recognises: () => false,
       open: () => Promise.resolve(this.#reader()),
       blobStore: undefined,
-    remove: undefined,
+      remove: undefined,
       traits: {
         dropsHost: true,
         takesPort: false,
