@@ -220,10 +220,17 @@ describe('rm', () => {
       const left = (await run('ls', store, '-q')).split('\n');
       assert.equal(left.includes('demo/base:1'), false);
       assert.equal(left.includes('demo/base:other'), true);
-      await run('rm', store, NAMES['demo/base:1'] ?? '');
+      assert.match(await run('rm', store, NAMES['demo/base:1'] ?? ''), /and its names demo\/base:other/);
       assert.equal((await run('ls', store, '-q')).includes('demo/base'), false);
       await run('verify', store);
     });
+
+  test('what another image needs stays', async () => {
+    const store = await sample('reg');
+    const member = expected.children['demo/multi:1']?.['linux/amd64'] ?? '';
+    assert.match(await failing('rm', store, `demo/multi@${member}`), /demo\/multi:1 needs it/);
+    await run('verify', store);
+  });
 
   test('removes nothing unless all that is named is there, and nothing by a glob', async () => {
     const store = await sample('reg');
@@ -240,8 +247,9 @@ describe('rm', () => {
     registry.fail(/^DELETE/, (_, response) => response.writeHead(202).end(), 1);
     assert.match(await run('rm', `${place}/team/app:1`), /^removed \S+\/team\/app:1 sha256:/);
     assert.deepEqual(registry.asked(/^DELETE/), ['DELETE /v2/team/app/manifests/1']);
-    registry.fail(/^DELETE/, (_, response) => response.writeHead(405).end(), 2);
+    registry.fail(/^DELETE/, (_, response) => response.writeHead(400).end(), 1);
     assert.match(await failing('rm', `${place}/team/app:1`), /does not delete tags[^]*by its digest/);
+    registry.fail(/^DELETE/, (_, response) => response.writeHead(405).end(), 1);
     const digest = (await run('digest', `${place}/team/app:1`)).trim();
     assert.match(await failing('rm', `${place}/team/app@${digest}`), /REGISTRY_STORAGE_DELETE_ENABLED=true/);
   });
@@ -315,7 +323,10 @@ describe('login and logout', () => {
     const env = home();
     const bin = tempFolder();
     const kept = join(bin, 'kept');
-    writeFileSync(join(bin, 'docker-credential-sample'), `#!/bin/sh\necho "$1" >> ${kept}\ncat >> ${kept}\n`);
+    writeFileSync(
+      join(bin, 'docker-credential-sample'),
+      `#!/bin/sh\necho "$1" >> ${kept}\ncat >> ${kept}\n[ "$1" != get ] || echo '{"Username":"ann","Secret":"x"}'\n`,
+    );
     chmodSync(join(bin, 'docker-credential-sample'), 0o755);
     const file = join(tempFolder(), 'auth.json');
     writeFileSync(file, '{"credsStore":"sample"}');

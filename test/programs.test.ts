@@ -114,6 +114,10 @@ const CALLS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     "const child = spawn(program, ['-f', '--', resolve(path)], { stdio: 'ignore', env: {} });":
       'an absolute path behind --',
   },
+  'src/cli/auth-file.ts': {
+    'const { status, stdout } = spawnSync(path, [verb], { input, stdio: [...stdio], timeout: 30_000 });':
+      'docker-credential-NAME, whose name was checked, and the one word of its protocol',
+  },
   'src/discover/helm.ts': {
     'execFile(': 'helm template -- release-name, then an absolute path',
   },

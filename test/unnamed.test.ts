@@ -180,7 +180,7 @@ describe('images without a name', { concurrency: 2 }, () => {
     assert.equal(status, 2);
     assert.match(
       stderr,
-      /--tag demo\/x:1: names one image, and there are 2\n {2}choose one by its name, digest or number/,
+      /demo\/x:1 is the name of one image, and there are 2\n {2}choose one by its name, digest or number/,
     );
   });
 

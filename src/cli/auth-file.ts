@@ -1,15 +1,17 @@
 import { spawnSync } from 'node:child_process';
 import {
   existsSync,
+  lstatSync,
   mkdirSync,
   readFileSync,
-  realpathSync,
+  readlinkSync,
   renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { homedir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { randomBytes } from 'node:crypto';
+import { homedir, userInfo } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { isObject, parseJson } from '../model/json.js';
 import { findProgram } from '../storage/program.js';
@@ -28,7 +30,10 @@ export function loginFiles(named: string | undefined): readonly string[] {
   const only = named ?? (REGISTRY_AUTH_FILE || undefined);
   if (only !== undefined) return [only];
   return [
-    ...(XDG_RUNTIME_DIR ? [join(XDG_RUNTIME_DIR, 'containers/auth.json')] : []),
+    join(
+      XDG_RUNTIME_DIR ? join(XDG_RUNTIME_DIR, 'containers') : `/run/containers/${userInfo().uid}`,
+      'auth.json',
+    ),
     join(XDG_CONFIG_HOME || join(homedir(), '.config'), 'containers/auth.json'),
     join(DOCKER_CONFIG || join(homedir(), '.docker'), 'config.json'),
   ];
@@ -96,28 +101,45 @@ export function storeLogin(path: string, host: string, { username, password }: P
   return path;
 }
 
-/** Removes a login. False when the file, and its helper, had none. @throws ImgconvError */
-export function removeLogin(path: string, host: string): boolean {
-  if (!existsSync(path)) return false;
+/** Removes a login. Gives where it was: the file, its helper, or both; nothing where there was none. @throws ImgconvError */
+export function removeLogin(path: string, host: string): readonly string[] {
+  if (!existsSync(path)) return [];
   const document = readFile(path);
+  const removed: string[] = [];
   const helper = helperOf(document, host);
-  if (helper !== undefined) for (const key of keysOf(host).slice(0, 1)) askHelper(helper, 'erase', key);
+  const [server = host] = keysOf(host);
+  if (helper !== undefined && askHelper(helper, 'get', server) !== undefined) {
+    askHelper(helper, 'erase', server);
+    removed.push(`docker-credential-${helper}`);
+  }
   const auths = Object.entries(fieldOf(document, 'auths'));
   const kept = auths.filter(([key]) => !keysOf(host).includes(key));
   if (kept.length < auths.length) writeFile(path, { ...document, auths: Object.fromEntries(kept) });
-  return helper !== undefined || kept.length < auths.length;
+  return kept.length < auths.length ? [...removed, path] : removed;
 }
 
 /** The registries that a file has logins for. */
 export function loginsIn(path: string): readonly string[] {
-  return existsSync(path) ? Object.keys(fieldOf(readFile(path), 'auths')) : [];
+  if (!existsSync(path)) return [];
+  const document = readFile(path);
+  const own = Object.keys(fieldOf(document, 'credHelpers'));
+  const store = document['credsStore'];
+  const stored = typeof store === 'string' && store !== '' ? askHelper(store, 'list', '') : undefined;
+  const listed = stored === undefined ? {} : parseJson(stored, store as string);
+  return [
+    ...new Set([
+      ...Object.keys(fieldOf(document, 'auths')),
+      ...own,
+      ...Object.keys(isObject(listed) ? listed : {}),
+    ]),
+  ];
 }
 
 /** In one step, for this user alone; a symbolic link stays one. */
 function writeFile(path: string, document: Document): void {
-  const target = existsSync(path) ? realpathSync(path) : path;
+  const target = followed(path);
   mkdirSync(dirname(target), { recursive: true, mode: 0o700 });
-  const staged = `${target}.${process.pid}`;
+  const staged = `${target}.${randomBytes(6).toString('hex')}`;
   try {
     writeFileSync(staged, `${JSON.stringify(document, undefined, '\t')}\n`, {
       mode: 0o600,
@@ -131,20 +153,30 @@ function writeFile(path: string, document: Document): void {
   }
 }
 
+/** Where a path leads; a link may lead to what is not there yet. */
+function followed(path: string): string {
+  const link = lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true;
+  return link ? followed(resolve(dirname(path), readlinkSync(path))) : path;
+}
+
 /** docker/docker-credential-helpers: a document or a server on stdin. What it prints may hold secrets, and is not shown. */
-function askHelper(name: string, verb: 'store' | 'erase', input: string): void {
+function askHelper(
+  name: string,
+  verb: 'store' | 'get' | 'erase' | 'list',
+  input: string,
+): Buffer | undefined {
   const program = `docker-credential-${name}`;
   const path = /^\w[\w.-]*$/.test(name) ? findProgram(program) : undefined;
   if (path === undefined)
     throw new ImgconvError(
       'UNAUTHORIZED',
       'the credential helper that the auth file names is not in the search path',
-      {
-        hint: 'install docker-credential-NAME, or take the field out of the file',
-      },
+      { hint: 'install docker-credential-NAME, or take the field out of the file' },
     );
-  const { status } = spawnSync(path, [verb], { input, stdio: ['pipe', 'ignore', 'ignore'], timeout: 30_000 });
-  if (status === 0 || verb === 'erase') return;
+  const stdio = ['pipe', 'pipe', 'ignore'] as const;
+  const { status, stdout } = spawnSync(path, [verb], { input, stdio: [...stdio], timeout: 30_000 });
+  if (status === 0) return stdout;
+  if (verb === 'get') return undefined;
   throw new ImgconvError('UNAUTHORIZED', `${program} ${verb}: exit status ${status ?? 'unknown'}`, {
     hint: 'run the helper by hand to see why, or take it out of the auth file',
   });

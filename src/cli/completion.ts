@@ -66,6 +66,8 @@ function bashText(commands: readonly Command[]): string {
 _imgconv() {
   local cur=\${COMP_WORDS[COMP_CWORD]} prev=\${COMP_WORDS[COMP_CWORD-1]} words=
   COMPREPLY=()
+  if [[ $prev == = ]]; then prev=\${COMP_WORDS[COMP_CWORD-2]}; fi
+  if [[ $cur == = ]]; then prev=\${COMP_WORDS[COMP_CWORD-1]} cur=; fi
   if ((COMP_CWORD == 1)); then
     COMPREPLY=($(compgen -W "${names}" -- "$cur"))
     return
@@ -84,7 +86,11 @@ ${cases(options)}
     COMPREPLY=($(compgen -W "$words" -- "$cur"))
     return
   fi
-  COMPREPLY=($(compgen -f -- "$cur") $(compgen -W "${PREFIXES}" -- "$cur"))
+  case "\${COMP_WORDS[1]}" in
+    completion) COMPREPLY=($(compgen -W "${SHELLS.join(' ')}" -- "$cur")); return ;;
+    help) COMPREPLY=($(compgen -W "${names}" -- "$cur")); return ;;
+  esac
+  mapfile -t COMPREPLY < <(compgen -f -- "$cur"; compgen -W "${PREFIXES}" -- "$cur")
   compopt -o filenames -o nospace
 }
 complete -F _imgconv imgconv

@@ -40,7 +40,10 @@ export function tableText(
         .join('  ')
         .trimEnd(),
     )
-    .map((line) => `${width !== undefined && line.length > width ? `${line.slice(0, width - 1)}…` : line}\n`)
+    .map(
+      (line) =>
+        `${width !== undefined && !digests && line.length > width ? `${line.slice(0, width - 1)}…` : line}\n`,
+    )
     .join('');
 }
 

@@ -38,7 +38,6 @@ export async function loginCommand(args: LoginArguments): Promise<number> {
     tlsVerify: args.tlsVerify ?? (args.insecure === true ? false : undefined),
     httpCredentials: args.tlsVerify === false || args.insecure === true,
     retryTimes: parseCount('retry-times', args.retryTimes, 100, 0),
-    side: 'src' as const,
   };
   await checkLogin(host, access, interrupt.signal);
   const where = storeLogin(fileFor(host, loginFiles(args.authfile)), host, pair);
@@ -59,9 +58,9 @@ export function logoutCommand({ HOST, all = false, authfile }: LogoutArguments):
   let count = 0;
   for (const path of files)
     for (const host of all ? loginsIn(path) : [hostOf(HOST ?? '')])
-      if (removeLogin(path, host)) {
+      for (const where of removeLogin(path, host)) {
         count++;
-        process.stdout.write(`logged out of ${printable(host)}: removed from ${printable(path)}\n`);
+        process.stdout.write(`logged out of ${printable(host)}: removed from ${printable(where)}\n`);
       }
   if (count === 0)
     throw new ImgconvError('NOT_FOUND', `${HOST ?? '--all'}: no login is kept`, {

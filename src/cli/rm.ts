@@ -1,5 +1,7 @@
 import type { Removal } from '../formats/removal.js';
-import { prefixOf } from '../formats/table.js';
+import { prefixOf, type Place } from '../formats/table.js';
+import { manifestsOf } from '../model/tree.js';
+import { readSharedTree } from '../transfer/tree.js';
 import { ImgconvError } from '../model/errors.js';
 import { isDigest } from '../model/digest.js';
 import { isGlob, splitReference } from '../model/reference.js';
@@ -18,6 +20,8 @@ export interface RemoveArguments extends SourceArguments {
 interface Target {
   readonly shown: string;
   readonly digest: string;
+  /** Of a manifest, the names that go with it. */
+  names?: readonly string[];
   remove(from: Removal): Promise<boolean>;
 }
 
@@ -39,13 +43,17 @@ export async function rmCommand(args: RemoveArguments): Promise<number> {
   for (const selector of selectors)
     for await (const { image } of chosenImages(place, [selector], access))
       targets.push(targetOf(selector, image.name ?? '', image.digest));
+  const removed = targets.filter(({ names }) => names !== undefined);
+  if (removed.length > 0 && !format.traits.remote) await addNames(place, removed);
   using interrupt = new Interrupt();
   const removal = await format.remove(path, { access, signal: interrupt.signal }, storage);
   try {
     for (const target of new Map(targets.map((one) => [one.shown, one])).values()) {
       if (!dryRun) await target.remove(removal);
+      const names = target.names ?? [];
+      const also = names.length === 0 ? '' : ` and its names ${names.map(printable).join(', ')}`;
       process.stdout.write(
-        `${`${dryRun ? 'would remove' : 'removed'} ${printable(target.shown)} ${target.digest}`.trimEnd()}\n`,
+        `${`${dryRun ? 'would remove' : 'removed'} ${printable(target.shown)} ${target.digest}${also}`.trimEnd()}\n`,
       );
     }
   } finally {
@@ -70,6 +78,26 @@ function expectExact(SRC: string, selectors: readonly Selector[]): void {
     });
 }
 
+/**
+ * The names of manifests that are removed.
+ * @throws ImgconvError USAGE for one that is part of another image, which would be broken
+ */
+async function addNames(place: Place, targets: readonly Target[]): Promise<void> {
+  const byShown = new Map(targets.map((target) => [target.shown, target]));
+  for await (const { image, pool } of chosenImages(place, [])) {
+    const { name: repository } = splitReference(image.name ?? '');
+    const own = byShown.get(`${repository}@${image.digest}`);
+    if (own !== undefined) own.names = [...(own.names ?? []), image.name ?? ''];
+    for (const { descriptor } of manifestsOf(await readSharedTree(image, pool))) {
+      const part = byShown.get(`${repository}@${descriptor.digest}`);
+      if (part === undefined || byShown.has(`${repository}@${image.digest}`)) continue;
+      throw new ImgconvError('USAGE', `${part.shown}: ${image.name ?? image.digest} needs it`, {
+        hint: 'remove that image first, or with it',
+      });
+    }
+  }
+}
+
 /** A tag that is asked for by its name goes alone; by a digest the manifest goes, with its tags. */
 function targetOf({ text }: Selector, name: string, digest: Target['digest']): Target {
   const { name: repository, tag } = splitReference(name);
@@ -78,6 +106,7 @@ function targetOf({ text }: Selector, name: string, digest: Target['digest']): T
   return {
     shown: `${repository}@${digest}`,
     digest: '',
+    names: [],
     remove: (from) => (isDigest(digest) ? from.manifest(repository, digest) : Promise.resolve(false)),
   };
 }

@@ -97,7 +97,7 @@ export function faultsOf(
   if (status !== 0 && !isPlainError(outcome)) problems.push(`it ends with ${status}, and says: ${stderr}`);
   // What feeds a pipe is not known to who reads from it.
   const named =
-    conversion.from === 'pipe' && path === bench.source('pipe') ? 'stdin' : `${bench.folder}/case/`;
+    conversion.from === 'pipe' && path === bench.source('pipe') ? 'stdin' : `${bench.folder}/case`;
   if (status === 1 && path.startsWith(`${bench.folder}/case/`) && !stderr.includes(named))
     problems.push(`it does not say that it was ${path}`);
   if (conversion.to === 'pipe') {

@@ -25,9 +25,10 @@ export function removeFromDocker(path: string, { access, signal }: RemovalContex
       'REGISTRY',
       `${repositoryText(to)}: the registry does not delete ${isTag ? 'tags' : 'images'} (status ${answer.status})`,
       {
-        hint: isTag
-          ? 'delete the image by its digest, with all its tags: imgconv digest shows it'
-          : 'its operator allows it: REGISTRY_STORAGE_DELETE_ENABLED=true for a Distribution registry',
+        hint:
+          isTag && answer.status === 400
+            ? 'delete the image by its digest, with all its tags: imgconv digest shows it'
+            : 'its operator allows it: REGISTRY_STORAGE_DELETE_ENABLED=true for a Distribution registry',
       },
     );
   };
