@@ -107,7 +107,10 @@ describe('a place', () => {
     test(`is not ${title}, and the error says what is wrong with it as an archive`, () => {
       const path = join(tempFolder(), 'x');
       writeFileSync(path, text);
-      assert.throws(() => findPlace(path), refusal('ARCHIVE_INVALID', path, `${text.length} bytes`));
+      assert.throws(
+        () => findPlace(path),
+        refusal('ARCHIVE_INVALID', path, text === '' ? 'the file is empty' : `${text.length} bytes`),
+      );
     });
   }
 });
