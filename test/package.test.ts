@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import {
   chmodSync,
   copyFileSync,
+  cpSync,
   existsSync,
   mkdirSync,
+  readFileSync,
   readdirSync,
   rmSync,
   statSync,
@@ -40,8 +42,27 @@ describe('what npm packs', () => {
 
   before(() => {
     folder = tempFolder();
-    const words = ['pack', '--json', '--ignore-scripts', '--pack-destination', folder, projectRoot];
-    [packed] = JSON.parse(run('npm', words, folder)) as [typeof packed];
+    // Of a copy: while it is packed, package.json is another one.
+    const copy = join(folder, 'checkout');
+    for (const part of [
+      'package.json',
+      '.pack.js',
+      'LICENSE',
+      'README.md',
+      'README.zh-CN.md',
+      'bin',
+      'dist/bundle',
+      'dist/lib',
+      'dist/man',
+      'dist/THIRD-PARTY-LICENSES',
+    ])
+      cpSync(join(projectRoot, part), join(copy, part), { recursive: true });
+    const words = ['pack', '--silent', '--json', '--pack-destination', folder];
+    [packed] = JSON.parse(run('npm', words, copy)) as [typeof packed];
+    assert.equal(
+      readFileSync(join(copy, 'package.json'), 'utf8'),
+      readFileSync(join(projectRoot, 'package.json'), 'utf8'),
+    );
     mkdirSync(join(folder, 'node_modules/imgconv'), { recursive: true });
     const archive = join(folder, packed.filename);
     run('tar', ['-xzf', archive, '--strip-components=1', '-C', 'node_modules/imgconv'], folder);
@@ -64,8 +85,11 @@ describe('what npm packs', () => {
   test('installs without a network, and runs', () => {
     const prefix = join(folder, 'prefix');
     const archive = join(folder, packed.filename);
-    const said = run('npm', ['install', '-g', '--offline', '--prefix', prefix, archive], folder);
-    assert.match(said, /added 1 package/);
+    const words = ['install', '-g', '--offline', '--prefix', prefix, archive];
+    const env = { PATH: process.env['PATH'], HOME: folder };
+    const { status, stdout, stderr } = spawnSync('npm', words, { cwd: folder, encoding: 'utf8', env });
+    assert.deepEqual([status, stderr], [0, '']);
+    assert.match(stdout, /added 1 package/);
     const command = join(prefix, 'bin/imgconv');
     assert.match(run(command, ['ls', ARCHIVE], folder), /^demo\/app:1\.0 /m);
     run(command, ['tar2reg', ARCHIVE, 'installed'], folder);
