@@ -1,12 +1,18 @@
 /** The library's public face; everything else may change. */
 export { FORMATS, findPlace, parsePlace, type Place } from './formats/table.js';
-export type { RegistryAccess } from './formats/access.js';
+export type { HostAccess, RegistryAccess, Waiting } from './formats/access.js';
+export type { Retry } from './bytes/retry.js';
 export type { Format, ImageReader, ImageWriter, SourceImage, UnreadableImage } from './formats/format.js';
 export { convert } from './transfer/convert.js';
 export type { ConvertOptions, Progress } from './transfer/options.js';
 export { failedImages, type ImageReport, type Plan, type Report, type Tally } from './transfer/report.js';
 export { inspectImages, listImages, type ImageDetails, type ListedImage } from './upkeep/list.js';
-export { verify, type VerifyOptions, type VerifyReport } from './upkeep/verify.js';
+export { verify, type VerifyOptions, type VerifyProgress, type VerifyReport } from './upkeep/verify.js';
+export { diskUsage, type RepositoryUsage, type UsageReport } from './upkeep/disk-usage.js';
+export { imageTrees, type ImageTree, type TreeLayer, type TreeNode } from './upkeep/image-tree.js';
+export { findReferences, type FindOptions } from './discover/find.js';
+export type { Findings, Spot, Unknown, Use } from './discover/findings.js';
+export { wholeSelectors } from './requests/wanted.js';
 export type { Finding } from './upkeep/findings.js';
 export { collectGarbage, type GarbageOptions, type GarbageReport } from './upkeep/gc.js';
 export { parseImagesFile } from './transfer/images-file.js';

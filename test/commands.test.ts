@@ -151,7 +151,7 @@ describe('du', () => {
       unneeded: number;
     };
     const blobs = await shell(
-      `find ${store}/docker/registry/v2/blobs -name data -printf '%s\\n' | paste -sd+ | bc`,
+      `find ${store}/docker/registry/v2/blobs -name data -printf '%s\\n' | awk '{ all += $1 } END { print all }'`,
     );
     assert.equal(size, Number(blobs));
     assert.equal(unneeded, 0);
