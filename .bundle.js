@@ -14,7 +14,7 @@ import { manPage } from './dist/src/cli/man.js';
 process.chdir(fileURLToPath(new URL('.', import.meta.url)));
 
 /** Large, and needed by few commands; and what runs before the rest is loaded. */
-const APART = ['undici', 'zstd-wasm', 'xz-decompress', 'fzstd', 'cli-progress', 'thread.js'];
+const APART = ['undici', 'zstd-wasm', 'xz-decompress', 'fzstd', 'thread.js'];
 
 /** What is not in the same script is required: V8 forgets who imports for a script that it takes out of a cache. */
 const apart = {
@@ -39,7 +39,8 @@ const wasmInside = {
   },
 };
 
-const packages = new Set();
+/** Folders by name: a package may lie within another one's folder. */
+const packages = new Map();
 
 async function bundle(options) {
   const { metafile, outputFiles } = await build({
@@ -59,8 +60,8 @@ async function bundle(options) {
     plugins: [wasmInside, ...(options.plugins ?? [])],
   });
   for (const input of Object.keys(metafile.inputs)) {
-    const [, name] = /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(input) ?? [];
-    if (name !== undefined) packages.add(name);
+    const [folder, name] = /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(input) ?? [];
+    if (name !== undefined) packages.set(name, folder);
   }
   return outputFiles?.[0]?.text;
 }
@@ -74,7 +75,6 @@ await bundle({
     'zstd-wasm': '@bokuweb/zstd-wasm',
     'xz-decompress': 'xz-decompress',
     fzstd: 'fzstd',
-    'cli-progress': 'cli-progress',
   },
   outdir: 'dist/bundle',
   define: { 'import.meta.url': 'bundleUrl' },
@@ -128,8 +128,7 @@ function copyTypes(file, done = new Set()) {
 copyTypes('index.d.ts');
 
 /** The licences of all packages that are inside. */
-const licences = [...packages].sort().map((name) => {
-  const folder = join('node_modules', name);
+const licences = [...packages].sort().map(([name, folder]) => {
   const { version: of, license } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
   const file = ['LICENSE', 'LICENSE.md', 'LICENSE.txt', 'license', 'LICENCE'].find((one) => {
     try {
