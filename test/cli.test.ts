@@ -27,7 +27,6 @@ function store(): string {
 describe('wrong usage exits with 2, says what is wrong and writes nothing', () => {
   const target = store();
   const cases = [
-    ['no command', [], 'command'],
     ['an unknown command', ['dir2nothing', 'SRC', 'DST'], 'dir2nothing'],
     ['a command that is nearly one', ['dir2rge', 'SRC', 'DST'], 'dir2reg'],
     ['no operands', ['dir2reg'], 'STORE'],
@@ -159,6 +158,11 @@ describe('help and version', parallel, () => {
       for (const word of /^[a-z]+2[a-z]+$/.test(name) ? name.split('2') : [name])
         assert.ok(words.has(word), `${word} is not in the help`);
     for (const { prefix } of LOCAL_FORMATS) assert.ok(stdout.includes(`${prefix}:`));
+  });
+
+  test('no command at all is wrong usage, and shows the help', async () => {
+    const [{ stdout: help }, { status, stderr }] = await Promise.all([imgconv(['--help']), imgconv([])]);
+    assert.deepEqual([status, stderr], [2, help]);
   });
 
   test('help is --help, with a command too', async () => {

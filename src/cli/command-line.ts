@@ -99,19 +99,22 @@ function expectChoice(name: string, value: string, choices: readonly string[], h
 }
 
 function operandsOf(words: readonly string[], command: Syntax): Record<string, unknown> {
-  const { name, operands } = command;
+  const { name, operands, shownOperands: shown = operands, example } = command;
   const left = [...words];
   const found: Record<string, unknown> = {};
   for (const [, bracket, operand = '', many] of operands.matchAll(/([<[])([A-Z_0-9]+)(\.\.)?[>\]]/g)) {
     const values = many === undefined ? left.splice(0, 1) : left.splice(0);
     if (values.length === 0 && bracket === '<')
-      throw usage(`${name}: operands are missing: ${operands}`, helpOf(command));
+      throw usage(
+        `${name}: operands are missing: ${shown}`,
+        `${example === undefined ? '' : `for example ${example}; `}${helpOf(command)}`,
+      );
     expectOperand(values, `${name} ${operands}: ${operand}`);
     found[operand] = many === undefined ? values[0] : values;
   }
   const [extra] = left;
   if (extra === undefined) return found;
-  throw usage(`${extra}: one operand too many: ${name} ${operands}`, helpOf(command));
+  throw usage(`${extra}: one operand too many: ${name} ${shown}`, helpOf(command));
 }
 
 /** An empty one is the current folder to the file system, and to people a variable of the shell that has no value. */

@@ -66,6 +66,7 @@ export const COMMANDS: readonly Command[] = [
   {
     name: 'save',
     operands: '<REF_OR_STORE..>',
+    shownOperands: '[REF..] <STORE>',
     describe: 'Save images and charts from registries into a store or an archive, the last operand',
     example: 'imgconv save ubuntu:24.04 quay.io/org/app:1.0 ./store',
     get options() {

@@ -63,11 +63,12 @@ function shortNames(pairs: readonly string[]): string[] {
 }
 
 /** As yargs lays it out. */
-function commandText({ name, operands, describe, example, options }: Command): Promise<string> {
+function commandText(command: Command): Promise<string> {
+  const { name, operands, shownOperands = operands, describe, example, options } = command;
   const parser = yargs([])
     .scriptName('imgconv')
     .locale('en')
-    .usage(`Usage: imgconv ${`${name} ${operands}`.trimEnd()}\n\n${describe}.`)
+    .usage(`Usage: imgconv ${`${name} ${shownOperands}`.trimEnd()}\n\n${describe}.`)
     .exitProcess(false)
     .version(false)
     .help(false)

@@ -1,4 +1,5 @@
 import { asImgconvError } from '../model/errors.js';
+import { speakAsCommand } from '../model/voice.js';
 import { asksHelp, parseArguments } from './command-line.js';
 import { COMMANDS } from './commands.js';
 import { errorDocument, errorText, EXIT } from './exit.js';
@@ -29,7 +30,12 @@ async function run(words: readonly string[], version: string): Promise<number> {
       process.stdout.write(`${version}\n`);
       return 0;
     }
-    if (command === undefined) throw usage('say what to do: a command is missing', helpOf(command));
+    if (command === undefined) {
+      if (args.length > 0) throw usage('say what to do: a command is missing', helpOf(command));
+      const { helpText } = await import('./help.js');
+      process.stderr.write(`${await helpText(COMMANDS, undefined)}\n`);
+      return EXIT.USAGE;
+    }
     return await command.run(parseArguments(args, command) as never, { version, commands: COMMANDS });
   } catch (error) {
     const known = asImgconvError(error);
@@ -45,6 +51,7 @@ async function run(words: readonly string[], version: string): Promise<number> {
  * Formats and the rest are loaded when a command needs them.
  */
 export async function main(args: readonly string[], version: string): Promise<number> {
+  speakAsCommand();
   let failure: NodeJS.ErrnoException | undefined;
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     // A reader that has seen enough, such as `head`, is no failure of ours.

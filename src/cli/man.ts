@@ -65,11 +65,11 @@ function section(title: string, text: string): string[] {
 }
 
 function commandLines(
-  command: Pick<Command, 'name' | 'operands' | 'describe' | 'example' | 'options'>,
+  command: Pick<Command, 'name' | 'operands' | 'shownOperands' | 'describe' | 'example' | 'options'>,
 ): string[] {
-  const { name, operands, describe, example, options } = command;
+  const { name, operands, shownOperands = operands, describe, example, options } = command;
   return [
-    `.SS ${escaped(`imgconv ${name} ${operands}`.trimEnd())}`,
+    `.SS ${escaped(`imgconv ${name} ${shownOperands}`.trimEnd())}`,
     escaped(`${describe}.`),
     ...optionLines({ ...options, ...HELPED }),
     ...blockLines([{ kind: 'example', lines: [example] }]),

@@ -63,6 +63,7 @@ export const SMALL_COMMANDS: readonly Command[] = [
   {
     name: 'tag',
     operands: '<SRC> <REF_OR_NAME..>',
+    shownOperands: '<SRC> [REF] <NAME>',
     describe:
       'Give an image another name in its store or registry: tag STORE REF NAME, or tag docker://HOST/APP:1 NAME',
     example: 'imgconv tag ./store app:1.0 app:stable',

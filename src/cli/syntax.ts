@@ -27,6 +27,10 @@ export interface Syntax {
   readonly name: string;
   /** yargs' notation: `<needed>`, `[optional]`, `[many..]`. */
   readonly operands: string;
+  /** How help writes the operands, where that says more. */
+  readonly shownOperands?: string;
+  /** One command line. */
+  readonly example?: string;
   readonly options: OptionTable;
 }
 

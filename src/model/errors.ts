@@ -1,3 +1,5 @@
+import { voiced } from './voice.js';
+
 /**
  * Every way in which imgconv refuses or fails. The set is closed: the command line maps each code to an exit
  * status, and `imgconv help report` documents them.
@@ -32,9 +34,9 @@ export class ImgconvError extends Error {
   readonly hint: string | undefined;
 
   constructor(code: ErrorCode, message: string, options: { cause?: unknown; hint?: string } = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    super(voiced(message), options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
-    this.hint = options.hint;
+    this.hint = options.hint === undefined ? undefined : voiced(options.hint);
   }
 }
 

@@ -1,5 +1,6 @@
 import { parentPort } from 'node:worker_threads';
 import { asImgconvError } from '../model/errors.js';
+import { speakAsCommand } from '../model/voice.js';
 import { assemble, type AssembleJob } from '../bytes/assemble.js';
 import { linkProven, type LinkJob, type Unlinked } from '../bytes/link.js';
 import { scan, type ScanJob, type ScanResult } from '../bytes/scan.js';
@@ -88,4 +89,6 @@ async function work({ id, job }: Request): Promise<void> {
   }
 }
 
+// What is said here is said again, and voiced, by the thread that asked.
+speakAsCommand();
 parentPort?.on('message', (request: Request) => void work(request));
