@@ -1,5 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { projectRoot } from '../interop/peers.js';
 
@@ -24,7 +25,16 @@ export function repeated(times: number, words: readonly string[]): string[] {
 }
 
 /** Node reads this file of certificates at each start, for a tenth of a second: that is the machine's, not the command's. */
-const { NODE_EXTRA_CA_CERTS: _, ...SURROUNDINGS } = process.env;
+const { NODE_EXTRA_CA_CERTS: _, ...OWN } = process.env;
+/** As a user has them: with what V8 compiled kept in a folder of this run (in CI nothing is). */
+const SURROUNDINGS = {
+  ...OWN,
+  CI: '',
+  XDG_CACHE_HOME: mkdtempSync(join(tmpdir(), 'imgconv-bench-cache-')),
+};
+process.on('exit', () => {
+  rmSync(SURROUNDINGS.XDG_CACHE_HOME, { recursive: true, force: true });
+});
 
 /** Runs a command that has to succeed; its output goes to `log`. The disk is idle when the clock starts. */
 export async function measure(words: readonly string[], log: string): Promise<Sample> {
