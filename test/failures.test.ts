@@ -230,9 +230,9 @@ describe('a registry that refuses', () => {
 
 describe('a place that may not be read or written', () => {
   /** Runs the command as another user where this one may all. */
-  async function asOther(...words: readonly string[]) {
+  async function asOther(open: string, ...words: readonly string[]) {
     const isRoot = process.geteuid?.() === 0;
-    const child = spawn(process.execPath, [join(projectRoot, 'bin/imgconv.js'), ...words], {
+    const child = spawn(join(open, 'node'), [join(open, 'bin/imgconv.js'), ...words], {
       stdio: ['ignore', 'ignore', 'pipe'],
       ...(isRoot && { uid: OTHER, gid: OTHER }),
     });
@@ -245,6 +245,11 @@ describe('a place that may not be read or written', () => {
     const open = mkdtempSync('/tmp/imgconv-test-');
     const [locked, source] = [join(open, 'locked'), join(open, 'source')];
     chmodSync(open, 0o755);
+    // Node and the checkout may lie in a folder of this user alone.
+    cpSync(process.execPath, join(open, 'node'), { dereference: true });
+    chmodSync(join(open, 'node'), 0o755);
+    for (const part of ['bin', 'package.json', 'dist/bundle'])
+      cpSync(join(projectRoot, part), join(open, part), { recursive: true });
     mkdirSync(join(locked, 'in'), { recursive: true });
     cpSync(syncTree(), source, { recursive: true });
     chmodSync(locked, 0o000);
@@ -259,7 +264,7 @@ describe('a place that may not be read or written', () => {
         ['dir2reg', source, join(locked, 'store')],
         ['dir2tar', source, join(locked, 'a.tar'), '--dry-run'],
       ]) {
-        const { status, stderr } = await asOther(...words);
+        const { status, stderr } = await asOther(open, ...words);
         assert.equal(status, 1);
         assert.match(
           stderr,
@@ -271,7 +276,7 @@ describe('a place that may not be read or written', () => {
       }
       chmodSync(locked, 0o555);
       for (const more of [[], ['--dry-run']]) {
-        const { status, stderr } = await asOther('dir2reg', source, join(locked, 'store'), ...more);
+        const { status, stderr } = await asOther(open, 'dir2reg', source, join(locked, 'store'), ...more);
         assert.equal(status, 1);
         assert.match(stderr, new RegExp(`^imgconv: ${locked}: permission denied \\(owner`));
         assert.equal(stderr.split('\n').length, 3, stderr);
