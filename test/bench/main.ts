@@ -20,8 +20,8 @@ const USAGE = `npm run bench -- [ROW…] [--runs N] [--short] [--profile FOLDER]
 
 Each row runs imgconv and a peer in turn, ${RUNS} times each unless --runs says otherwise (rows without a peer once), and prints
 the medians. The exit status is 1 when a row misses its target or the two sides made different things.
---short runs some rows on a smaller corpus (BENCH_SCALE=${SHORT_SCALE}) and holds them to bounds that a row misses when it takes 1.5
-times as long as it should; a row that misses is run once more. --profile runs imgconv alone, under node --cpu-prof.
+--short runs some rows on a smaller corpus (BENCH_SCALE=${SHORT_SCALE}) and holds them to bounds that a row misses when it takes
+about twice as long as it should; a row that misses is run once more. --profile runs imgconv alone, under node --cpu-prof.
 BENCH_DIR names a folder for corpora, which are then kept; BENCH_SCALE, a number, multiplies their sizes.
 Rows: ${ROWS.map(({ name }) => name).join(' ')}
 Rows of --short: ${ROWS.flatMap(({ name, short }) => (short === undefined ? [] : [name])).join(' ')}

@@ -42,8 +42,8 @@ export interface Contest {
 }
 
 /**
- * How many times the peer's time imgconv takes at most in a short run: a quarter more of CPU time than was measured on
- * two cores, and two fifths more of the clock's, so that noise passes and what takes 1.5 times as long does not.
+ * How many times the peer's time imgconv takes at most in a short run: about 1.8 times what was measured on two
+ * cores. The cost of a process differs by half from one machine to the next, and with it what a peer takes.
  */
 export interface Bounds {
   readonly cpu: number;

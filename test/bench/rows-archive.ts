@@ -30,7 +30,7 @@ export const archiveRows: readonly Row[] = [
   {
     name: 'saved-gzip',
     against: 'skopeo docker-archive: to oci:',
-    short: { cpu: 1.3, wall: 1.5 },
+    short: { cpu: 1.7, wall: 1.9 },
     peers: ['skopeo'],
     async prepare(corpus) {
       const saved = join(await corpus.saved(), 'first.tar');
@@ -49,7 +49,7 @@ export const archiveRows: readonly Row[] = [
   {
     name: 'saved-keep',
     against: 'skopeo docker-archive: to dir:',
-    short: { cpu: 1.02, wall: 1.2 },
+    short: { cpu: 1.8, wall: 1.5 },
     peers: ['skopeo'],
     async prepare(corpus) {
       const saved = join(await corpus.saved(), 'first.tar');
@@ -116,7 +116,7 @@ export const archiveRows: readonly Row[] = [
   {
     name: 'store-tar-plain',
     against: 'skopeo dir: to docker-archive:',
-    short: { cpu: 0.82, wall: 0.9 },
+    short: { cpu: 1.3, wall: 1.3 },
     peers: ['skopeo'],
     async prepare(corpus) {
       const folder = await corpus.base();

@@ -25,7 +25,7 @@ export const startRows: readonly Row[] = [
   {
     name: 'ls-one',
     against: 'node -e 0',
-    short: { cpu: 4, wall: 4.4 },
+    short: { cpu: 5, wall: 5.5 },
     peers: [],
     async prepare(corpus) {
       const store = join(await corpus.base(), 'store');

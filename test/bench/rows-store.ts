@@ -105,7 +105,7 @@ export const storeRows: readonly Row[] = [
   {
     name: 'many-tree',
     against: 'hard-link shell loop',
-    short: { cpu: 0.104, wall: 0.1 },
+    short: { cpu: 0.2, wall: 0.18 },
     peers: ['bash'],
     async prepare(corpus) {
       const folder = await corpus.many();
