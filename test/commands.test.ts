@@ -241,6 +241,46 @@ describe('rm', () => {
     assert.equal((await run('ls', store, '-q')).includes('demo/base:1\n'), true);
   });
 
+  test('an image of another host stays, and a name that two have is no name', async () => {
+    const layout = join(tempFolder(), 'x');
+    const names = ['quay.io/org/app:1', 'localhost/org/app:1', 'quay.io/org/app:2'];
+    for (const name of names) await run('copy', pool, `oci:${layout}`, 'demo/app:1.0', '-t', name, '--quiet');
+    assert.match(
+      await failing('rm', layout, 'org/app:1'),
+      /may be quay\.io\/org\/app:1 or localhost\/org\/app:1/,
+    );
+    assert.match(await failing('rm', layout, 'org/app:1', '--dry-run'), /give the name with its host/);
+    await run('rm', layout, 'localhost/org/app:1');
+    assert.equal(await run('ls', layout, '-q'), 'quay.io/org/app:1\nquay.io/org/app:2\n');
+    await run('tag', layout, 'quay.io/org/app:1', 'localhost/org/app:3', '--quiet');
+    const { stdout } = await imgconv(['rm', layout, `localhost/org/app@${NAMES['demo/app:1.0'] ?? ''}`]);
+    assert.match(stdout, /^removed localhost\/org\/app@sha256:\w+ and its names localhost\/org\/app:3$/m);
+    assert.equal(await run('ls', layout, '-q'), 'quay.io/org/app:1\nquay.io/org/app:2\n');
+  });
+
+  test('an image without a name goes by its number, others stay', async () => {
+    const layout = await sample('oci');
+    const file = join(layout, 'index.json');
+    const index = JSON.parse(readFileSync(file, 'utf8')) as { manifests: Record<string, unknown>[] };
+    const { annotations: _, ...nameless } = index.manifests[0] ?? {};
+    writeFileSync(file, JSON.stringify({ ...index, manifests: [nameless, ...index.manifests.slice(1)] }));
+    const before = await run('ls', layout, '-q');
+    assert.match(before, /^@0$/m);
+    await run('rm', layout, '@0');
+    assert.deepEqual(
+      (await run('ls', layout, '-q')).split('\n'),
+      before.split('\n').filter((line) => line !== '@0'),
+    );
+  });
+
+  test('a skopeo directory of one image is no place to remove from', async () => {
+    const tree = await sample('dir');
+    const one = join(tree, 'demo', 'app:1.0');
+    for (const words of [[], ['@0'], ['--dry-run', '@0']])
+      assert.match(await failing('rm', one, ...words), /is one image[^]*remove the directory: rm -r /);
+    assert.ok(existsSync(join(one, 'manifest.json')));
+  });
+
   test('from a registry, by tag and by digest; one that does not delete says how that is allowed', async () => {
     await using registry = (await FakeRegistry.start()).add({ 'team/app:1': await imageOf('a') });
     const place = `docker://${registry.host}`;

@@ -67,6 +67,8 @@ describe('select', () => {
     // Digests
     [`demo/pinned@${C}`, `demo/pinned@${C}`],
     [`demo/app:1.0@${A}`, 'demo/app:1.0'],
+    [`demo/app@${A}`, 'demo/app:1.0', 'localhost:5003/demo/app:9'],
+    [`quay.io/demo/app@${B}`, 'demo/app:1.20.3', 'demo/app:1.20.4'],
     // Globs
     ['demo/app:1.20.*', 'demo/app:1.20.3', 'demo/app:1.20.4'],
     ['demo/*:1*', 'demo/app:1.0', 'demo/app:1.20.3', 'demo/app:1.20.4', 'demo/base:1'],
@@ -99,6 +101,8 @@ describe('select', () => {
     'docker.io/team/tool:1',
     `demo/app:1.0@${B}`,
     `demo/base@${A}`,
+    `localhost:5004/demo/app@${D}`,
+    `docker.io/team/tool@${A}`,
     'demo/*:2',
     'demo*',
     '@1',
@@ -126,6 +130,15 @@ describe('select', () => {
   test('says how many digests begin as the one that is asked for', () => {
     const { unmatched } = select(POOL, parseImagesFile(`${D.slice(0, 19)} a:1`, 'list'));
     refusal('USAGE', '2 digests begin with this', D, E)(unmatched[0]?.error);
+  });
+
+  test('a manifest that is listed by its digest and by a tag is meant by its digest alone', () => {
+    const images = [image('demo/app:1.0', A), { ...image(`demo/app@${A}`, A), untagged: true }];
+    const { selected } = select(images, parseImagesFile(`demo/app@${A}`, 'list'));
+    assert.deepEqual(
+      selected.map((one) => one.image.name),
+      [`demo/app@${A}`],
+    );
   });
 
   test("keeps the source's order, and each image once", () => {

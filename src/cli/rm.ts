@@ -3,12 +3,13 @@ import { prefixOf, type Place } from '../formats/table.js';
 import { manifestsOf } from '../model/tree.js';
 import { readSharedTree } from '../transfer/tree.js';
 import { ImgconvError } from '../model/errors.js';
-import { isDigest } from '../model/digest.js';
+import type { Digest } from '../model/digest.js';
 import { isGlob, splitReference } from '../model/reference.js';
 import type { Selector } from '../transfer/select.js';
 import { chosenImages } from '../upkeep/chosen.js';
 import { printable } from './exit.js';
 import { Interrupt } from './interrupt.js';
+import { namesOne } from './places.js';
 import { shellText } from './shell.js';
 import { sourceOf, type SourceArguments } from './sources.js';
 
@@ -19,7 +20,8 @@ export interface RemoveArguments extends SourceArguments {
 /** What is to be removed: a name, or a manifest with all its names. */
 interface Target {
   readonly shown: string;
-  readonly digest: string;
+  /** Of a name, what it names. */
+  readonly digest?: Digest;
   /** Of a manifest, the names that go with it. */
   names?: readonly string[];
   remove(from: Removal): Promise<boolean>;
@@ -30,6 +32,10 @@ export async function rmCommand(args: RemoveArguments): Promise<number> {
   const { SRC, dryRun = false } = args;
   const { place, access, selectors } = sourceOf(args);
   const { format, path, storage } = place;
+  if (place.reference === undefined && namesOne(place))
+    throw new ImgconvError('USAGE', `rm ${SRC}: this directory is one image`, {
+      hint: `remove the directory: ${shellText(['rm', '-r', path])}`,
+    });
   expectExact(SRC, selectors);
   if (format.remove === undefined)
     throw new ImgconvError(
@@ -40,21 +46,25 @@ export async function rmCommand(args: RemoveArguments): Promise<number> {
       },
     );
   const targets: Target[] = [];
-  for (const selector of selectors)
+  for (const selector of selectors) {
+    const chosen: Target[] = [];
     for await (const { image } of chosenImages(place, [selector], access))
-      targets.push(targetOf(selector, image.name ?? '', image.digest));
+      chosen.push(targetOf(selector, image.name ?? '', image.digest));
+    expectOne(selector, chosen);
+    targets.push(...chosen);
+  }
   const removed = targets.filter(({ names }) => names !== undefined);
   if (removed.length > 0 && !format.traits.remote) await addNames(place, removed);
   using interrupt = new Interrupt();
   const removal = await format.remove(path, { access, signal: interrupt.signal }, storage);
   try {
     for (const target of new Map(targets.map((one) => [one.shown, one])).values()) {
-      if (!dryRun) await target.remove(removal);
+      if (!dryRun && !(await target.remove(removal)))
+        throw new ImgconvError('NOT_FOUND', `${target.shown}: is not there any more`);
       const names = target.names ?? [];
       const also = names.length === 0 ? '' : ` and its names ${names.map(printable).join(', ')}`;
-      process.stdout.write(
-        `${`${dryRun ? 'would remove' : 'removed'} ${printable(target.shown)} ${target.digest}${also}`.trimEnd()}\n`,
-      );
+      const words = [dryRun ? 'would remove' : 'removed', printable(target.shown), target.digest ?? ''];
+      process.stdout.write(`${words.filter(Boolean).join(' ')}${also}\n`);
     }
   } finally {
     await removal.close();
@@ -78,6 +88,15 @@ function expectExact(SRC: string, selectors: readonly Selector[]): void {
     });
 }
 
+/** @throws ImgconvError USAGE for a name without a host that images of several hosts have */
+function expectOne({ text }: Selector, chosen: readonly Target[]): void {
+  const names = chosen.flatMap(({ shown, names }) => (names === undefined ? [shown] : []));
+  if (names.length < 2) return;
+  throw new ImgconvError('USAGE', `${text}: may be ${names.join(' or ')}`, {
+    hint: 'give the name with its host',
+  });
+}
+
 /**
  * The names of manifests that are removed.
  * @throws ImgconvError USAGE for one that is part of another image, which would be broken
@@ -99,14 +118,13 @@ async function addNames(place: Place, targets: readonly Target[]): Promise<void>
 }
 
 /** A tag that is asked for by its name goes alone; by a digest the manifest goes, with its tags. */
-function targetOf({ text }: Selector, name: string, digest: Target['digest']): Target {
+function targetOf({ text }: Selector, name: string, digest: Digest): Target {
   const { name: repository, tag } = splitReference(name);
   const byDigest = splitReference(text).digest !== undefined || text.startsWith('sha') || tag === undefined;
   if (!byDigest) return { shown: name, digest, remove: (from) => from.tag(repository, tag) };
   return {
     shown: `${repository}@${digest}`,
-    digest: '',
     names: [],
-    remove: (from) => (isDigest(digest) ? from.manifest(repository, digest) : Promise.resolve(false)),
+    remove: (from) => from.manifest(repository, digest),
   };
 }

@@ -72,6 +72,8 @@ class Requests {
   readonly #chosen = new Map<Listed, Selector[]>();
   readonly #named = new Map<string, { readonly selector: Selector; readonly wanted: Key }[]>();
   readonly #globs: { readonly selector: Selector; readonly matches: (name: string) => boolean }[] = [];
+  /** Keys of images that are listed as `NAME@DIGEST`; undefined when none is asked for so. */
+  #revisions: ReadonlySet<string> | undefined;
 
   constructor(images: readonly Listed[], selectors: readonly Selector[]) {
     let choices: Choices | undefined;
@@ -84,6 +86,10 @@ class Requests {
         const others = this.#named.get(wanted.key) ?? [];
         others.push({ selector, wanted });
         this.#named.set(wanted.key, others);
+        if (wanted.key.includes('@'))
+          this.#revisions ??= new Set(
+            images.flatMap(({ name }) => (name?.includes('@') ? keyOf(name).key : [])),
+          );
       }
     }
   }
@@ -105,10 +111,18 @@ class Requests {
     const { name, untagged } = image;
     if (name === undefined) return;
     const have = keyOf(name);
-    for (const { selector, wanted } of this.#named.get(have.key) ?? [])
-      if (isMeant(wanted, have, image)) yield selector;
+    for (const key of this.#keysOf(image, have))
+      for (const { selector, wanted } of this.#named.get(key) ?? [])
+        if (isMeant(wanted, have, image)) yield selector;
     for (const { selector, matches } of this.#globs)
       if ((untagged !== true || selector.text.includes('@')) && matches(name)) yield selector;
+  }
+
+  /** `NAME@DIGEST` is also an image that has a tag, in a place that lists it by its tag alone. */
+  #keysOf(image: Listed, { key }: Key): readonly string[] {
+    if (this.#revisions === undefined || !('digest' in image)) return [key];
+    const byDigest = `${repositoryKey(image.name ?? '')}@${image.digest}`;
+    return key === byDigest || this.#revisions.has(byDigest) ? [key] : [key, byDigest];
   }
 }
 

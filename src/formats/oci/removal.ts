@@ -1,12 +1,12 @@
 import { basename, resolve } from 'node:path';
 import { annotationsSchema } from '../../model/descriptor.js';
 import { layoutName } from '../../model/oci-layout.js';
-import { repositoryKey, splitReference } from '../../model/reference.js';
+import { splitReference } from '../../model/reference.js';
 import type { Storage } from '../../storage/driver.js';
 import type { Removal } from '../removal.js';
 import { changeIndex } from './index-file.js';
 
-/** Entries of index.json go; names are compared as they are chosen, whatever their host. */
+/** Entries of index.json go. A manifest without a name may be listed in the repository of its subject. */
 export function removeFromLayout(layout: Storage): Removal {
   const ownName = basename(resolve(layout.name));
   const drop = async (isDropped: (name: string, digest: unknown) => boolean): Promise<boolean> => {
@@ -27,11 +27,10 @@ export function removeFromLayout(layout: Storage): Removal {
     }
     return count > 0;
   };
-  const isIn = (name: string, repository: string) => repositoryKey(name) === repositoryKey(repository);
   return {
-    tag: (repository, tag) => drop((name) => isIn(name, repository) && splitReference(name).tag === tag),
+    tag: (repository, tag) => drop((name) => name === `${repository}:${tag}`),
     manifest: (repository, digest) =>
-      drop((name, other) => other === digest && (name === '' || repository === '' || isIn(name, repository))),
+      drop((name, other) => other === digest && (name === '' || splitReference(name).name === repository)),
     close: () => Promise.resolve(),
   };
 }
