@@ -14,7 +14,7 @@ import { manPage } from './dist/src/cli/man.js';
 process.chdir(fileURLToPath(new URL('.', import.meta.url)));
 
 /** Large, and needed by few commands; and what runs before the rest is loaded. */
-const APART = ['undici', 'zstd-wasm', 'xz-decompress', 'fzstd', 'thread.js'];
+const APART = ['undici', 'bcryptjs', 'prom-client', 'zstd-wasm', 'xz-decompress', 'fzstd', 'thread.js'];
 
 /** What is not in the same script is required: V8 forgets who imports for a script that it takes out of a cache. */
 const apart = {
@@ -72,6 +72,8 @@ await bundle({
     thread: 'dist/src/threads/thread.js',
     worker: 'dist/src/threads/worker.js',
     undici: 'undici',
+    bcryptjs: 'bcryptjs',
+    'prom-client': 'prom-client',
     'zstd-wasm': '@bokuweb/zstd-wasm',
     'xz-decompress': 'xz-decompress',
     fzstd: 'fzstd',

@@ -14,6 +14,7 @@ const LAYERS = [
   'upkeep',
   'discover',
   'requests',
+  'serve',
   'cli',
 ];
 for (const { name } of readdirSync(new URL('src', import.meta.url), { withFileTypes: true }).filter((one) =>

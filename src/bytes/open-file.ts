@@ -1,4 +1,5 @@
-import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, read, readSync } from 'node:fs';
+import { promisify } from 'node:util';
 import { asImgconvError, ImgconvError, isErrno, naming } from '../model/errors.js';
 import { expectOpened, expectPlain } from './below.js';
 import { fileIdAt, fileIdOf, sameFile, type FileId } from './file-id.js';
@@ -23,6 +24,8 @@ function isLink(path: string): ImgconvError {
   });
 }
 
+const readLater = promisify(read);
+
 /** A regular file that is open for reading. */
 export class OpenFile {
   readonly path: string;
@@ -39,6 +42,15 @@ export class OpenFile {
   /** Fills `into` from `position`. @throws ImgconvError SOURCE_CHANGED when the file ends before that is done */
   fill(into: Uint8Array, position: number): void {
     if (readFully(this.fd, into, position, this.path) < into.length) throw changedFile(this.path);
+  }
+
+  /** Fills `into` from `position`, as `fill`, while this thread does other things. @throws ImgconvError SOURCE_CHANGED */
+  async fillLater(into: Uint8Array, position: number): Promise<void> {
+    for (let done = 0; done < into.length;) {
+      const { bytesRead } = await readLater(this.fd, into, done, into.length - done, position + done);
+      if (bytesRead === 0) throw changedFile(this.path);
+      done += bytesRead;
+    }
   }
 
   /** @throws ImgconvError SOURCE_CHANGED when it was written to since it was opened */

@@ -7,6 +7,8 @@ import type { InspectArguments, ListArguments } from './ls.js';
 import { conversionOptions, copyOptions, saveOptions, type ConversionArguments } from './options.js';
 import { registryOptions } from './registry-options.js';
 import type { PushArguments, SaveArguments } from './save.js';
+import type { ServeArguments } from './serve.js';
+import { serveOptions } from './serve-options.js';
 import { SMALL_COMMANDS } from './small-commands.js';
 import { FLAG, JSON_FLAG, REPEATABLE, VALUE, type Command } from './syntax.js';
 import { syncOptions, type SyncArguments } from './sync-options.js';
@@ -177,6 +179,16 @@ export const COMMANDS: readonly Command[] = [
       };
     },
     run: async (args: VerifyArguments) => (await import('./verify.js')).verifyCommand(args),
+  },
+  {
+    name: 'serve',
+    operands: '[PLACE..]',
+    describe: 'Serve stores and archives as a registry, as they lie',
+    example: 'imgconv serve ./store images.tar',
+    get options() {
+      return serveOptions();
+    },
+    run: async (args: ServeArguments) => (await import('./serve.js')).serveCommand(args),
   },
   {
     name: 'gc',

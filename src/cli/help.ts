@@ -54,7 +54,7 @@ export const GROUPS: Readonly<Record<string, readonly string[]>> = {
   transfer: ['save', 'push', 'copy', 'sync'],
   look: ['ls', 'list-tags', 'inspect', 'digest', 'tree', 'du', 'images', 'verify'],
   change: ['tag', 'rm', 'gc'],
-  registries: ['login', 'logout'],
+  registries: ['serve', 'login', 'logout'],
   other: ['help', 'version', 'completion'],
 };
 

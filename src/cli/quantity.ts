@@ -38,3 +38,16 @@ export function parseDuration(
     hint: `give a number with ms, s, m, h or d, such as ${such}`,
   });
 }
+
+const BYTES: Readonly<Record<string, number>> = { '': 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3, T: 1024 ** 4 };
+
+/** `500M`, `20G`, in bytes. @throws ImgconvError USAGE */
+export function parseSize(option: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const [, number = '', unit = ''] = /^(\d{1,6}(?:\.\d+)?)([KMGT]?)(?:i?B)?$/i.exec(text) ?? [];
+  const factor = BYTES[unit.toUpperCase()];
+  if (number !== '' && factor !== undefined && Number(number) > 0) return Math.floor(Number(number) * factor);
+  throw new ImgconvError('USAGE', `--${option} ${text}: not a size`, {
+    hint: 'give a number with K, M, G or T, such as 20G',
+  });
+}

@@ -45,8 +45,8 @@ export interface KnownImages {
 
 /**
  * The images of entries of index.json. An entry that has only a tag gets the repository that the layout's own name
- * gives. An entry without a name is an image of its own unless another image has it: as a member of its index, as its
- * referrer, or by the same digest.
+ * gives. An entry without a name, or with a digest in place of a tag, is an image of its own unless another image has it: as a
+ * member of its index, as its referrer, or by the same digest.
  */
 export async function* layoutImages(
   layout: Layout,
@@ -61,11 +61,16 @@ export async function* layoutImages(
     ...known.repositories,
   ]);
   const unnamed: Descriptor[] = [];
+  /** Repositories of manifests that were put there by digest: `app@sha256:…`. */
+  const revisions = new Map<Digest, string>();
   const given = new Set(entries.filter(hasRefName).map((one) => layoutName(one, ownName)));
   for (const descriptor of entries) {
     const { digest } = descriptor;
     const name = layoutName(descriptor, ownName);
-    if (name === undefined) {
+    const parts = name === undefined ? undefined : splitReference(name);
+    const isRevision = parts?.digest === digest && parts.tag === undefined;
+    if (isRevision) revisions.set(digest, parts.name);
+    if (name === undefined || isRevision) {
       unnamed.push(descriptor);
       continue;
     }
@@ -80,14 +85,20 @@ export async function* layoutImages(
     repositories.set(digest, repository);
     yield layoutImage(layout, descriptor, name);
   }
-  if (unnamed.length > 0) yield* unnamedImages(layout, listed, unnamed, repositories, options);
+  if (unnamed.length > 0) yield* unnamedImages(layout, listed, unnamed, { repositories, revisions }, options);
+}
+
+/** By the digest of their manifests, the repositories of images: of those with a tag, and of those without. */
+interface Repositories {
+  readonly repositories: ReadonlyMap<Digest, string | undefined>;
+  readonly revisions: ReadonlyMap<Digest, string>;
 }
 
 async function* unnamedImages(
   layout: Layout,
   listed: readonly Descriptor[],
   unnamed: readonly Descriptor[],
-  repositories: ReadonlyMap<Digest, string | undefined>,
+  { repositories, revisions }: Repositories,
   { untagged }: ListOptions,
 ): AsyncGenerator<SourceImage | UnreadableImage> {
   const { files } = layout;
@@ -108,12 +119,13 @@ async function* unnamedImages(
     const root = roots.get(digest) ?? digest;
     const subject = subjects.get(digest);
     if (root === digest && !repositories.has(digest)) {
-      yield layoutImage(layout, descriptor, undefined);
+      const repository = revisions.get(digest);
+      yield layoutImage(layout, descriptor, repository === undefined ? undefined : `${repository}@${digest}`);
     } else if (subject !== undefined) {
       // One that has a tag or is in an index besides is carried with that, and also found by its subject.
       const isBesides = owners.has(digest) || repositories.has(digest);
       if (isBesides && !untagged) continue;
-      const repository = repositories.get(root);
+      const repository = revisions.get(digest) ?? repositories.get(root);
       const name = repository === undefined ? undefined : `${repository}@${digest}`;
       yield { ...layoutImage(layout, descriptor, name), subject, untagged: isBesides || name === undefined };
     }

@@ -28,6 +28,7 @@ export const TOPICS: Readonly<Record<string, Entry>> = {
     commands: ['ls', 'inspect', 'copy', 'X2Y'],
     load: async () => (await import('./formats.js')).formats,
   },
+  serving: { commands: ['serve'], load: async () => (await import('./serving.js')).serving },
   library: { commands: [], load: async () => (await import('./library.js')).library },
   limits: { commands: [], load: async () => (await import('./limits.js')).limits },
   lists: {

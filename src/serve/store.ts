@@ -1,0 +1,39 @@
+import type { Storage, StorageTransaction } from '../storage/driver.js';
+
+/**
+ * What `work` puts and keeps becomes visible together, and is on the disk then. No garbage is collected meanwhile.
+ * @throws what `work` throws; nothing becomes visible then
+ */
+export async function inTransaction<T>(
+  storage: Storage,
+  work: (transaction: StorageTransaction) => Promise<T>,
+): Promise<T> {
+  const transaction = storage.begin();
+  try {
+    await transaction.claim();
+    const result = await work(transaction);
+    await transaction.commit();
+    return result;
+  } finally {
+    transaction.close();
+  }
+}
+
+/** Files of uploads, in the file system of a storage: gone when the server ends, or with the next imgconv if it is killed. */
+export class UploadFolder {
+  readonly #storage: Storage;
+  #transaction: StorageTransaction | undefined;
+
+  constructor(storage: Storage) {
+    this.#storage = storage;
+  }
+
+  path(): string {
+    this.#transaction ??= this.#storage.begin();
+    return this.#transaction.staging.path();
+  }
+
+  close(): void {
+    this.#transaction?.close();
+  }
+}

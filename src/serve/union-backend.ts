@@ -1,0 +1,91 @@
+import type { Descriptor } from '../model/descriptor.js';
+import type { Digest } from '../model/digest.js';
+import type { Backend, ServedBlob, ServedManifest, WritableBackend } from './backend.js';
+
+export interface Part {
+  /** Before the names of the place: `mirror` makes `demo/app` to `mirror/demo/app`. */
+  readonly prefix: string | undefined;
+  readonly backend: Backend;
+}
+
+/** Several places as one registry: what more than one has comes from the first. Pushes go to the first that takes them. */
+export class UnionBackend implements Backend {
+  readonly #parts: readonly Part[];
+  readonly writes: WritableBackend | undefined;
+
+  constructor(parts: readonly Part[]) {
+    this.#parts = parts;
+    this.writes = parts.map(({ backend }) => backend.writes).find((one) => one !== undefined);
+  }
+
+  /** The places that a name may be in, each with the names that it may have there. */
+  *#asked(repository: string): Generator<readonly [Backend, string]> {
+    for (const { prefix, backend } of this.#parts)
+      for (const name of spellings(repository)) {
+        if (prefix === undefined) yield [backend, name];
+        else if (name.startsWith(`${prefix}/`)) yield [backend, name.slice(prefix.length + 1)];
+      }
+  }
+
+  async #first<T>(
+    repository: string,
+    ask: (backend: Backend, repository: string) => Promise<T | undefined>,
+  ): Promise<T | undefined> {
+    for (const [backend, name] of this.#asked(repository)) {
+      const found = await ask(backend, name);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  async *repositories(): AsyncGenerator<string> {
+    const seen = new Set<string>();
+    for (const { prefix, backend } of this.#parts)
+      for await (const name of backend.repositories()) {
+        const whole = prefix === undefined ? name : `${prefix}/${name}`;
+        if (!seen.has(whole)) yield whole;
+        seen.add(whole);
+      }
+  }
+
+  async has(repository: string): Promise<boolean> {
+    return (await this.#first(repository, async (one, name) => (await one.has(name)) || undefined)) === true;
+  }
+
+  async tags(repository: string): Promise<Iterable<string>> {
+    const all = new Set<string>();
+    for (const [backend, name] of this.#asked(repository))
+      for (const tag of await backend.tags(name)) all.add(tag);
+    return all;
+  }
+
+  resolve(repository: string, tag: string): Promise<Digest | undefined> {
+    return this.#first(repository, (one, name) => one.resolve(name, tag));
+  }
+
+  manifest(repository: string, digest: Digest): Promise<ServedManifest | undefined> {
+    return this.#first(repository, (one, name) => one.manifest(name, digest));
+  }
+
+  blob(repository: string, digest: Digest): Promise<ServedBlob | undefined> {
+    return this.#first(repository, (one, name) => one.blob(name, digest));
+  }
+
+  async referrers(repository: string, digest: Digest): Promise<readonly Descriptor[]> {
+    const all = new Map<Digest, Descriptor>();
+    for (const [backend, name] of this.#asked(repository))
+      for (const one of await backend.referrers(name, digest)) all.set(one.digest, one);
+    return [...all.values()];
+  }
+
+  async close(): Promise<void> {
+    for (const { backend } of this.#parts) await backend.close();
+  }
+}
+
+/** Docker asks a mirror for `library/alpine`, and a person for `alpine`: each finds the other. */
+function spellings(repository: string): string[] {
+  if (!repository.includes('/')) return [repository, `library/${repository}`];
+  const short = repository.replace(/^library\//, '');
+  return short === repository || short.includes('/') ? [repository] : [repository, short];
+}
