@@ -1,5 +1,5 @@
-import { createHasher, type Hasher } from '../bytes/hash.js';
-import { openRegular, type OpenFile } from '../bytes/open-file.js';
+import { sameFile } from '../bytes/file-id.js';
+import { changedFile, openRegular, type OpenFile } from '../bytes/open-file.js';
 import type { FileBytes } from '../bytes/region.js';
 import { algorithmOf, type Digest } from '../model/digest.js';
 import { ImgconvError } from '../model/errors.js';
@@ -9,7 +9,10 @@ import type { Backend, ServedBlob } from './backend.js';
 import type { Exchange } from './exchange.js';
 import { Refusal } from './refusal.js';
 
+/** What is read and sent at once: less where many are sent to, so that all of it together stays small. */
 const CHUNK = 512 * 1024;
+const SMALL_CHUNK = 128 * 1024;
+const CROWD = 32;
 /** Files that were proved, at most so many. */
 const REMEMBERED = 100_000;
 
@@ -20,6 +23,10 @@ const REMEMBERED = 100_000;
 export class BlobSender {
   readonly #pool: Pool;
   readonly #proved = new Set<string>();
+  /** By file: many may ask for one at once. */
+  readonly #proofs = new Map<string, Promise<void>>();
+  /** Answers under way. */
+  #sending = 0;
 
   constructor(pool: Pool) {
     this.#pool = pool;
@@ -86,32 +93,43 @@ export class BlobSender {
     using file = openRegular(at.path);
     const key = `${digest} ${at.offset} ${Object.values(file.id).join(' ')}`;
     const isWhole = from === 0 && to === at.size;
-    const hasher = isWhole && !this.#proved.has(key) ? createHasher(algorithmOf(digest)) : undefined;
-    const buffers = [
-      Buffer.allocUnsafe(Math.min(CHUNK, to - from)),
-      Buffer.allocUnsafe(Math.min(CHUNK, to - from)),
-    ];
-    let position = from;
-    for (let turn = 0; position < to; turn++) {
-      const part = (buffers[turn % 2] ?? Buffer.alloc(0)).subarray(0, to - position);
-      await file.fillLater(part, at.offset + position);
-      position += part.length;
-      hasher?.update(part);
-      if (position === to) this.#expectRight(hasher, digest, at, file, key);
-      await written(exchange, part);
+    // Another thread hashes what this one sends.
+    const proof = isWhole && !this.#proved.has(key) ? this.#proofOf(digest, at, file, key) : undefined;
+    this.#sending++;
+    try {
+      const size = Math.min(this.#sending > CROWD ? SMALL_CHUNK : CHUNK, to - from);
+      const buffers = [Buffer.allocUnsafe(size), Buffer.allocUnsafe(size)];
+      let position = from;
+      for (let turn = 0; position < to; turn++) {
+        const part = (buffers[turn % 2] ?? Buffer.alloc(0)).subarray(0, to - position);
+        await file.fillLater(part, at.offset + position);
+        position += part.length;
+        if (position === to) await proof;
+        await written(exchange, part);
+      }
+      await proof;
+    } finally {
+      this.#sending--;
     }
-    if (at.size === 0) this.#expectRight(hasher, digest, at, file, key);
   }
 
-  #expectRight(hasher: Hasher | undefined, digest: Digest, at: FileBytes, file: OpenFile, key: string): void {
-    if (hasher === undefined) return;
-    const found = hasher.digest();
-    if (found !== digest)
+  #proofOf(digest: Digest, at: FileBytes, file: OpenFile, key: string): Promise<void> {
+    const known = this.#proofs.get(key);
+    if (known !== undefined) return known;
+    const proof = this.#prove(digest, at, file, key);
+    this.#proofs.set(key, proof);
+    proof.catch(() => undefined).finally(() => this.#proofs.delete(key));
+    return proof;
+  }
+
+  async #prove(digest: Digest, at: FileBytes, file: OpenFile, key: string): Promise<void> {
+    const found = await this.#pool.scan({ kind: 'scan', from: at, algorithm: algorithmOf(digest) });
+    if (found.digest !== digest)
       throw new ImgconvError(
         'DIGEST_MISMATCH',
-        `${at.path}: expected ${digest}, found ${found}: not sent to its end`,
+        `${at.path}: expected ${digest}, found ${found.digest}: not sent to its end`,
       );
-    file.expectUnchanged();
+    if (!sameFile(found.id, file.id)) throw changedFile(at.path);
     if (this.#proved.size >= REMEMBERED) this.#proved.clear();
     this.#proved.add(key);
   }

@@ -79,6 +79,8 @@ export async function serve(
     }
     const backend = new UnionBackend(parts);
     const { maxUpload = DEFAULT_MAX_UPLOAD, sparse = false, log = () => undefined } = options;
+    // The first blob should not wait for a thread.
+    pool.announce([maxUpload]);
     const server = await Server.start({ backend, accounts, pool, address, tls, maxUpload, sparse, log });
     return {
       url: server.url,
