@@ -14,7 +14,18 @@ import { manPage } from './dist/src/cli/man.js';
 process.chdir(fileURLToPath(new URL('.', import.meta.url)));
 
 /** Large, and needed by few commands; and what runs before the rest is loaded. */
-const APART = ['undici', 'bcryptjs', 'prom-client', 'zstd-wasm', 'xz-decompress', 'fzstd', 'thread.js'];
+const APART = [
+  'undici',
+  'bcryptjs',
+  'prom-client',
+  'zstd-wasm',
+  'xz-decompress',
+  'fzstd',
+  'thread.js',
+  'page-assets.js',
+  '@tus/server',
+  '@tus/file-store',
+];
 
 /** What is not in the same script is required: V8 forgets who imports for a script that it takes out of a cache. */
 const apart = {
@@ -66,6 +77,22 @@ async function bundle(options) {
   return outputFiles?.[0]?.text;
 }
 
+/** The page of imgconv serve: its script as a browser has it, and its other files, as one module. */
+const page = await bundle({
+  entryPoints: ['src/page/main.ts'],
+  platform: 'browser',
+  format: 'esm',
+  target: 'es2022',
+  minify: true,
+  charset: 'utf8',
+  alias: {},
+  supported: {},
+  write: false,
+});
+const compact = (file) => readFileSync(`src/page/${file}`, 'utf8').replace(/\n\s*/g, '\n');
+const assets = { 'page.js': page, 'page.html': compact('page.html'), 'page.css': compact('page.css') };
+writeFileSync('dist/src/serve/page-assets.js', `export const ASSETS = ${JSON.stringify(assets)};\n`);
+
 await bundle({
   entryPoints: {
     main: 'dist/src/cli/main.js',
@@ -74,6 +101,9 @@ await bundle({
     undici: 'undici',
     bcryptjs: 'bcryptjs',
     'prom-client': 'prom-client',
+    'page-assets': 'dist/src/serve/page-assets.js',
+    server: '@tus/server',
+    'file-store': '@tus/file-store',
     'zstd-wasm': '@bokuweb/zstd-wasm',
     'xz-decompress': 'xz-decompress',
     fzstd: 'fzstd',

@@ -3,6 +3,7 @@ import tseslint from 'typescript-eslint';
 
 /** Each room of src imports from those before it. A room without a place in this list is an error. */
 const LAYERS = [
+  'page',
   'model',
   'bytes',
   'codecs',
@@ -90,6 +91,8 @@ export default tseslint.config(
     files: ['src/**/*.ts'],
     rules: { 'max-lines': ['error', 300], 'max-lines-per-function': ['error', 60] },
   },
+  // Components are mostly markup.
+  { files: ['src/page/*.ts'], rules: { 'max-lines-per-function': ['error', 110] } },
   {
     files: ['test/**/*.ts'],
     // node:test collects what `test` and `describe` return.

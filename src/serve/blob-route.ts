@@ -136,7 +136,7 @@ export class BlobSender {
 }
 
 /** Settles when the bytes may be written over. @throws when the client is gone */
-function written({ response }: Exchange, bytes: Buffer): Promise<void> {
+export function written({ response }: Exchange, bytes: Buffer): Promise<void> {
   return new Promise((resolve, reject) => {
     if (response.destroyed) reject(new Gone());
     else {

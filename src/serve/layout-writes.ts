@@ -18,7 +18,7 @@ import type { Storage, StorageTransaction } from '../storage/driver.js';
 import type { NewManifest, ServedManifest, WritableBackend } from './backend.js';
 import { servedName } from './names.js';
 import { Refusal } from './refusal.js';
-import { inTransaction, type UploadFolder } from './store.js';
+import { inTransaction, PAGE_FOLDER, type UploadFolder } from './store.js';
 
 export type Entry = LayoutIndex['manifests'][number];
 
@@ -39,6 +39,10 @@ export class LayoutWrites implements WritableBackend {
     this.#ownName = ownName;
     this.#uploads = uploads;
     this.#read = read;
+  }
+
+  get pageFolder(): string {
+    return this.#layout.nameOf(PAGE_FOLDER);
   }
 
   uploadPath(): string {

@@ -19,7 +19,7 @@ import type { VerifiedBlob } from '../proof/verified-blob.js';
 import type { Storage } from '../storage/driver.js';
 import type { Backend, NewManifest, ServedBlob, ServedManifest, WritableBackend } from './backend.js';
 import { Manifests, referrerEntries, Subjects } from './manifests.js';
-import { inTransaction, UploadFolder } from './store.js';
+import { inTransaction, PAGE_FOLDER, UploadFolder } from './store.js';
 
 /** The storage of a Distribution registry, read and written in place: another registry may serve it at the same time. */
 export class RegistryBackend implements Backend {
@@ -100,6 +100,10 @@ class RegistryWrites implements WritableBackend {
   constructor(root: Storage) {
     this.#root = root;
     this.#uploads = new UploadFolder(root);
+  }
+
+  get pageFolder(): string {
+    return this.#root.nameOf(PAGE_FOLDER);
   }
 
   uploadPath(): string {

@@ -81,7 +81,19 @@ export async function serve(
     const { maxUpload = DEFAULT_MAX_UPLOAD, sparse = false, log = () => undefined } = options;
     // The first blob should not wait for a thread.
     pool.announce([maxUpload]);
-    const server = await Server.start({ backend, accounts, pool, address, tls, maxUpload, sparse, log });
+    const place = (written ?? places[0])?.place;
+    if (place === undefined) throw new ImgconvError('USAGE', 'serve: a place is missing');
+    const server = await Server.start({
+      backend,
+      place,
+      accounts,
+      pool,
+      address,
+      tls,
+      maxUpload,
+      sparse,
+      log,
+    });
     return {
       url: server.url,
       host: server.host,

@@ -7,6 +7,7 @@ import {
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { asImgconvError, ImgconvError, isErrno } from '../model/errors.js';
+import type { Place } from '../formats/table.js';
 import type { Pool } from '../threads/pool.js';
 import type { Accounts } from './accounts.js';
 import { Api } from './api.js';
@@ -15,6 +16,8 @@ import { Gone } from './blob-route.js';
 import { Exchange } from './exchange.js';
 import { hostText, isLoopback, type Address } from './listen.js';
 import { Metrics } from './metrics.js';
+import { Page } from './page-routes.js';
+import { PageUploads } from './page-uploads.js';
 import { Refusal } from './refusal.js';
 import { Uploads } from './uploads.js';
 
@@ -40,6 +43,8 @@ export interface ServerOptions {
   readonly backend: Backend;
   readonly accounts: Accounts;
   readonly pool: Pool;
+  /** What uploads go to, and what is verified. */
+  readonly place: Place;
   readonly address: Address;
   /** PEM. */
   readonly tls?: { readonly cert: Uint8Array; readonly key: Uint8Array } | undefined;
@@ -67,6 +72,8 @@ export class Server {
   readonly #uploads = new Uploads();
   readonly #api: Api;
   readonly #metrics: Metrics;
+  readonly #page: Page;
+  readonly #pageUploads: PageUploads | undefined;
   readonly #http: HttpServer;
   readonly #sweeper: NodeJS.Timeout;
   #isStopping = false;
@@ -74,6 +81,9 @@ export class Server {
   private constructor(options: ServerOptions) {
     this.#options = options;
     this.#api = new Api({ ...options, uploads: this.#uploads });
+    const folder = options.backend.writes?.pageFolder;
+    this.#pageUploads = folder === undefined ? undefined : new PageUploads(folder, options.maxUpload);
+    this.#page = new Page({ ...options, uploads: this.#pageUploads, host: () => this.host });
     this.#metrics = new Metrics(() => this.#uploads.count);
     const limits = { maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: HEADERS_TIMEOUT, requestTimeout: 0 };
     const listener = (request: IncomingMessage, response: ServerResponse) =>
@@ -90,6 +100,7 @@ export class Server {
     this.#http.maxConnections = MAX_CONNECTIONS;
     this.#sweeper = setInterval(() => {
       this.#uploads.clear();
+      void this.#pageUploads?.clear();
     }, SWEEP).unref();
   }
 
@@ -190,6 +201,7 @@ export class Server {
       await this.#metrics.send(exchange);
       return;
     }
+    if (await this.#page.answer(exchange)) return;
     await this.#api.answer(exchange);
   }
 

@@ -1,3 +1,4 @@
+import { STAGING_PREFIX } from '../storage/staging.js';
 import type { Storage, StorageTransaction } from '../storage/driver.js';
 
 /**
@@ -18,6 +19,9 @@ export async function inTransaction<T>(
     transaction.close();
   }
 }
+
+/** Archives that were uploaded by way of the page. */
+export const PAGE_FOLDER = `${STAGING_PREFIX}page`;
 
 /** Files of uploads, in the file system of a storage: gone when the server ends, or with the next imgconv if it is killed. */
 export class UploadFolder {

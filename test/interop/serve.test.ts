@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { spawn, type ChildProcess } from 'node:child_process';
 import { createServer, connect } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -17,48 +16,12 @@ import {
   tidy,
   unpack,
 } from './peers.js';
+import { Serve } from './serve-peer.js';
 import { Registry } from './registry-peer.js';
 import { expected, fixtureFolder, samples, tagsOfStore } from './samples.js';
 
 const skip = missingPeers('docker', 'dockerd', 'docker-registry', 'skopeo');
 const [sample] = samples;
-
-/** `imgconv serve` on a free port of 127.0.0.1. */
-class Serve {
-  readonly host: string;
-  readonly #process: ChildProcess;
-
-  private constructor(host: string, process: ChildProcess) {
-    this.host = host;
-    this.#process = process;
-  }
-
-  static async start(...words: string[]): Promise<Serve> {
-    const child = spawn(
-      process.execPath,
-      [join(projectRoot, 'bin/imgconv.js'), 'serve', ...words, '--listen', '127.0.0.1:0', '--log', 'none'],
-      { stdio: ['ignore', 'ignore', 'pipe'] },
-    );
-    let said = '';
-    const host = await new Promise<string>((resolve, reject) => {
-      child.once('exit', () => {
-        reject(new Error(said));
-      });
-      child.stderr.on('data', (chunk: Buffer) => {
-        said += chunk.toString();
-        const [, found] = /docker pull (\S+)\/REPOSITORY/.exec(said) ?? [];
-        if (found !== undefined) resolve(found);
-      });
-    });
-    return new Serve(host, child);
-  }
-
-  async stop(): Promise<void> {
-    const ended = new Promise((resolve) => this.#process.once('exit', resolve));
-    this.#process.kill('SIGTERM');
-    await ended;
-  }
-}
 
 describe('imgconv serve', { skip: skip || sample?.skip }, () => {
   let scratch: string;
