@@ -12,6 +12,7 @@ import { start, until } from './support/processes.js';
 import { closeServed, served, TestClient } from './support/served.js';
 import { filesIn, stagingIn } from './support/snapshot.js';
 import { tempFolder } from './support/temp.js';
+import { killServer } from './torture/serve.js';
 
 afterEach(closeServed);
 after(closeServed);
@@ -472,6 +473,77 @@ test('what only another of the places has is copied into the one that takes push
   assert.equal((await client.pushManifest('a/app', image.root, '2')).status, 201);
   const alone = await served(store);
   assert.equal(await alone.client.pull('a/app', '2'), image.root.digest);
+});
+
+describe('another registry is served:', () => {
+  const plain = { tlsVerify: false, retryTimes: 0 };
+
+  test('what is asked for is fetched once, and stays when the registry is gone', async () => {
+    const [one, two] = [await imageOf('one'), await imageOf('two')];
+    const upstream = await served(layStore(tempFolder(), { 'a/app:1': one, 'a/app:2': two }));
+    const cache = join(tempFolder(), 'cache');
+    const place = `docker://${upstream.host}`;
+    const mirror = await served(place, { cache, access: plain });
+    assert.equal(await mirror.client.pull('a/app', '1'), one.root.digest);
+    const asked = upstream.log.filter(({ path }) => path.includes('/blobs/')).length;
+    assert.equal(asked, one.blobs.length);
+    assert.equal(await mirror.client.pull('a/app', '1'), one.root.digest);
+    assert.equal(upstream.log.filter(({ path }) => path.includes('/blobs/')).length, asked);
+    assert.deepEqual(await mirror.client.json('a/app/tags/list'), { name: 'a/app', tags: ['1', '2'] });
+    await refused(await mirror.client.ask('GET', 'a/app/manifests/3'), 404, 'MANIFEST_UNKNOWN');
+    await mirror.close(0);
+    await upstream.close(0);
+    const later = await served(place, { cache, access: plain });
+    assert.equal(await later.client.pull('a/app', '1'), one.root.digest);
+    assert.deepEqual(await later.client.json('a/app/tags/list'), { name: 'a/app', tags: ['1'] });
+    assert.equal((await later.client.ask('GET', 'a/app/manifests/2')).status, 500);
+    assert.equal((await imgconv(['verify', cache])).status, 0);
+    assert.deepEqual(
+      filesIn(cache).filter((path) => path.includes('.imgconv-partial')),
+      [],
+    );
+  });
+
+  test('many clients ask for one image at once; what is attached comes too', async () => {
+    const image = await imageOf('one');
+    const layout = `oci:${join(tempFolder(), 'layout')}`;
+    const upstream = await served(layout, { writable: true });
+    await upstream.client.push('a/app', image, '1');
+    const referrer = referrerOf(image.root, 'signature');
+    await upstream.client.push('a/app', referrer, referrer.root.digest);
+    const { client } = await served(`docker://${upstream.host}/a`, { access: plain });
+    const pulls = await Promise.all(Array.from({ length: 20 }, () => client.pull('app', '1')));
+    assert.deepEqual(new Set(pulls), new Set([image.root.digest]));
+    const blobs = upstream.log.filter(({ method, path }) => method === 'GET' && path.includes('/blobs/'));
+    assert.equal(blobs.length, image.blobs.length);
+    const { manifests } = (await client.json(`app/referrers/${image.root.digest}`)) as {
+      manifests: { digest: string }[];
+    };
+    assert.deepEqual(
+      manifests.map(({ digest }) => digest),
+      [referrer.root.digest],
+    );
+    assert.equal(await client.pull('app', referrer.root.digest), referrer.root.digest);
+  });
+});
+
+for (const kind of ['reg', 'oci'] as const)
+  test(`${kind}: what was acknowledged before a kill is there after it`, async () => {
+    const problems: string[] = [];
+    await killServer(kind, 'test', 3, (problem) => problems.push(problem));
+    assert.deepEqual(problems, []);
+  });
+
+test('--compression gzip: layers of an archive are compressed once, as tar2reg does it', async () => {
+  const [store, cache] = [join(tempFolder(), 'store'), join(tempFolder(), 'cache')];
+  assert.equal(
+    (await imgconv(['tar2reg', fixture('docker28.tar'), store, '--compression', 'gzip'])).status,
+    0,
+  );
+  const { client } = await served(fixture('docker28.tar'), { compression: 'gzip', cache });
+  const expected = await names((await served(store)).client);
+  assert.deepEqual(await names(client), expected);
+  assert.deepEqual(await names(client), expected);
 });
 
 describe('accounts', () => {

@@ -12,6 +12,15 @@ export function serveOptions(): OptionTable {
     prefix: { ...REPEATABLE, value: 'name=place', describe: 'serve a place below this name' },
     'max-upload': { ...VALUE, value: 'size', describe: 'largest blob that is taken (default: 100G)' },
     sparse: { ...FLAG, describe: 'take manifests some of whose layers or members are absent' },
+    cache: {
+      ...VALUE,
+      value: 'folder',
+      describe: 'keep here what is fetched from other registries or compressed',
+    },
+    compression: {
+      choices: ['keep', 'gzip'],
+      describe: 'gzip: compress layers that lie uncompressed, once, into the cache',
+    },
     log: { choices: ['text', 'json', 'none'], describe: 'access log on stdout (default: text)' },
     ...grouped('Access:', {
       htpasswd: { ...VALUE, value: 'file', describe: 'who may read and write, as htpasswd -B writes it' },

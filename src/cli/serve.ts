@@ -23,6 +23,8 @@ export interface ServeArguments extends RegistryArguments {
   readonly maxUpload?: string;
   readonly sparse?: boolean;
   readonly log?: string;
+  readonly cache?: string;
+  readonly compression?: 'keep' | 'gzip';
 }
 
 /** Serves until SIGINT or SIGTERM, which lets requests end; a second one does not. */
@@ -41,6 +43,8 @@ export async function serveCommand(args: ServeArguments): Promise<number> {
     tlsKey: args.tlsKey,
     maxUpload: parseSize('max-upload', args.maxUpload),
     sparse: args.sparse,
+    cache: args.cache,
+    compression: args.compression,
     access: accessOf(
       args,
       'src',

@@ -51,8 +51,8 @@ const WORDS = {
   no: ['Keep', '保留'],
   own: ['{0} only here', '独占 {0}'],
   usageText: [
-    'All tags together need {0}. A dark bar is what a tag alone needs: deleting it frees that much.',
-    '全部标签共需 {0}。深色部分是该标签独占的空间，删除它即可释放。',
+    'All tags together need {0}. The coloured part of a bar is what a tag alone needs: deleting it frees that much.',
+    '全部标签共需 {0}。彩色部分是该标签独占的空间，删除它即可释放。',
   ],
   verify: ['Verify every digest', '校验全部摘要'],
   gc: ['What could be deleted', '可以清理的内容'],

@@ -45,7 +45,7 @@ export interface WritableBackend {
   /** A new path for an upload, in the file system of the store. */
   uploadPath(): string;
   /** Where uploads of the page lie until they are taken, which outlive the server. */
-  readonly pageFolder: string;
+  readonly page: { readonly root: string; readonly folder: string };
   putBlob(repository: string, blob: VerifiedBlob): Promise<void>;
   /** True when this place itself has the blob in this repository. */
   holds(repository: string, digest: Digest): Promise<boolean>;

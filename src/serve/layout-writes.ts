@@ -41,8 +41,8 @@ export class LayoutWrites implements WritableBackend {
     this.#read = read;
   }
 
-  get pageFolder(): string {
-    return this.#layout.nameOf(PAGE_FOLDER);
+  get page() {
+    return { root: this.#layout.name, folder: this.#layout.nameOf(PAGE_FOLDER) };
   }
 
   uploadPath(): string {

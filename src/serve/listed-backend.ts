@@ -79,6 +79,13 @@ export class ListedBackend implements Backend {
     return known ?? (await this.#relisted())?.table.get(repository)?.tags.get(tag);
   }
 
+  /** The image that a tag is. */
+  async imageOf(repository: string, tag: string): Promise<SourceImage | undefined> {
+    const digest = await this.resolve(repository, tag);
+    const names = (await this.#listed()).table.get(repository);
+    return digest && names?.revisions.get(digest);
+  }
+
   async manifest(repository: string, digest: Digest): Promise<ServedManifest | undefined> {
     const image = await this.#imageWith(repository, digest);
     const there = image && (await this.#manifests.get(digest, () => image.locate({ digest }, 'manifest')));

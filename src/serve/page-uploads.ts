@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { FileStore } from '@tus/file-store';
 import { Server as TusServer } from '@tus/server';
+import { removeBelow } from '../bytes/below.js';
 import { namesIn } from '../bytes/folder.js';
 import type { Exchange } from './exchange.js';
 import { Refusal } from './refusal.js';
@@ -16,21 +17,30 @@ const PATH = '/ui/uploads';
  * the store until they are taken, so that an upload can go on after the server was started anew.
  */
 export class PageUploads {
+  readonly #root: string;
   readonly #folder: string;
-  readonly #store: FileStore;
-  readonly #tus: TusServer;
+  readonly #maxSize: number;
+  #parts: { readonly store: FileStore; readonly tus: TusServer } | undefined;
 
-  /** `maxSize`: of an archive, in bytes. */
-  constructor(folder: string, maxSize: number) {
+  /** `folder` lies below `root`, the store's; `maxSize` of an archive is in bytes. */
+  constructor(root: string, folder: string, maxSize: number) {
+    this.#root = root;
     this.#folder = folder;
-    this.#store = new FileStore({ directory: folder, expirationPeriodInMilliseconds: KEPT });
-    this.#tus = new TusServer({
+    this.#maxSize = maxSize;
+  }
+
+  /** Makes the folder. */
+  #started(): { readonly store: FileStore; readonly tus: TusServer } {
+    if (this.#parts !== undefined) return this.#parts;
+    const store = new FileStore({ directory: this.#folder, expirationPeriodInMilliseconds: KEPT });
+    const tus = new TusServer({
       path: PATH,
-      datastore: this.#store,
-      maxSize,
+      datastore: store,
+      maxSize: this.#maxSize,
       relativeLocation: true,
       allowedOrigins: () => false,
     });
+    return (this.#parts = { store, tus });
   }
 
   /** @throws Refusal */
@@ -41,17 +51,19 @@ export class PageUploads {
     if (exchange.method === 'GET') throw new Refusal('UNSUPPORTED', 'uploads cannot be read');
     if (exchange.method === 'POST' && this.#count() >= MOST)
       throw new Refusal('TOOMANYREQUESTS', `${MOST} uploads wait to be taken or deleted`);
-    await this.#tus.handle(exchange.request, exchange.response);
+    await this.#started().tus.handle(exchange.request, exchange.response);
   }
 
   #count(): number {
-    return namesIn(this.#folder, this.#folder).length / 2;
+    return namesIn(this.#folder, this.#root).length / 2;
   }
 
   /** The file of an upload that has ended. @throws Refusal BLOB_UPLOAD_UNKNOWN, BLOB_UPLOAD_INVALID */
   async finished(id: string): Promise<string> {
     const upload = /^[0-9a-f]{32}$/.test(id)
-      ? await this.#store.getUpload(id).catch(() => undefined)
+      ? await this.#started()
+          .store.getUpload(id)
+          .catch(() => undefined)
       : undefined;
     if (upload === undefined) throw new Refusal('BLOB_UPLOAD_UNKNOWN', 'no such upload');
     if (upload.offset !== upload.size) throw new Refusal('BLOB_UPLOAD_INVALID', 'the upload is not complete');
@@ -59,11 +71,19 @@ export class PageUploads {
   }
 
   async remove(id: string): Promise<void> {
-    await this.#store.remove(id).catch(() => undefined);
+    await this.#parts?.store.remove(id).catch(() => undefined);
   }
 
   /** Deletes old ones. */
   async clear(): Promise<void> {
-    await this.#store.deleteExpired().catch(() => 0);
+    if (this.#count() > 0)
+      await this.#started()
+        .store.deleteExpired()
+        .catch(() => 0);
+  }
+
+  /** Deletes the folder if nothing is left in it. */
+  close(): void {
+    if (this.#count() === 0) removeBelow(this.#root, this.#folder);
   }
 }

@@ -102,8 +102,8 @@ class RegistryWrites implements WritableBackend {
     this.#uploads = new UploadFolder(root);
   }
 
-  get pageFolder(): string {
-    return this.#root.nameOf(PAGE_FOLDER);
+  get page() {
+    return { root: this.#root.name, folder: this.#root.nameOf(PAGE_FOLDER) };
   }
 
   uploadPath(): string {

@@ -32,6 +32,10 @@ export interface ServeOptions extends AccountOptions {
   /** Takes manifests some of whose blobs or members are absent. */
   readonly sparse?: boolean | undefined;
   readonly access?: RegistryAccess | undefined;
+  /** A folder that keeps what is fetched from other registries and compressed, also for the next run. */
+  readonly cache?: string | undefined;
+  /** `gzip`: layers that lie uncompressed in archives and directories are compressed once, into the cache. */
+  readonly compression?: 'keep' | 'gzip' | undefined;
   readonly log?: ((entry: LogEntry) => void) | undefined;
 }
 
@@ -72,7 +76,13 @@ export async function serve(
   };
   try {
     const written = options.writable === true ? writtenPlace(places) : undefined;
-    const context = { pool, access: options.access ?? {}, scratch: () => scratch.staging() };
+    const context = {
+      pool,
+      access: options.access ?? {},
+      scratch: () => scratch.staging(),
+      cache: () => options.cache ?? scratch.folder('cache'),
+      compress: options.compression === 'gzip',
+    };
     for (const one of places) {
       expectPrefix(one.prefix);
       parts.push({ prefix: one.prefix, backend: await openBackend(one.place, one === written, context) });

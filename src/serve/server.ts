@@ -81,8 +81,8 @@ export class Server {
   private constructor(options: ServerOptions) {
     this.#options = options;
     this.#api = new Api({ ...options, uploads: this.#uploads });
-    const folder = options.backend.writes?.pageFolder;
-    this.#pageUploads = folder === undefined ? undefined : new PageUploads(folder, options.maxUpload);
+    const page = options.backend.writes?.page;
+    this.#pageUploads = page && new PageUploads(page.root, page.folder, options.maxUpload);
     this.#page = new Page({ ...options, uploads: this.#pageUploads, host: () => this.host });
     this.#metrics = new Metrics(() => this.#uploads.count);
     const limits = { maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: HEADERS_TIMEOUT, requestTimeout: 0 };
@@ -147,6 +147,7 @@ export class Server {
     await ended;
     clearTimeout(late);
     this.#uploads.close();
+    this.#pageUploads?.close();
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -13,6 +13,11 @@ export class Scratch {
     return (this.#staging ??= new Staging(this.#folder));
   }
 
+  /** A folder in it. */
+  folder(name: string): string {
+    return join(this.staging().root, name);
+  }
+
   close(): void {
     this.#staging?.[Symbol.dispose]();
     if (this.#folder !== undefined) rmSync(this.#folder, { recursive: true, force: true });

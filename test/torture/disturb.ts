@@ -11,6 +11,7 @@ import type { Found } from './outcome.js';
 import { ACTIONS } from './plan.js';
 import { here } from './run-here.js';
 import { inProcess } from './run-process.js';
+import { crowd, idlers, killServer } from './serve.js';
 import { write, type Keeper } from './writers.js';
 
 /*
@@ -82,6 +83,13 @@ const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
       const { kills: done, missed } = await kill(bench, inProcess(folder), kills, tell);
       return `${done} kills from ${first}, ${missed} came too late`;
     });
+  },
+  serve: async () => {
+    for (const kind of ['reg', 'oci'] as const) {
+      await part(`serve, ${kind}: killed`, (tell) => killServer(kind, seed, count(50), tell));
+      await part(`serve, ${kind}: a crowd`, (tell) => crowd(kind, tell));
+    }
+    await part('serve: clients that do not end', idlers);
   },
   'kill-each': async () => {
     const folder = tempFolder();

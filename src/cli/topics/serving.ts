@@ -17,8 +17,12 @@ nothing is converted or copied first, and a store may be written to by others me
   library/alpine are one, so that the registry can be a mirror of Docker Hub. --prefix mirror=PLACE puts mirror/ before
   the names of a place.
 - Images of archives without digests of their own get those of tar2reg --compression keep: their layers are served
-  uncompressed. An image without a name has the name of its file, and is pulled by its digest, which imgconv ls shows.
+  uncompressed. --compression gzip compresses them once, when an image is asked for first. An image without a name has the name of its file, and is pulled by its digest, which imgconv ls shows.
 - Archives that are compressed are unpacked into $TMPDIR when the first client asks. Others are read in place.
+- A registry, docker://HOST or docker://HOST/PREFIX, is fetched from: manifests and blobs once, when a client asks for
+  them, and tags once a minute. While it cannot be reached, what was fetched is served. docker:// alone is every registry:
+  quay.io/org/app:1.0 is fetched from quay.io.
+- --cache FOLDER keeps what was fetched or compressed, as registry storage. Without it that is gone with the server.
 - Blobs are hashed as they are sent. The end of a damaged one is not sent, so that no client takes it for whole.
 
 # Pushes
@@ -35,6 +39,12 @@ same folder for reading.
 
 Uploads that nobody goes on with for an hour are deleted. Deleting a tag or a manifest leaves its blobs until imgconv gc
 deletes them.
+
+# The page
+The address in a browser is a page: images, what they are made of, what they share, and downloads for docker load. With
+--writable it takes archives too. They are uploaded in pieces, so that a lost connection or a server that was started anew
+costs only the rest. Then the page shows what is in them, and what is wrong, before anything is added. An archive that is
+not added is deleted after a day. /ui/list works without JavaScript.
 
 # Other machines
 --listen 0.0.0.0:5000 lets other machines in. Docker then asks for TLS, and you should ask for accounts:
