@@ -44,7 +44,12 @@ async function expectSound(store: string, when: string, found: Found): Promise<v
  * Kills the server at a random moment under pushes, again and again: what was acknowledged has to be there, whole, and
  * nothing else visible that is not.
  */
-export async function killServer(kind: 'reg' | 'oci', seed: string, count: number, found: Found): Promise<string> {
+export async function killServer(
+  kind: 'reg' | 'oci',
+  seed: string,
+  count: number,
+  found: Found,
+): Promise<string> {
   const store = `${kind}:${join(tempFolder(), 'store')}`;
   const path = store.slice(4);
   const acknowledged = new Map<string, string>();
@@ -52,7 +57,8 @@ export async function killServer(kind: 'reg' | 'oci', seed: string, count: numbe
   for (let round = 0; round < count; round++) {
     const { client, child, ended } = await serving(store);
     for (const [tag, digest] of acknowledged)
-      if ((await client.pull('a/app', tag).catch(String)) !== digest) found(`${seed} ${round}: ${tag} is lost`);
+      if ((await client.pull('a/app', tag).catch(String)) !== digest)
+        found(`${seed} ${round}: ${tag} is lost`);
     const timer = setTimeout(() => child.kill('SIGKILL'), chance(seed, round) * 600);
     const pushers = Array.from({ length: 4 }, async (_, one) => {
       for (let i = 0; ; i++) {
@@ -83,11 +89,14 @@ export async function crowd(kind: 'reg' | 'oci', found: Found): Promise<string> 
   const store = `${kind}:${join(tempFolder(), 'store')}`;
   const { client, child, ended } = await serving(store);
   await client.push('a/app', await sampleOf(0), 'first');
-  let isOver = false;
+  const pushing = { isOver: false };
   const keeping = (async () => {
     let runs = 0;
-    while (!isOver) {
-      for (const words of [['gc', store], ['verify', store]]) {
+    while (!pushing.isOver) {
+      for (const words of [
+        ['gc', store],
+        ['verify', store],
+      ]) {
         const { status, stdout, stderr } = await imgconv(words);
         if (status !== 0) found(`${words.join(' ')}: ${stdout} ${stderr}`);
         runs++;
@@ -96,14 +105,18 @@ export async function crowd(kind: 'reg' | 'oci', found: Found): Promise<string> 
     return runs;
   })();
   const pushes = Array.from({ length: 50 }, async (_, one) => {
-    for (let i = 0; i < 4; i++) await client.push(`a/app-${one % 5}`, await sampleOf(one % 11), `t${one}-${i}`);
+    for (let i = 0; i < 4; i++)
+      await client.push(`a/app-${one % 5}`, await sampleOf(one % 11), `t${one}-${i}`);
   });
   for (const push of await Promise.allSettled(pushes))
     if (push.status === 'rejected') found(`a push: ${String(push.reason)}`);
-  isOver = true;
+  pushing.isOver = true;
   const runs = await keeping;
   for (let one = 0; one < 50; one++)
-    if ((await client.pull(`a/app-${one % 5}`, `t${one}-3`).catch(String)) !== (await sampleOf(one % 11)).root.digest)
+    if (
+      (await client.pull(`a/app-${one % 5}`, `t${one}-3`).catch(String)) !==
+      (await sampleOf(one % 11)).root.digest
+    )
       found(`t${one}-3 cannot be pulled`);
   child.kill('SIGTERM');
   await ended;
@@ -120,7 +133,8 @@ export async function idlers(found: Found): Promise<string> {
   const sockets = Array.from({ length: 500 }, (_, i) => {
     const socket = connect(Number(port), name);
     socket.on('error', () => undefined);
-    if (i % 2 === 0) socket.write(`PUT /v2/a/app/manifests/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{`);
+    if (i % 2 === 0)
+      socket.write(`PUT /v2/a/app/manifests/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{`);
     else socket.write('GET /v2/ HTTP/1.1\r\nHost: x\r\nX-');
     return socket;
   });
@@ -135,7 +149,10 @@ export async function idlers(found: Found): Promise<string> {
   }
   if (open !== 10_000) found(`${open} uploads are open`);
   const endless = await client
-    .ask('PUT', 'a/app/manifests/1', { body: Buffer.alloc(64 * 1024 * 1024, ' '), headers: { 'content-type': 'application/json' } })
+    .ask('PUT', 'a/app/manifests/1', {
+      body: Buffer.alloc(64 * 1024 * 1024, ' '),
+      headers: { 'content-type': 'application/json' },
+    })
     .then((response) => response.status)
     .catch(() => 413);
   if (endless !== 413) found(`a manifest of 64 MB: ${endless}`);
