@@ -2,7 +2,9 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Registry } from '../interop/registry-peer.js';
 import { imgconv } from '../interop/peers.js';
+import { Serve } from '../interop/serve-peer.js';
 import { expectSame, inStore, inTree, manifestLine } from './equal.js';
+import { imgconvWords } from './measure.js';
 import { wallBelow, type Row } from './row.js';
 
 const PEERS = ['skopeo', 'docker-registry'];
@@ -72,6 +74,71 @@ export const registryRows: readonly Row[] = [
         },
         after: async () => {
           for (const registry of registries) await registry.stop();
+        },
+      };
+    },
+  },
+  {
+    name: 'serve-pull',
+    against: 'the same out of docker-registry',
+    peers: PEERS,
+    async prepare(corpus) {
+      const store = join(corpus.outputs, 'served-twice');
+      mkdirSync(store);
+      await imgconv('dir2reg', '--quiet', join(await corpus.base(), 'tree'), store);
+      const [serve, registry] = [await Serve.start(store), await Registry.start(store, store)];
+      const words = (host: string, out: string) => ['copy', '--quiet', `docker://${host}`, `reg:${out}`];
+      return {
+        ours: (out) => words(serve.host, out),
+        peer: (out) => ({ words: imgconvWords(words(registry.host, out)) }),
+        targets: [wallBelow(1)],
+        async check({ ours, peer }) {
+          expectSame(
+            'images',
+            (await inStore(ours)).map(manifestLine),
+            (await inStore(peer)).map(manifestLine),
+          );
+          return [];
+        },
+        after: async () => {
+          await serve.stop();
+          await registry.stop();
+        },
+      };
+    },
+  },
+  {
+    name: 'serve-push',
+    against: 'the same into docker-registry',
+    peers: PEERS,
+    async prepare(corpus) {
+      const tree = join(await corpus.base(), 'tree');
+      const servers: { readonly host: string; stop(): Promise<void> }[] = [];
+      const begun = <T extends (typeof servers)[number]>(server: T): T => {
+        servers.push(server);
+        return server;
+      };
+      const words = (host: string) => ['copy', '--quiet', `dir:${tree}`, `docker://${host}/`];
+      return {
+        before: async (out) => {
+          begun(await Serve.start(`reg:${out}`, '--writable'));
+        },
+        ours: () => words(servers.at(-1)?.host ?? ''),
+        peer: async (out) => {
+          mkdirSync(out, { recursive: true });
+          return { words: imgconvWords(words(begun(await Registry.start(out, out)).host)) };
+        },
+        targets: [wallBelow(1)],
+        async check({ ours, peer }) {
+          expectSame(
+            'images',
+            (await inStore(ours)).map(manifestLine),
+            (await inStore(peer)).map(manifestLine),
+          );
+          return [];
+        },
+        after: async () => {
+          for (const server of servers) await server.stop();
         },
       };
     },
