@@ -201,7 +201,10 @@ describe('reading', () => {
     await client.bytes(`a/app/blobs/${digest}`, digest);
     bytes.writeUInt8(bytes.readUInt8(9) ^ 1, 9);
     writeFileSync(path, bytes);
-    await assert.rejects(async () => (await client.ask('GET', `a/app/blobs/${digest}`)).arrayBuffer());
+    for (const headers of [{}, { range: 'bytes=1-' }])
+      await assert.rejects(async () =>
+        (await client.ask('GET', `a/app/blobs/${digest}`, { headers })).arrayBuffer(),
+      );
     await until('the log', () =>
       log.some(({ error = '' }) => error.includes('DIGEST') || error.includes(digest)),
     );
@@ -340,7 +343,7 @@ for (const kind of ['reg', 'oci'])
       });
       await refused(await client.pushManifest('a/app', both, '1'), 400, 'MANIFEST_INVALID');
       assert.deepEqual(
-        filesIn(store).filter((path) => !path.startsWith('.imgconv-')),
+        filesIn(store).filter((path) => !/^(?:\.imgconv-|oci-layout$|index\.json$)/.test(path)),
         [],
       );
     });
@@ -377,6 +380,8 @@ for (const kind of ['reg', 'oci'])
       assert.equal((await mount('&from=a/app')).status, 201);
       assert.ok((await client.bytes(`b/app/blobs/${blob.digest}`)).equals(blob.bytes));
       assert.equal((await client.ask('POST', `c/app/blobs/uploads/?mount=${blob.digest}`)).status, 201);
+      const outside = await client.ask('POST', `b/app/blobs/uploads/?mount=${blob.digest}&from=..%2f..%2fx`);
+      assert.equal(outside.status, 202);
       const missing = part('x', Buffer.from('missing'));
       assert.equal(
         (await client.ask('POST', `b/app/blobs/uploads/?mount=${missing.digest}&from=a/app`)).status,
@@ -404,6 +409,38 @@ for (const kind of ['reg', 'oci'])
         413,
         'SIZE_INVALID',
       );
+    });
+
+    test('a body without a length that is too large is told so, and does not end the connection before', async () => {
+      const { client, url } = await pushing({ maxUpload: 1000 });
+      const place = (await client.ask('POST', 'a/app/blobs/uploads/')).headers.get('location') ?? '';
+      const status = await new Promise<number>((resolve, reject) => {
+        const sending = request(new URL(place, url), { method: 'PATCH' }, (response) => {
+          response.resume();
+          resolve(response.statusCode ?? 0);
+        }).on('error', reject);
+        sending.write(Buffer.alloc(800));
+        setTimeout(() => sending.write(Buffer.alloc(800)), 20);
+      });
+      assert.equal(status, 413);
+    });
+
+    test('what comes to an upload while it becomes a blob is not in the blob', async () => {
+      const { client } = await pushing();
+      for (let turn = 0; turn < 20; turn++) {
+        const blob = part('x', Buffer.from(`blob ${turn}`));
+        const place = (await client.ask('POST', 'a/app/blobs/uploads/')).headers.get('location') ?? '';
+        await client.ask('PATCH', place, { body: blob.bytes });
+        const [put, patch, again] = await Promise.all([
+          client.ask('PUT', `${place}?digest=${blob.digest}`),
+          client.ask('PATCH', place, { body: 'more' }),
+          client.ask('PUT', `${place}?digest=${blob.digest}`),
+        ]);
+        await Promise.all([put, patch, again].map((response) => response.arrayBuffer()));
+        const there = await client.ask('HEAD', `a/app/blobs/${blob.digest}`);
+        if (put.status === 201 || again.status === 201) assert.equal(there.status, 200);
+        if (there.status === 200) await client.bytes(`a/app/blobs/${blob.digest}`, blob.digest);
+      }
     });
 
     test('a request that breaks off keeps what came; the client goes on with the next', async () => {
@@ -609,6 +646,7 @@ describe('accounts', () => {
       await assert.rejects(served(syncTree(), { htpasswd }), words);
     }
     await assert.rejects(served(syncTree(), { htpasswd: '/nowhere/htpasswd' }), /no such file/);
+    await assert.rejects(served(syncTree(), { anonymousRead: true }), /everybody may write too/);
   });
 });
 
@@ -641,7 +679,11 @@ describe('a browser', () => {
     // DNS rebinding: the page's own name leads here.
     const evil = { host: 'evil.example', 'sec-fetch-site': 'same-origin' };
     assert.equal(await asked(`${url}v2/_catalog`, 'GET', evil), 403);
-    assert.equal(await asked(`${url}v2/_catalog`, 'GET', { host: 'evil.example' }), 200);
+    assert.equal(
+      await asked(`${url}v2/_catalog`, 'GET', { host: 'evil.example', 'user-agent': 'Mozilla/5.0' }),
+      403,
+    );
+    assert.equal(await asked(`${url}v2/_catalog`, 'GET', { host: 'registry.example' }), 200);
   });
 });
 

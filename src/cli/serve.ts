@@ -54,7 +54,7 @@ export async function serveCommand(args: ServeArguments): Promise<number> {
   });
   for (const { place, prefix } of places)
     say(
-      `${printable(place.path)} (${prefixOf(place.format)})${prefix === undefined ? '' : ` as ${prefix}/`}`,
+      `serving ${printable(place.path)} (${prefixOf(place.format)})${prefix === undefined ? '' : ` as ${prefix}/`}`,
     );
   say(`${writable ? 'takes pushes' : 'read-only'} at ${registry.url}`);
   say(`docker pull ${registry.host}/REPOSITORY:TAG`);

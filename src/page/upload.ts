@@ -86,7 +86,7 @@ function One({ file, done, discard }: { file: File; done: () => void; discard: (
   const id = () => (upload.current?.url ?? '').split('/').pop() ?? '';
   const give = () => {
     void upload.current?.abort(true).catch(() => undefined);
-    if (state.at === 'found' || state.at === 'refused')
+    if (state.at !== 'uploading')
       void fetch(upload.current?.url ?? '', {
         method: 'DELETE',
         headers: { 'Tus-Resumable': '1.0.0' },
@@ -168,7 +168,7 @@ function One({ file, done, discard }: { file: File; done: () => void; discard: (
 }
 
 /** Starts an upload, or goes on with one of the same file that was given up. */
-function begin(file: File, setState: (state: State) => void): Upload {
+function begin(file: File, setState: (state: State | ((now: State) => State)) => void): Upload {
   const upload = new Upload(file, {
     endpoint: '/ui/uploads',
     retryDelays: [0, 1000, 2000, 4000, 8000, 15_000, 30_000, 60_000, 60_000, 60_000],
@@ -180,7 +180,7 @@ function begin(file: File, setState: (state: State) => void): Upload {
     onShouldRetry: (error) => {
       const status = error.originalResponse?.getStatus() ?? 0;
       const again = status < 400 || status >= 500 || status === 409 || status === 423;
-      if (again) setState({ at: 'uploading', sent: 0, note: say('retrying') });
+      if (again) setState((now) => (now.at === 'uploading' ? { ...now, note: say('retrying') } : now));
       return again;
     },
     onError: (error) => {

@@ -16,7 +16,6 @@ const WORDS = {
   refused: ['{0} cannot be taken', '无法接收 {0}'],
   pause: ['Pause', '暂停'],
   resume: ['Continue', '继续'],
-  again: ['Try again', '重试'],
   discard: ['Discard', '放弃'],
   found: ['Images in this archive: {0}', '此归档中的镜像：{0}'],
   take: ['Add the chosen images', '添加所选镜像'],

@@ -37,6 +37,14 @@ export class Accounts {
     this.#readers = readers === undefined ? new Map<string, string>() : accountsIn(readers);
     this.#token = readToken === undefined ? undefined : readText(readToken).trim();
     this.#anonymous = anonymousRead;
+    if (anonymousRead && !this.areAsked)
+      throw new ImgconvError(
+        'USAGE',
+        '--anonymous-read: everybody may write too, since there are no accounts',
+        {
+          hint: 'add --htpasswd FILE for those who may write, or leave it out',
+        },
+      );
     if (this.#token === '')
       throw new ImgconvError('DOCUMENT_INVALID', `${readToken ?? ''}: empty, and a token is expected`);
   }

@@ -134,7 +134,7 @@ export class Api {
 }
 
 /** @throws Refusal NAME_INVALID for what is no percent-encoding */
-function decoded(text: string): string {
+export function decoded(text: string): string {
   try {
     return decodeURIComponent(text);
   } catch {

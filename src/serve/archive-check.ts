@@ -71,8 +71,7 @@ export async function checkArchive(
       .map(({ where, what }) => withoutPath(`${where}: ${what}`, path));
     if (image.error !== undefined) problems.push(problemText(image.error, path));
     const { name, digest, platforms, size } = image;
-    const planned = { target: undefined, replaces: undefined, unchanged: false };
-    images.push({ choice, name, digest, platforms, size, ...planned, problems: [...new Set(problems)] });
+    images.push({ choice, name, digest, platforms, size, ...NOTHING, problems: [...new Set(problems)] });
   }
   const all = broken.filter((one) => one.images.length === 0);
   return {
@@ -82,36 +81,52 @@ export async function checkArchive(
   };
 }
 
-/** With what a conversion would make of them. */
+/** With what a conversion would make of them. An archive is read once, unless two of its images get one name. */
 async function planned(
   place: Place,
   target: Place,
   images: readonly FoundImage[],
   signal: AbortSignal,
 ): Promise<FoundImage[]> {
-  const done: FoundImage[] = [];
-  for (const image of images) {
-    if (image.name === undefined || image.problems.length > 0) {
-      done.push(image);
-      continue;
-    }
-    try {
-      const selectors = [{ text: image.choice, rename: undefined, where: 'page' }];
-      const [report] = (await convert(place, target, { selectors, dryRun: true, extras: false, signal }))
-        .images;
-      const problems = report?.error === undefined ? [] : [problemText(report.error, place.path)];
-      done.push({
-        ...image,
-        target: report?.name,
-        replaces: report?.previousDigest,
-        unchanged: report?.status === 'unchanged',
-        problems,
+  const named = images.filter(({ name, problems }) => name !== undefined && problems.length === 0);
+  const known = new Map<string, Planned>();
+  try {
+    for (const [choice, one] of await plan(place, target, named, signal)) known.set(choice, one);
+  } catch {
+    for (const image of named) {
+      const own = await plan(place, target, [image], signal).catch((error: unknown) => {
+        const problems = [problemText(asImgconvError(error), place.path)];
+        return new Map([[image.choice, { ...NOTHING, problems }]]);
       });
-    } catch (error) {
-      done.push({ ...image, problems: [problemText(asImgconvError(error), place.path)] });
+      for (const [choice, one] of own) known.set(choice, one);
     }
   }
-  return done;
+  return images.map((image) => ({ ...image, ...known.get(image.choice) }));
+}
+
+type Planned = Pick<FoundImage, 'target' | 'replaces' | 'unchanged' | 'problems'>;
+const NOTHING: Planned = { target: undefined, replaces: undefined, unchanged: false, problems: [] };
+
+async function plan(
+  place: Place,
+  target: Place,
+  images: readonly FoundImage[],
+  signal: AbortSignal,
+): Promise<Map<string, Planned>> {
+  if (images.length === 0) return new Map();
+  const selectors = images.map(({ choice }) => ({ text: choice, rename: undefined, where: 'page' }));
+  const report = await convert(place, target, { selectors, dryRun: true, extras: false, signal });
+  return new Map(
+    report.images.map(({ source, choice = source, name, previousDigest, status, error }) => [
+      choice,
+      {
+        target: name,
+        replaces: previousDigest,
+        unchanged: status === 'unchanged',
+        problems: error === undefined ? [] : [problemText(error, place.path)],
+      },
+    ]),
+  );
 }
 
 /** An image to take, and its name in the store. */

@@ -23,6 +23,8 @@ export interface ServedBlob {
 export interface Backend {
   /** Undefined where nothing can be pushed. */
   readonly writes: WritableBackend | undefined;
+  /** What can be looked through without asking another registry or converting anything. */
+  readonly atHand: Backend;
   /** Each once, in any order. */
   repositories(): AsyncIterable<string>;
   has(repository: string): Promise<boolean>;
@@ -54,7 +56,13 @@ export interface WritableBackend {
    * repository has it.
    */
   mount(repository: string, digest: Digest, from: string | undefined): Promise<boolean>;
-  putManifest(repository: string, manifest: NewManifest, tags: readonly string[]): Promise<void>;
+  /** `check` is called while no garbage is collected, and nothing is put if it throws. */
+  putManifest(
+    repository: string,
+    manifest: NewManifest,
+    tags: readonly string[],
+    check?: () => Promise<void>,
+  ): Promise<void>;
   /** False for what is not there, as the others. */
   deleteTag(repository: string, tag: string): Promise<boolean>;
   /** With all tags that name it. */

@@ -6,7 +6,7 @@ import { ImgconvError } from '../model/errors.js';
 import { VerifiedBlob } from '../proof/verified-blob.js';
 import type { Pool } from '../threads/pool.js';
 import type { Backend, ServedBlob } from './backend.js';
-import type { Exchange } from './exchange.js';
+import { SILENCE_TIMEOUT, type Exchange } from './exchange.js';
 import { Refusal } from './refusal.js';
 
 /** What is read and sent at once: less where many are sent to, so that all of it together stays small. */
@@ -74,11 +74,16 @@ export class BlobSender {
     if (at.kind === 'file') await this.#streamFile(exchange, digest, at, from, to);
     else {
       let position = 0;
+      // The last one waits for the proof, which comes at the end of the chunks.
+      let held: Buffer | undefined;
       for await (const chunk of VerifiedBlob.at(at, { digest, size }, this.#pool).chunks()) {
         const part = chunk.subarray(Math.max(0, from - position), Math.max(0, to - position));
         position += chunk.length;
-        if (part.length > 0) await written(exchange, Buffer.from(part));
+        if (part.length === 0) continue;
+        if (held !== undefined) await written(exchange, held);
+        held = Buffer.from(part);
       }
+      if (held !== undefined) await written(exchange, held);
     }
     exchange.response.end();
   }
@@ -92,9 +97,9 @@ export class BlobSender {
   ): Promise<void> {
     using file = openRegular(at.path);
     const key = `${digest} ${at.offset} ${Object.values(file.id).join(' ')}`;
-    const isWhole = from === 0 && to === at.size;
+    const hasEnd = to === at.size;
     // Another thread hashes what this one sends.
-    const proof = isWhole && !this.#proved.has(key) ? this.#proofOf(digest, at, file, key) : undefined;
+    const proof = hasEnd && !this.#proved.has(key) ? this.#proofOf(digest, at, file, key) : undefined;
     this.#sending++;
     try {
       const size = Math.min(this.#sending > CROWD ? SMALL_CHUNK : CHUNK, to - from);
@@ -140,6 +145,8 @@ export function written({ response }: Exchange, bytes: Buffer): Promise<void> {
   return new Promise((resolve, reject) => {
     if (response.destroyed) reject(new Gone());
     else {
+      // One that does not read for so long is gone.
+      response.socket?.setTimeout(SILENCE_TIMEOUT);
       const gone = () => {
         reject(new Gone());
       };

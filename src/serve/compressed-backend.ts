@@ -24,6 +24,10 @@ export class CompressedBackend implements Backend {
     this.#cache = cache;
   }
 
+  get atHand(): Backend {
+    return this.#cache;
+  }
+
   repositories(): AsyncIterable<string> {
     return this.#listed.repositories();
   }
@@ -40,10 +44,12 @@ export class CompressedBackend implements Backend {
     const image = await this.#listed.imageOf(repository, tag);
     if (image?.name === undefined) return undefined;
     const rename = `${repository}:${tag}`;
-    const known = this.#converting.get(rename) ?? this.#convert(image.name, rename);
-    this.#converting.set(rename, known);
+    // Another image under the name is another conversion.
+    const key = `${rename} ${image.digest}`;
+    const known = this.#converting.get(key) ?? this.#convert(image.name, rename);
+    this.#converting.set(key, known);
     // What failed is tried again.
-    known.catch(() => this.#converting.delete(rename));
+    known.catch(() => this.#converting.delete(key));
     await known;
     return this.#cache.resolve(repository, tag);
   }

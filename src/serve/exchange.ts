@@ -1,6 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Refusal } from './refusal.js';
 
+/** Milliseconds that a connection may be silent while a request or an answer is under way. */
+export const SILENCE_TIMEOUT = 120_000;
+
 /** A request, and the way to answer it. */
 export class Exchange {
   readonly request: IncomingMessage;
@@ -42,7 +45,9 @@ export class Exchange {
     const tooLarge = () => new Refusal('SIZE_INVALID', `the body has more than ${limit} bytes`);
     if (Number(this.header('content-length') ?? 0) > limit) throw tooLarge();
     let size = 0;
-    for await (const chunk of this.request as AsyncIterable<Buffer>) {
+    // Leaving the loop must not end the connection: the answer goes over it.
+    const chunks = this.request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
+    for await (const chunk of chunks) {
       this.received += chunk.length;
       if ((size += chunk.length) > limit) throw tooLarge();
       yield chunk;
@@ -64,6 +69,7 @@ export class Exchange {
 
   send(status: number, type: string, body: Uint8Array | string, headers: Record<string, string> = {}): void {
     const bytes = typeof body === 'string' ? Buffer.from(body) : body;
+    this.response.socket?.setTimeout(SILENCE_TIMEOUT);
     this.response.writeHead(status, {
       'Content-Type': type,
       'Content-Length': String(bytes.length),

@@ -1,21 +1,22 @@
 import { basename, resolve } from 'node:path';
-import { readIndex } from '../formats/oci/index-file.js';
+import { changeIndex, readIndex } from '../formats/oci/index-file.js';
 import { referrersTag } from '../model/attached.js';
 import type { Descriptor } from '../model/descriptor.js';
 import type { Digest } from '../model/digest.js';
 import { membersOf, walk } from '../model/graph.js';
-import { blobName, INDEX_FILE } from '../model/oci-layout.js';
+import { blobName, INDEX_FILE, LAYOUT_CONTENT, LAYOUT_FILE } from '../model/oci-layout.js';
 import { isRepository } from '../model/reference.js';
 import type { Stat, Storage } from '../storage/driver.js';
 import type { Backend, ServedBlob, ServedManifest, WritableBackend } from './backend.js';
 import { digestOf, LayoutWrites, nameOf, type Entry } from './layout-writes.js';
 import { Manifests, referrerEntries, Subjects } from './manifests.js';
 import { NameTable, servedName, type Names } from './names.js';
-import { UploadFolder } from './store.js';
+import { inTransaction, UploadFolder } from './store.js';
 
 /** What index.json says, as repositories. */
 interface View {
   readonly stat: Stat | undefined;
+  readonly readAt: number;
   readonly table: NameTable<Entry>;
   /** Entries without a name: they can be asked for by digest in every repository. */
   readonly nameless: ReadonlySet<Digest>;
@@ -37,7 +38,17 @@ export class LayoutBackend implements Backend {
   readonly #uploads: UploadFolder | undefined;
   #view: Promise<View> | undefined;
 
-  constructor(layout: Storage, writable: boolean) {
+  /** One that is pushed to is a layout from the beginning. */
+  static async open(layout: Storage, writable: boolean): Promise<LayoutBackend> {
+    if (writable && (await layout.stat(INDEX_FILE)) === undefined)
+      await inTransaction(layout, (transaction) => {
+        transaction.put(LAYOUT_FILE, LAYOUT_CONTENT);
+        return changeIndex(layout, transaction, (index) => Promise.resolve(index));
+      });
+    return new LayoutBackend(layout, writable);
+  }
+
+  private constructor(layout: Storage, writable: boolean) {
     this.#layout = layout;
     this.#ownName = basename(resolve(layout.name));
     this.#uploads = writable ? new UploadFolder(layout) : undefined;
@@ -55,13 +66,14 @@ export class LayoutBackend implements Backend {
     const stat = await this.#layout.stat(INDEX_FILE);
     const known = await this.#view?.catch(() => undefined);
     // What was just written may be written again within the time stamp's resolution.
-    if (known !== undefined && isSame(known.stat, stat) && Date.now() - (stat?.changed ?? 0) > SETTLED_MS)
-      return known;
+    const isSettled = known !== undefined && known.readAt - (stat?.changed ?? 0) > SETTLED_MS;
+    if (known !== undefined && isSettled && isSame(known.stat, stat)) return known;
     this.#view = this.#look(stat);
     return this.#view;
   }
 
   async #look(stat: Stat | undefined): Promise<View> {
+    const readAt = Date.now();
     const { manifests } = await readIndex(this.#layout);
     const table = new NameTable<Entry>();
     const nameless = new Set<Digest>();
@@ -72,7 +84,11 @@ export class LayoutBackend implements Backend {
       if (name !== undefined) table.add(name, digest, entry);
       else nameless.add(digest);
     }
-    return { stat, table: table.seal(), nameless, members: new Map() };
+    return { stat, readAt, table: table.seal(), nameless, members: new Map() };
+  }
+
+  get atHand(): Backend {
+    return this;
   }
 
   async *repositories(): AsyncGenerator<string> {

@@ -69,9 +69,11 @@ export class LayoutWrites implements WritableBackend {
     repository: string,
     { digest, bytes, manifest }: NewManifest,
     tags: readonly string[],
+    check?: () => Promise<void>,
   ): Promise<void> {
     const descriptor = { mediaType: manifest.mediaType, digest, size: bytes.length };
     return inTransaction(this.#layout, async (transaction) => {
+      await check?.();
       transaction.put(blobName(digest), bytes);
       if ((await this.#layout.stat(LAYOUT_FILE)) === undefined) transaction.put(LAYOUT_FILE, LAYOUT_CONTENT);
       await this.#change(transaction, (entries) => {

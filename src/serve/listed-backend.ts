@@ -25,6 +25,7 @@ export class ListedBackend implements Backend {
   /** Blobs and members of the manifests that were asked for. */
   readonly #owners = new Map<Digest, Owner>();
   #listing: Promise<Listing> | undefined;
+  #relisting: Promise<Listing> | undefined;
 
   /** `mayGrow`: the place is a folder, which others write to. */
   constructor(path: string, mayGrow: boolean, open: () => Promise<ImageReader>) {
@@ -34,20 +35,20 @@ export class ListedBackend implements Backend {
     this.#ownName = isRepository(name) ? name : 'image';
   }
 
-  #listed(): Promise<Listing> {
-    this.#listing ??= this.#list();
-    // What failed once may be mended.
-    this.#listing.catch(() => (this.#listing = undefined));
-    return this.#listing;
-  }
-
-  /** Anew, when what a client asked for is not in an old listing. */
-  async #relisted(): Promise<Listing | undefined> {
-    const { since, reader } = await this.#listed();
-    if (!this.#mayGrow || Date.now() - since < FRESH_MS) return undefined;
-    await reader.close();
-    this.#listing = undefined;
-    return this.#listed();
+  /** Anew after some time, where others write to the place. */
+  async #listed(): Promise<Listing> {
+    const known = await this.#listing?.catch(() => undefined);
+    if (known !== undefined && (!this.#mayGrow || Date.now() - known.since < FRESH_MS)) return known;
+    if (this.#relisting === undefined) {
+      const relisting = this.#list();
+      this.#relisting = relisting;
+      this.#listing = relisting;
+      relisting
+        .then(() => known?.reader.close())
+        .catch(() => undefined)
+        .finally(() => (this.#relisting = undefined));
+    }
+    return this.#relisting;
   }
 
   async #list(): Promise<Listing> {
@@ -61,13 +62,16 @@ export class ListedBackend implements Backend {
     return { reader, table: table.seal(), since: Date.now() };
   }
 
+  get atHand(): Backend {
+    return this;
+  }
+
   async *repositories(): AsyncGenerator<string> {
     yield* (await this.#listed()).table.repositories;
   }
 
   async has(repository: string): Promise<boolean> {
-    if ((await this.#listed()).table.get(repository) !== undefined) return true;
-    return (await this.#relisted())?.table.get(repository) !== undefined;
+    return (await this.#listed()).table.get(repository) !== undefined;
   }
 
   async tags(repository: string): Promise<Iterable<string>> {
@@ -75,8 +79,7 @@ export class ListedBackend implements Backend {
   }
 
   async resolve(repository: string, tag: string): Promise<Digest | undefined> {
-    const known = (await this.#listed()).table.get(repository)?.tags.get(tag);
-    return known ?? (await this.#relisted())?.table.get(repository)?.tags.get(tag);
+    return (await this.#listed()).table.get(repository)?.tags.get(tag);
   }
 
   /** The image that a tag is. */
@@ -151,7 +154,8 @@ export class ListedBackend implements Backend {
   }
 }
 
-const FRESH_MS = 2000;
+/** A folder that others write to is listed again after so many milliseconds. */
+const FRESH_MS = 5000;
 
 interface Listing {
   readonly reader: ImageReader;

@@ -67,8 +67,9 @@ export async function takeManifest(
   const digest = digestOf(payload, isDigest(reference) ? algorithmOf(reference) : algorithmAsked(exchange));
   if (isDigest(reference) && reference !== digest)
     throw new Refusal('DIGEST_INVALID', `the manifest's digest is ${digest}, not ${reference}`);
-  await expectBlobs(backend, writes, repository, manifest.manifest, rules);
-  await writes.putManifest(repository, { ...manifest, bytes: payload, digest }, tags);
+  await writes.putManifest(repository, { ...manifest, bytes: payload, digest }, tags, () =>
+    expectBlobs(backend, writes, repository, manifest.manifest, rules),
+  );
   const subject = subjectOf(manifest.manifest)?.digest;
   const path = exchange.url.pathname.replace(/[^/]*$/, digest);
   exchange.response.setHeader('OCI-Tag', tags);

@@ -27,9 +27,12 @@ export interface MirrorOptions {
 const FRESH_MS = 60_000;
 
 interface Tag {
-  readonly image: SourceImage | undefined;
+  readonly digest: Digest | undefined;
   readonly since: number;
 }
+
+/** So many tags are remembered. */
+const REMEMBERED = 10_000;
 
 /**
  * Another registry, of which what clients ask for is fetched once and kept. Tags are asked for each minute; while the
@@ -42,7 +45,9 @@ export class MirrorBackend implements Backend {
   /** The images that name a blob or a manifest, and its size. */
   readonly #owners = new Map<Digest, { readonly image: SourceImage; readonly size: number | undefined }>();
   readonly #fetching = new Map<string, Promise<void>>();
-  readonly #readers: { readonly reader: Promise<ImageReader>; readonly since: number }[] = [];
+  /** A manifest of each repository: by way of its image blobs can be had that no known manifest names. */
+  readonly #any = new Map<string, Digest>();
+  #reader: Promise<ImageReader> | undefined;
 
   constructor(options: MirrorOptions) {
     this.#options = options;
@@ -64,43 +69,50 @@ export class MirrorBackend implements Backend {
       return (await withTags(access, pool.signal, (tags) => tags(name))) ?? [];
     } catch (error) {
       if (isLost(error)) return cache.tags(repository);
+      if (error instanceof ImgconvError && error.code === 'UNAUTHORIZED') return [];
       throw error;
     }
   }
 
-  /** Manifests are kept by a reader: a new one asks again. */
-  #reader(): Promise<ImageReader> {
-    const [newest] = this.#readers;
-    if (newest !== undefined && Date.now() - newest.since < FRESH_MS) return newest.reader;
-    const reader = this.#options.open();
-    this.#readers.unshift({ reader, since: Date.now() });
-    // Answers of the one before may be under way.
-    for (const old of this.#readers.splice(2))
-      void old.reader.then((one) => one.close()).catch(() => undefined);
-    return reader;
-  }
-
-  async #find(name: string): Promise<SourceImage | undefined> {
-    const reader = await this.#reader();
+  /** The image that a reader finds; undefined where the registry has none, or does not let us see it. */
+  async #find(reader: ImageReader, name: string): Promise<SourceImage | undefined> {
     const wanted = [`${this.#options.before}${name}`];
     for await (const image of reader.images({ untagged: name.includes('@'), wanted })) {
       if (!('error' in image)) return image;
-      if (image.error.code !== 'NOT_FOUND') throw image.error;
+      // Docker Hub and quay.io say so of repositories that are not there.
+      if (image.error.code !== 'NOT_FOUND' && image.error.code !== 'UNAUTHORIZED') throw image.error;
     }
     return undefined;
+  }
+
+  /** By digest: that never changes, so that one reader serves all the time. */
+  async #imageAt(repository: string, digest: Digest): Promise<SourceImage | undefined> {
+    this.#reader ??= this.#options.open();
+    return this.#find(await this.#reader, `${repository}@${digest}`);
+  }
+
+  /** A reader keeps what tags are: a new one asks again. */
+  async #digestOf(name: string): Promise<Tag> {
+    const reader = await this.#options.open();
+    try {
+      return { digest: (await this.#find(reader, name))?.digest, since: Date.now() };
+    } finally {
+      await reader.close();
+    }
   }
 
   async resolve(repository: string, tag: string): Promise<Digest | undefined> {
     const name = `${repository}:${tag}`;
     const known = await this.#tags.get(name)?.catch(() => undefined);
-    const isOld = known === undefined || Date.now() - known.since >= FRESH_MS;
-    const asking = isOld ? this.#find(name).then((image) => ({ image, since: Date.now() })) : undefined;
-    if (asking !== undefined) this.#tags.set(name, asking);
+    const isFresh = known !== undefined && Date.now() - known.since < FRESH_MS;
+    if (isFresh) return known.digest;
+    if (this.#tags.size >= REMEMBERED) this.#tags.clear();
+    const asking = this.#digestOf(name);
+    this.#tags.set(name, asking);
     try {
-      const { image } = (await asking) ?? known ?? {};
-      if (image === undefined) return undefined;
-      await this.#keep(repository, image.digest, image, [tag]);
-      return image.digest;
+      const { digest } = await asking;
+      if (digest !== undefined) await this.#keep(repository, digest, [tag]);
+      return digest;
     } catch (error) {
       this.#tags.delete(name);
       const kept = isLost(error) ? await this.#options.cache.resolve(repository, tag) : undefined;
@@ -112,30 +124,23 @@ export class MirrorBackend implements Backend {
   async manifest(repository: string, digest: Digest): Promise<ServedManifest | undefined> {
     const { cache } = this.#options;
     const kept = await cache.manifest(repository, digest);
-    if (kept !== undefined) return kept;
-    const image = this.#owners.get(digest)?.image ?? (await this.#find(`${repository}@${digest}`));
-    if (image === undefined) return undefined;
-    await this.#keep(repository, digest, image, []);
-    return cache.manifest(repository, digest);
+    if (kept === undefined) await this.#keep(repository, digest, []);
+    const there = kept ?? (await cache.manifest(repository, digest));
+    if (there !== undefined) this.#any.set(repository, digest);
+    return there;
   }
 
-  /** Puts a manifest into the cache, and notes what it names. */
-  async #keep(
-    repository: string,
-    digest: Digest,
-    image: SourceImage,
-    tags: readonly string[],
-  ): Promise<void> {
+  /** Puts a manifest into the cache. */
+  async #keep(repository: string, digest: Digest, tags: readonly string[]): Promise<void> {
     const { cache } = this.#options;
     const isThere = await Promise.all(
       tags.map(async (tag) => (await cache.resolve(repository, tag)) === digest),
     );
-    const kept = await cache.manifest(repository, digest);
-    if (kept !== undefined) this.#note(kept, image);
-    if (kept !== undefined && isThere.every(Boolean)) return;
+    if (isThere.every(Boolean) && (await cache.manifest(repository, digest)) !== undefined) return;
     await this.#once(`${repository}@${digest} ${tags.join(' ')}`, async () => {
-      const at = await image.locate({ digest }, 'manifest');
-      if (at === undefined || at.kind === 'rebuilt') return;
+      const image = this.#owners.get(digest)?.image ?? (await this.#imageAt(repository, digest));
+      const at = await image?.locate({ digest }, 'manifest');
+      if (image === undefined || at === undefined || at.kind === 'rebuilt') return;
       const { bytes, manifest } = readManifest(await localOf(at), { digest });
       this.#note({ bytes, manifest }, image);
       await cache.writes.putManifest(repository, { digest, bytes, manifest }, tags);
@@ -156,35 +161,45 @@ export class MirrorBackend implements Backend {
   async blob(repository: string, digest: Digest): Promise<ServedBlob | undefined> {
     const { cache, pool, fetched } = this.#options;
     const kept = await cache.blob(repository, digest);
+    if (kept !== undefined) return kept;
+    const any = this.#any.get(repository);
     const owner = this.#owners.get(digest);
-    if (kept !== undefined || owner === undefined) return kept;
+    if (owner === undefined && any === undefined) return undefined;
     await this.#once(digest, async () => {
       // Another repository may have fetched it.
       if (await cache.writes.mount(repository, digest, undefined)) return;
-      const at = await owner.image.locate(
-        { digest, ...(owner.size !== undefined && { size: owner.size }) },
-        'blob',
-      );
+      const image = owner?.image ?? (any && (await this.#imageAt(repository, any)));
+      const size = owner?.size;
+      const at = await image?.locate({ digest, ...(size !== undefined && { size }) }, 'blob');
       if (at?.size === undefined) return;
       await cache.writes.putBlob(repository, VerifiedBlob.at(at, { digest, size: at.size }, pool));
       fetched(digest);
     });
+    // It may have been fetched for another repository meanwhile.
+    const there = await cache.blob(repository, digest);
+    if (there !== undefined || !(await cache.writes.mount(repository, digest, undefined))) return there;
     return cache.blob(repository, digest);
   }
 
   async referrers(repository: string, digest: Digest): Promise<readonly Descriptor[]> {
     const { cache } = this.#options;
-    const subject =
-      this.#owners.get(digest)?.image ?? (await this.#find(`${repository}@${digest}`).catch(() => undefined));
-    const found =
-      subject && (await (await this.#reader()).attached(subject, new Set([digest])).catch(() => undefined));
-    for (const image of found?.images ?? [])
-      if (!('error' in image)) await this.#keep(repository, image.digest, image, []);
+    const subject = await this.#imageAt(repository, digest).catch(() => undefined);
+    const reader = await this.#reader;
+    const found = subject && (await reader?.attached(subject, new Set([digest])).catch(() => undefined));
+    for (const image of found?.images ?? []) {
+      if ('error' in image) continue;
+      this.#owners.set(image.digest, { image, size: image.entry?.size });
+      await this.#keep(repository, image.digest, []);
+    }
     return cache.referrers(repository, digest);
   }
 
+  get atHand(): Backend {
+    return this.#options.cache;
+  }
+
   async close(): Promise<void> {
-    for (const { reader } of this.#readers) await reader.then((one) => one.close()).catch(() => undefined);
+    await this.#reader?.then((one) => one.close()).catch(() => undefined);
     await this.#options.cache.close();
   }
 }

@@ -43,7 +43,7 @@ export async function openBackend(
   const { format, path } = place;
   const storage = () => place.storage ?? (writable ? newStorage(path) : existingStorage(path));
   if (format.prefix === 'reg') return RegistryBackend.open(storage(), writable);
-  if (format.prefix === 'oci') return new LayoutBackend(storage(), writable);
+  if (format.prefix === 'oci') return LayoutBackend.open(storage(), writable);
   const { pool, access, scratch, compress } = context;
   if (format.traits.remote) return openMirror(place, context);
   const open = () =>

@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import type { Place } from '../formats/table.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
-import { isTag, parseHostless } from '../model/reference.js';
+import { isRepository, isTag, parseHostless } from '../model/reference.js';
 import { parseJson } from '../model/json.js';
 import type { Pool } from '../threads/pool.js';
 import { collectGarbage } from '../upkeep/gc.js';
@@ -14,6 +14,7 @@ import type { Exchange } from './exchange.js';
 import { ASSETS } from './page-assets.js';
 import type { PageUploads } from './page-uploads.js';
 import { plainPage } from './plain-page.js';
+import { decoded } from './api.js';
 import { Refusal } from './refusal.js';
 import { sharersOf, usageOf } from './shared-layers.js';
 
@@ -78,7 +79,7 @@ export class Page {
   async #read(exchange: Exchange, pathname: string): Promise<void> {
     const { backend, pool, host } = this.#options;
     const name = pathname === '/' ? 'page.html' : pathname.slice('/ui/'.length);
-    const download = /^download\/(.+):([^:/]+)$/.exec(decodeURIComponent(name));
+    const download = /^download\/(.+):([^:/]+)$/.exec(decoded(name));
     if (name === 'page.html' || name === 'page.js' || name === 'page.css')
       exchange.send(200, TYPES[name], ASSETS[name]);
     else if (name === 'info')
@@ -87,13 +88,14 @@ export class Page {
         host: exchange.header('host') ?? host(),
       });
     else if (name.startsWith('shared/'))
-      exchange.json(await sharersOf(backend, decodeURIComponent(name.slice('shared/'.length))));
+      exchange.json(await sharersOf(backend, decoded(name.slice('shared/'.length))));
     else if (name === 'usage') exchange.json(await usageOf(backend));
     else if (name === 'list')
       exchange.send(200, TYPES['page.html'], await plainPage(backend, exchange.header('host') ?? host()));
     else if (download !== null) {
       const [, repository = '', tag = ''] = download;
-      if (!isTag(tag)) throw new Refusal('TAG_INVALID', `${tag} is not a tag`);
+      if (!isTag(tag) || !isRepository(repository))
+        throw new Refusal('NAME_INVALID', `${repository}:${tag} is not the name of an image`);
       await sendArchive(exchange, backend, pool, { repository, tag, platform: exchange.query('platform') });
     } else throw new Refusal('UNSUPPORTED', 'no such page', { status: 404 });
   }

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { FileStore } from '@tus/file-store';
 import { Server as TusServer } from '@tus/server';
 import { removeBelow } from '../bytes/below.js';
-import { namesIn } from '../bytes/folder.js';
+import { makeFolder, namesIn } from '../bytes/folder.js';
 import type { Exchange } from './exchange.js';
 import { Refusal } from './refusal.js';
 
@@ -31,7 +31,10 @@ export class PageUploads {
 
   /** Makes the folder. */
   #started(): { readonly store: FileStore; readonly tus: TusServer } {
+    // A link in its place would lead anywhere.
+    this.#count();
     if (this.#parts !== undefined) return this.#parts;
+    makeFolder(this.#folder);
     const store = new FileStore({ directory: this.#folder, expirationPeriodInMilliseconds: KEPT });
     const tus = new TusServer({
       path: PATH,

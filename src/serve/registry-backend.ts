@@ -41,6 +41,10 @@ export class RegistryBackend implements Backend {
     return this.#writes;
   }
 
+  get atHand(): Backend {
+    return this;
+  }
+
   repositories(): AsyncIterable<string> {
     return repositories(this.#root);
   }
@@ -136,15 +140,20 @@ class RegistryWrites implements WritableBackend {
     });
   }
 
-  putManifest(repository: string, { digest, bytes }: NewManifest, tags: readonly string[]): Promise<void> {
-    return inTransaction(this.#root, (transaction) => {
+  putManifest(
+    repository: string,
+    { digest, bytes }: NewManifest,
+    tags: readonly string[],
+    check?: () => Promise<void>,
+  ): Promise<void> {
+    return inTransaction(this.#root, async (transaction) => {
+      await check?.();
       transaction.put(blobPath(digest), bytes);
       transaction.put(revisionLink(repository, digest), digest, 'index');
       for (const tag of tags) {
         transaction.put(tagIndexLink(repository, tag, digest), digest, 'tag');
         transaction.put(tagLink(repository, tag), digest, 'tag');
       }
-      return Promise.resolve();
     });
   }
 

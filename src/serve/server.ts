@@ -6,14 +6,14 @@ import {
 } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import { asImgconvError, ImgconvError, isErrno } from '../model/errors.js';
+import { asImgconvError } from '../model/errors.js';
 import type { Place } from '../formats/table.js';
 import type { Pool } from '../threads/pool.js';
 import type { Accounts } from './accounts.js';
 import { Api } from './api.js';
 import type { Backend } from './backend.js';
-import { Gone } from './blob-route.js';
-import { Exchange } from './exchange.js';
+import { Exchange, SILENCE_TIMEOUT } from './exchange.js';
+import { cannotListen, refuse } from './failures.js';
 import { hostText, isLoopback, type Address } from './listen.js';
 import { Metrics } from './metrics.js';
 import { Page } from './page-routes.js';
@@ -55,14 +55,11 @@ export interface ServerOptions {
   readonly log: (entry: LogEntry) => void;
 }
 
-/** Milliseconds that a client may take for its headers, and that a connection may be silent in the middle of a request. */
+/** Milliseconds that a client may take for its headers. */
 const HEADERS_TIMEOUT = 20_000;
-const SILENCE_TIMEOUT = 120_000;
 const KEEP_ALIVE = 75_000;
 const MAX_HEADER_BYTES = 32 * 1024;
 const MAX_CONNECTIONS = 8192;
-/** What a client still sends after it was refused is read for so long, so that it gets to read the answer. */
-const DRAIN = 3000;
 /** How often abandoned uploads are looked for. */
 const SWEEP = 60_000;
 
@@ -97,10 +94,16 @@ export class Server {
           );
     this.#http.keepAliveTimeout = KEEP_ALIVE;
     this.#http.timeout = SILENCE_TIMEOUT;
+    // An answer may take its time: a layer is fetched, an image compressed. Clients that do not read it are told by `written`.
+    this.#http.on('request', (request: IncomingMessage) => {
+      const { socket, headers } = request;
+      const hasBody = headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined;
+      if (hasBody) request.once('end', () => socket.setTimeout(0));
+      else socket.setTimeout(0);
+    });
     this.#http.maxConnections = MAX_CONNECTIONS;
     this.#sweeper = setInterval(() => {
-      this.#uploads.clear();
-      void this.#pageUploads?.clear();
+      this.#sweep();
     }, SWEEP).unref();
   }
 
@@ -117,6 +120,8 @@ export class Server {
       clearInterval(server.#sweeper);
       throw cannotListen(error, options.address);
     }
+    // Such as too many open files: the next connection may be taken.
+    server.#http.on('error', () => undefined);
     return server;
   }
 
@@ -148,6 +153,16 @@ export class Server {
     clearTimeout(late);
     this.#uploads.close();
     this.#pageUploads?.close();
+  }
+
+  /** What fails now is tried again. */
+  #sweep(): void {
+    try {
+      this.#uploads.clear();
+      this.#pageUploads?.clear().catch(() => undefined);
+    } catch (error) {
+      process.emitWarning(asImgconvError(error).message);
+    }
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -214,81 +229,27 @@ export class Server {
   #expectOwnPage(exchange: Exchange): void {
     const site = exchange.header('sec-fetch-site');
     const origin = exchange.header('origin');
-    if (site === undefined && origin === undefined) return;
+    // Browsers send the two to a page over plain HTTP only in part.
+    const isBrowser = /^Mozilla\//.test(exchange.header('user-agent') ?? '');
+    if (site === undefined && origin === undefined && !isBrowser) return;
     const host = exchange.header('host') ?? '';
     const isRead = exchange.method === 'GET' || exchange.isHead;
     const denied = (what: string) => new Refusal('DENIED', what);
     if (
+      !this.#options.accounts.areAsked &&
       isLoopback(this.#options.address.host) &&
       !isLoopback(host.replace(/:[0-9]+$/, '').replace(/^\[|\]$/g, ''))
     )
       throw denied(`this registry is not called ${host}`);
     if (isRead) return;
-    const isOwn = origin === undefined ? site === 'same-origin' || site === 'none' : hostOf(origin) === host;
+    const isOwn =
+      origin === undefined
+        ? site === undefined || site === 'same-origin' || site === 'none'
+        : hostOf(origin) === host;
     if (!isOwn) throw denied('another page may not change anything here');
   }
 }
 
 function hostOf(origin: string): string | undefined {
   return URL.canParse(origin) ? new URL(origin).host : undefined;
-}
-
-/** Tells the client that it failed. Gives what only the log is told. */
-function refuse(request: IncomingMessage, response: ServerResponse, error: unknown): string | undefined {
-  if (error instanceof Gone || (request.destroyed && !request.complete)) {
-    response.destroy();
-    return undefined;
-  }
-  const refusal = error instanceof Refusal ? error : refusalOf(asImgconvError(error));
-  const own =
-    error instanceof Refusal ? undefined : error instanceof ImgconvError ? error.message : String(error);
-  if (response.headersSent) {
-    // A part was sent: what the client has must not look whole.
-    response.destroy();
-    return own;
-  }
-  if (!request.complete) {
-    response.setHeader('Connection', 'close');
-    request.resume();
-    const drained = setTimeout(() => request.destroy(), DRAIN).unref();
-    request.once('close', () => {
-      clearTimeout(drained);
-    });
-  }
-  const body = request.method === 'HEAD' ? undefined : refusal.document;
-  response.writeHead(refusal.status, {
-    'Content-Type': 'application/json',
-    'Content-Length': String(Buffer.byteLength(refusal.document)),
-    ...refusal.headers,
-  });
-  response.end(body);
-  return own;
-}
-
-/** What a client is told of a failure of the server. */
-function refusalOf(error: ImgconvError): Refusal {
-  if (error.code === 'NO_SPACE')
-    return new Refusal('UNAVAILABLE', 'no space is left where the registry keeps its images', {
-      status: 507,
-    });
-  if (error.code === 'DIGEST_MISMATCH' || error.code === 'SOURCE_CHANGED')
-    return new Refusal('UNKNOWN', 'what the registry has is damaged: imgconv verify names it');
-  return new Refusal('UNKNOWN', 'the registry failed; its log says why');
-}
-
-function cannotListen(error: unknown, { host = '', port }: Address): ImgconvError {
-  const at = `${hostText(host)}:${port}`;
-  if (isErrno(error, 'EADDRINUSE'))
-    return new ImgconvError('IO', `${at}: another program listens there`, {
-      hint: '--listen 127.0.0.1:5001 takes another port, --listen 127.0.0.1:0 any that is free',
-    });
-  if (isErrno(error, 'EACCES'))
-    return new ImgconvError('IO', `${at}: not allowed: ports below 1024 are root's`, {
-      hint: 'take a higher one',
-    });
-  if (isErrno(error, 'EADDRNOTAVAIL', 'ENOTFOUND'))
-    return new ImgconvError('IO', `${at}: not an address of this machine`, {
-      hint: '0.0.0.0 is every address of it',
-    });
-  return asImgconvError(error, at);
 }

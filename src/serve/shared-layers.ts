@@ -27,12 +27,33 @@ interface Found {
   readonly blobs: ReadonlyMap<Digest, number>;
 }
 
-/** Tags with all that they need. */
-async function tagsOf(backend: Backend): Promise<{ found: readonly Found[]; cut: boolean }> {
+interface All {
+  readonly found: readonly Found[];
+  readonly cut: boolean;
+}
+
+/** What was looked at is good for so many milliseconds: a page asks for two views of it. */
+const FRESH_MS = 3000;
+/** Others are served after so many tags. */
+const BREATH = 16;
+const known = new WeakMap<Backend, { readonly all: Promise<All>; readonly since: number }>();
+
+/** Tags with all that they need; once for all who ask at the same time. */
+function tagsOf(backend: Backend): Promise<All> {
+  const last = known.get(backend);
+  if (last !== undefined && Date.now() - last.since < FRESH_MS) return last.all;
+  const all = look(backend.atHand);
+  known.set(backend, { all, since: Date.now() });
+  all.catch(() => known.delete(backend));
+  return all;
+}
+
+async function look(backend: Backend): Promise<All> {
   const found: Found[] = [];
   for await (const repository of backend.repositories())
     for (const tag of await backend.tags(repository)) {
       if (found.length >= MOST) return { found, cut: true };
+      if (found.length % BREATH === 0) await new Promise(setImmediate);
       const digest = await backend.resolve(repository, tag);
       if (digest === undefined) continue;
       const blobs = new Map<Digest, number>();

@@ -1,3 +1,5 @@
+import { dirname } from 'node:path';
+import { isThere } from '../bytes/there.js';
 import { STAGING_PREFIX } from '../storage/staging.js';
 import type { Storage, StorageTransaction } from '../storage/driver.js';
 
@@ -27,14 +29,17 @@ export const PAGE_FOLDER = `${STAGING_PREFIX}page`;
 export class UploadFolder {
   readonly #storage: Storage;
   #transaction: StorageTransaction | undefined;
+  #path: string | undefined;
 
   constructor(storage: Storage) {
     this.#storage = storage;
   }
 
   path(): string {
+    // An imgconv on another machine takes it for dead work after a day without uploads.
+    if (this.#path !== undefined && !isThere(dirname(this.#path))) this.#transaction = undefined;
     this.#transaction ??= this.#storage.begin();
-    return this.#transaction.staging.path();
+    return (this.#path = this.#transaction.staging.path());
   }
 
   close(): void {

@@ -18,6 +18,10 @@ export class UnionBackend implements Backend {
     this.writes = parts.map(({ backend }) => backend.writes).find((one) => one !== undefined);
   }
 
+  get atHand(): Backend {
+    return new UnionBackend(this.#parts.map(({ prefix, backend }) => ({ prefix, backend: backend.atHand })));
+  }
+
   /** The places that a name may be in, each with the names that it may have there. */
   *#asked(repository: string): Generator<readonly [Backend, string]> {
     for (const { prefix, backend } of this.#parts)
@@ -27,14 +31,22 @@ export class UnionBackend implements Backend {
       }
   }
 
+  /** A place that fails does not hide what another one has. */
   async #first<T>(
     repository: string,
     ask: (backend: Backend, repository: string) => Promise<T | undefined>,
   ): Promise<T | undefined> {
+    const failures: unknown[] = [];
     for (const [backend, name] of this.#asked(repository)) {
-      const found = await ask(backend, name);
-      if (found !== undefined) return found;
+      try {
+        const found = await ask(backend, name);
+        if (found !== undefined) return found;
+      } catch (error) {
+        failures.push(error);
+      }
     }
+    // Whoever pushes asks first whether it is there: a mirror that cannot be reached is no answer to that.
+    if (failures.length > 0 && this.writes === undefined) throw failures[0];
     return undefined;
   }
 
@@ -54,8 +66,14 @@ export class UnionBackend implements Backend {
 
   async tags(repository: string): Promise<Iterable<string>> {
     const all = new Set<string>();
+    const failures: unknown[] = [];
     for (const [backend, name] of this.#asked(repository))
-      for (const tag of await backend.tags(name)) all.add(tag);
+      try {
+        for (const tag of await backend.tags(name)) all.add(tag);
+      } catch (error) {
+        failures.push(error);
+      }
+    if (failures.length > 0 && all.size === 0 && this.writes === undefined) throw failures[0];
     return all;
   }
 

@@ -1,4 +1,5 @@
 import { algorithmOf, isDigest, type Algorithm, type Digest } from '../model/digest.js';
+import { isRepository } from '../model/reference.js';
 import type { Pool } from '../threads/pool.js';
 import type { Backend, WritableBackend } from './backend.js';
 import type { Exchange } from './exchange.js';
@@ -42,7 +43,12 @@ export async function beginUpload(
     exchange.empty(202, { ...place(upload), Range: '0-0' });
     return;
   }
-  await finish(exchange, context, upload, digest);
+  try {
+    await finish(exchange, context, upload, digest);
+  } finally {
+    // Its client was never told where to go on with it.
+    uploads.end(upload);
+  }
 }
 
 async function mount(
@@ -51,7 +57,8 @@ async function mount(
   digest: Digest,
   from: string | undefined,
 ): Promise<boolean> {
-  if (from !== undefined && (await backend.blob(from, digest)) === undefined) return false;
+  if (from !== undefined && (!isRepository(from) || (await backend.blob(from, digest)) === undefined))
+    return false;
   return writes.mount(repository, digest, from);
 }
 
@@ -93,7 +100,7 @@ async function finish(
   upload: Upload,
   digest: Digest,
 ): Promise<void> {
-  await upload.take(exchange, maxUpload);
+  await upload.take(exchange, maxUpload, true);
   try {
     await writes.putBlob(upload.repository, await upload.finish(digest, pool));
   } finally {

@@ -23,6 +23,8 @@ export class Upload {
   size = 0;
   /** When a request for it ended last. */
   touched = Date.now();
+  /** Nothing more is written to it. */
+  #isClosed = false;
   /** The request that writes to it. */
   #writer: { readonly exchange: Exchange; readonly done: Promise<unknown> } | undefined;
 
@@ -33,6 +35,10 @@ export class Upload {
     this.#hasher = createHasher(algorithm);
   }
 
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
   get isBusy(): boolean {
     return this.#writer !== undefined;
   }
@@ -41,7 +47,7 @@ export class Upload {
    * One request writes at a time: a client that begins another one gave the former up. What arrived of a body that broke
    * off stays, and the client can go on after it.
    */
-  async take(exchange: Exchange, limit: number): Promise<void> {
+  async take(exchange: Exchange, limit: number, isLast = false): Promise<void> {
     while (this.#writer !== undefined) {
       this.#writer.exchange.request.destroy();
       await this.#writer.done.catch(() => undefined);
@@ -50,6 +56,8 @@ export class Upload {
     this.#writer = { exchange, done };
     try {
       await done;
+      // At once: another request may wait for this one, and the file is going to be a blob.
+      if (isLast) this.#isClosed = true;
     } finally {
       this.#writer = undefined;
       this.touched = Date.now();
@@ -60,6 +68,7 @@ export class Upload {
     let output: Output | undefined;
     try {
       for await (const chunk of exchange.body(limit - this.size)) {
+        if (this.#isClosed) throw unknownUpload(this.repository, this.id);
         output ??= this.#open();
         output.write(chunk);
         this.#hasher.update(chunk);
@@ -114,6 +123,11 @@ interface Written {
   readonly id: FileId;
 }
 
+function unknownUpload(repository: string, id: string): Refusal {
+  const why = 'it ended, or the registry was started anew';
+  return new Refusal('BLOB_UPLOAD_UNKNOWN', `no upload ${id} to ${repository}: ${why}`);
+}
+
 /** Uploads that are open at once. One that a client holds costs memory alone until bytes come. */
 const MAX_OPEN = 10_000;
 /** Milliseconds after which an upload that nobody goes on with is deleted; when too many are open, the second one. */
@@ -144,11 +158,8 @@ export class Uploads {
   /** @throws Refusal BLOB_UPLOAD_UNKNOWN */
   get(repository: string, id: string): Upload {
     const upload = this.#open.get(id);
-    if (upload?.repository === repository) return upload;
-    throw new Refusal(
-      'BLOB_UPLOAD_UNKNOWN',
-      `no upload ${id} to ${repository}: it ended, or the registry was started anew`,
-    );
+    if (upload?.repository === repository && !upload.isClosed) return upload;
+    throw unknownUpload(repository, id);
   }
 
   end(upload: Upload): void {

@@ -50,12 +50,13 @@ not added is deleted after a day. /ui/list works without JavaScript.
 --listen 0.0.0.0:5000 lets other machines in. Docker then asks for TLS, and you should ask for accounts:
 
     htpasswd -B -c writers ann
-    imgconv serve ./store --listen 0.0.0.0:5000 --htpasswd writers --anonymous-read --tls-cert cert.pem --tls-key key.pem
+    imgconv serve ./store --listen 0.0.0.0:5000 --htpasswd writers --tls-cert cert.pem --tls-key key.pem
 
 --htpasswd :: A file with accounts that may read and write (bcrypt).
 --htpasswd-read :: The same for accounts that may only read.
 --read-token :: A file with a token that may read: as a bearer token, or as the password of any user.
---anonymous-read :: Lets everybody read.
+--anonymous-read :: Lets everybody read. Docker and skopeo then send no password, since none is asked for, and cannot
+  push; crane, oras, containerd and imgconv can. Give them a second server, or accounts to readers.
 
 Pages of other sites cannot use a browser to change anything here, and cannot reach a registry on 127.0.0.1 by a name of
 their own.
