@@ -7,11 +7,17 @@ import { projectRoot } from './support/fixtures.js';
 const SRC = join(projectRoot, 'src');
 const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'));
 
+/** What is made when all is built has its types alone here. */
+function sourceOf(script: string): string {
+  const [source, types] = ['.ts', '.d.ts'].map((ending) => script.replace(/\.js$/, ending));
+  return files.includes(types ?? '') ? (types ?? '') : (source ?? '');
+}
+
 /** Files that a file imports, types included. */
 function importsOf(file: string): string[] {
   const text = readFileSync(join(SRC, file), 'utf8');
   return [...text.matchAll(/(?:from |import\()'(\.[^']+)'/g)].map(([, path = '']) =>
-    join(dirname(file), path).replace(/\.js$/, '.ts'),
+    sourceOf(join(dirname(file), path)),
   );
 }
 

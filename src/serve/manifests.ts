@@ -1,7 +1,7 @@
 import { localOf, type Bytes } from '../bytes/region.js';
 import type { Descriptor } from '../model/descriptor.js';
 import type { Digest } from '../model/digest.js';
-import { subjectOf } from '../model/graph.js';
+import { membersOf, subjectOf } from '../model/graph.js';
 import type { Manifest } from '../model/manifest.js';
 import { readManifest } from '../proof/manifest.js';
 import type { ServedManifest } from './backend.js';
@@ -101,8 +101,7 @@ export async function referrerEntries(
   read: (digest: Digest) => Promise<ServedManifest | undefined>,
 ): Promise<Descriptor[]> {
   const all = new Set(digests);
-  if (fallback?.manifest.kind === 'index')
-    for (const { digest } of fallback.manifest.manifests) all.add(digest);
+  if (fallback !== undefined) for (const { digest } of membersOf(fallback.manifest)) all.add(digest);
   const entries: Descriptor[] = [];
   for (const digest of [...all].sort()) {
     const there = await read(digest).catch(() => undefined);
