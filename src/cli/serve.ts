@@ -1,4 +1,4 @@
-import { GRACE, serve, type LogEntry, type ServedPlace } from '../serve/serve.js';
+import { DEFAULT_ADDRESS, GRACE, serve, type LogEntry, type ServedPlace } from '../serve/serve.js';
 import { isLoopback, parseAddress } from '../serve/listen.js';
 import { existsSync } from 'node:fs';
 import { ImgconvError } from '../model/errors.js';
@@ -29,7 +29,7 @@ export interface ServeArguments extends RegistryArguments {
 
 /** Serves until SIGINT or SIGTERM, which lets requests end; a second one does not. */
 export async function serveCommand(args: ServeArguments): Promise<number> {
-  const { listen = '127.0.0.1:5000', writable = false, log = 'text' } = args;
+  const { listen = DEFAULT_ADDRESS, writable = false, log = 'text' } = args;
   const places = placesOf(args);
   using interrupt = new Interrupt();
   const registry = await serve(places, {

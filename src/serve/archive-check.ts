@@ -25,7 +25,6 @@ export interface FoundImage {
 }
 
 export interface FoundArchive {
-  readonly format: string;
   readonly images: readonly FoundImage[];
   /** What is wrong with the archive as a whole. */
   readonly problems: readonly string[];
@@ -33,6 +32,16 @@ export interface FoundArchive {
 
 /** What a browser is told while it waits: bytes that were read. */
 export type Hears = (event: { readonly bytes: number }) => void;
+
+/** Hears of a conversion or a check, and tells how many bytes there were so far. */
+export function counting(hears: Hears): { bytes: (count: number) => void } {
+  let bytes = 0;
+  return {
+    bytes: (count) => {
+      hears({ bytes: (bytes += count) });
+    },
+  };
+}
 
 /** An error for a person who has no shell here: without the path of the upload. */
 export function problemText(error: ImgconvError, path: string): string {
@@ -54,14 +63,7 @@ export async function checkArchive(
   signal: AbortSignal,
 ): Promise<FoundArchive> {
   const place = findPlace(path);
-  const told = { bytes: 0 };
-  const progress = {
-    bytes: (count: number) => {
-      told.bytes += count;
-      hears(told);
-    },
-  };
-  const { findings } = await verify(place, { deep: true, progress, signal });
+  const { findings } = await verify(place, { deep: true, progress: counting(hears), signal });
   const broken = findings.filter(({ severity }) => severity === 'broken');
   const images: FoundImage[] = [];
   for await (const image of listImages(place)) {
@@ -75,7 +77,6 @@ export async function checkArchive(
   }
   const all = broken.filter((one) => one.images.length === 0);
   return {
-    format: place.format.title,
     images: await planned(place, target, images, signal),
     problems: all.map(({ where, what }) => withoutPath(`${where}: ${what}`, path)),
   };
@@ -157,14 +158,12 @@ export async function takeImages(
     rename: name,
     where: 'page',
   }));
-  const told = { bytes: 0 };
-  const progress = {
-    bytes: (count: number) => {
-      told.bytes += count;
-      hears(told);
-    },
-  };
-  const { images } = await convert(findPlace(path), target, { selectors, progress, signal, link: 'copy' });
+  const { images } = await convert(findPlace(path), target, {
+    selectors,
+    progress: counting(hears),
+    signal,
+    link: 'copy',
+  });
   return images.map(({ source, choice = source, name, digest, status, error }) => ({
     choice,
     name,

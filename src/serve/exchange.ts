@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Algorithm } from '../model/digest.js';
 import { Refusal } from './refusal.js';
 
 /** Milliseconds that a connection may be silent while a request or an answer is under way. */
@@ -38,6 +39,12 @@ export class Exchange {
 
   query(name: string): string | undefined {
     return this.url.searchParams.get(name) ?? undefined;
+  }
+
+  /** Of a digest that the client does not say; OCI distribution-spec after v1.1. */
+  get algorithm(): Algorithm {
+    const asked = this.query('digest-algorithm');
+    return asked === 'sha512' || asked === 'sha384' ? asked : 'sha256';
   }
 
   /** The body, in chunks; `limit` is in bytes. @throws Refusal SIZE_INVALID when it has more */

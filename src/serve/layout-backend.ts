@@ -9,7 +9,7 @@ import { isRepository } from '../model/reference.js';
 import type { Stat, Storage } from '../storage/driver.js';
 import type { Backend, ServedBlob, ServedManifest, WritableBackend } from './backend.js';
 import { digestOf, LayoutWrites, nameOf, type Entry } from './layout-writes.js';
-import { Manifests, referrerEntries, Subjects } from './manifests.js';
+import { Manifests, Subjects } from './manifests.js';
 import { NameTable, servedName, type Names } from './names.js';
 import { inTransaction, UploadFolder } from './store.js';
 
@@ -36,6 +36,7 @@ export class LayoutBackend implements Backend {
   readonly #manifests = new Manifests();
   readonly #subjects = new Subjects();
   readonly #uploads: UploadFolder | undefined;
+  readonly writes: WritableBackend | undefined;
   #view: Promise<View> | undefined;
 
   /** One that is pushed to is a layout from the beginning. */
@@ -52,13 +53,8 @@ export class LayoutBackend implements Backend {
     this.#layout = layout;
     this.#ownName = basename(resolve(layout.name));
     this.#uploads = writable ? new UploadFolder(layout) : undefined;
-  }
-
-  get writes(): WritableBackend | undefined {
-    return (
-      this.#uploads &&
-      new LayoutWrites(this.#layout, this.#ownName, this.#uploads, (digest) => this.#read(digest))
-    );
+    this.writes =
+      this.#uploads && new LayoutWrites(layout, this.#ownName, this.#uploads, (digest) => this.#read(digest));
   }
 
   /** Read anew when the file is another. */
@@ -150,13 +146,8 @@ export class LayoutBackend implements Backend {
   async referrers(repository: string, digest: Digest): Promise<readonly Descriptor[]> {
     const { table, nameless } = await this.#current();
     const revisions = [...(table.get(repository)?.revisions.keys() ?? []), ...nameless];
-    const read = (one: Digest) => this.manifest(repository, one);
     const tagged = await this.resolve(repository, referrersTag(digest));
-    return referrerEntries(
-      await this.#subjects.referrersOf(digest, revisions, read),
-      tagged && (await read(tagged)),
-      read,
-    );
+    return this.#subjects.referrers(digest, revisions, tagged, (one) => this.manifest(repository, one));
   }
 
   close(): Promise<void> {

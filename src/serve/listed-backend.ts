@@ -143,7 +143,6 @@ export class ListedBackend implements Backend {
     for (const image of found) this.#owners.set(image.digest, { image, size: image.entry?.size });
     return referrerEntries(
       found.map((image) => image.digest),
-      undefined,
       (one) => this.manifest(repository, one),
     );
   }

@@ -64,7 +64,7 @@ export async function takeManifest(
   const bytes = await exchange.bodyOf(MAX_MANIFEST);
   const manifest = parse(exchange, bytes, reference);
   const payload = manifestPayload(bytes, reference);
-  const digest = digestOf(payload, isDigest(reference) ? algorithmOf(reference) : algorithmAsked(exchange));
+  const digest = digestOf(payload, isDigest(reference) ? algorithmOf(reference) : exchange.algorithm);
   if (isDigest(reference) && reference !== digest)
     throw new Refusal('DIGEST_INVALID', `the manifest's digest is ${digest}, not ${reference}`);
   await writes.putManifest(repository, { ...manifest, bytes: payload, digest }, tags, () =>
@@ -78,12 +78,6 @@ export async function takeManifest(
     'Docker-Content-Digest': digest,
     ...(subject !== undefined && { 'OCI-Subject': subject }),
   });
-}
-
-/** OCI distribution-spec after v1.1: the algorithm of a digest that a client does not say. */
-function algorithmAsked(exchange: Exchange): 'sha256' | 'sha384' | 'sha512' {
-  const asked = exchange.query('digest-algorithm');
-  return asked === 'sha512' || asked === 'sha384' ? asked : 'sha256';
 }
 
 /** @throws Refusal MANIFEST_INVALID */

@@ -41,7 +41,7 @@ export class Manifests {
 }
 
 /** The entry of a referrer in the list of referrers (OCI distribution-spec v1.1, "Listing Referrers"). */
-export function referrerEntry(digest: Digest, { bytes, manifest }: ServedManifest): Descriptor {
+function referrerEntry(digest: Digest, { bytes, manifest }: ServedManifest): Descriptor {
   const { mediaType } = manifest;
   const type = artifactTypeOf(manifest);
   const annotations = manifest.kind === 'schema1' ? undefined : manifest.annotations;
@@ -55,33 +55,38 @@ export function referrerEntry(digest: Digest, { bytes, manifest }: ServedManifes
 }
 
 /** The type of an artifact; of an image without one, its config's media type. */
-export function artifactTypeOf(manifest: Manifest): string | undefined {
+function artifactTypeOf(manifest: Manifest): string | undefined {
   if (manifest.kind === 'schema1') return undefined;
   const { artifactType } = manifest;
   if (artifactType !== undefined && artifactType !== '') return artifactType;
   return manifest.kind === 'image' ? manifest.config.mediaType : undefined;
 }
 
-/** The subjects of manifests, which never change: each manifest is read for it once. */
+type Read = (digest: Digest) => Promise<ServedManifest | undefined>;
+
+/** Who refers to whom. Subjects never change: each manifest is read for it once. */
 export class Subjects {
   readonly #subjects = new Map<Digest, Digest>();
   readonly #without = new Set<Digest>();
 
-  /** Those of `digests` that are referrers of `subject`. What cannot be read is passed over. */
-  async referrersOf(
+  /**
+   * The entries of those of `revisions` that are referrers of `subject`, and of those that the index `tagged` lists, which
+   * clients keep for registries without the API. What cannot be read is passed over.
+   */
+  async referrers(
     subject: Digest,
-    digests: AsyncIterable<Digest> | Iterable<Digest>,
-    read: (digest: Digest) => Promise<ServedManifest | undefined>,
-  ): Promise<Digest[]> {
-    const found: Digest[] = [];
-    for await (const digest of digests) if ((await this.#of(digest, read)) === subject) found.push(digest);
-    return found;
+    revisions: AsyncIterable<Digest> | Iterable<Digest>,
+    tagged: Digest | undefined,
+    read: Read,
+  ): Promise<Descriptor[]> {
+    const found = new Set<Digest>();
+    for await (const digest of revisions) if ((await this.#of(digest, read)) === subject) found.add(digest);
+    const index = tagged && (await read(tagged));
+    if (index !== undefined) for (const { digest } of membersOf(index.manifest)) found.add(digest);
+    return referrerEntries(found, read);
   }
 
-  async #of(
-    digest: Digest,
-    read: (digest: Digest) => Promise<ServedManifest | undefined>,
-  ): Promise<Digest | undefined> {
+  async #of(digest: Digest, read: Read): Promise<Digest | undefined> {
     if (this.#without.has(digest)) return undefined;
     const known = this.#subjects.get(digest);
     if (known !== undefined) return known;
@@ -94,16 +99,10 @@ export class Subjects {
   }
 }
 
-/** The entries of the referrers `digests`, and those of the index that `fallback` is, each once. */
-export async function referrerEntries(
-  digests: readonly Digest[],
-  fallback: ServedManifest | undefined,
-  read: (digest: Digest) => Promise<ServedManifest | undefined>,
-): Promise<Descriptor[]> {
-  const all = new Set(digests);
-  if (fallback !== undefined) for (const { digest } of membersOf(fallback.manifest)) all.add(digest);
+/** What a list of referrers says of each. What cannot be read is passed over. */
+export async function referrerEntries(digests: Iterable<Digest>, read: Read): Promise<Descriptor[]> {
   const entries: Descriptor[] = [];
-  for (const digest of [...all].sort()) {
+  for (const digest of digests) {
     const there = await read(digest).catch(() => undefined);
     if (there !== undefined) entries.push(referrerEntry(digest, there));
   }

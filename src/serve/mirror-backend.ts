@@ -17,9 +17,9 @@ export interface MirrorOptions {
   readonly open: () => Promise<ImageReader>;
   readonly access: RegistryAccess;
   readonly pool: Pool;
-  /** What was fetched stays there. */
   /** Called when a blob is in the cache, and the file that it was downloaded to is needed no more. */
   readonly fetched: (digest: Digest) => void;
+  /** What was fetched stays there. */
   readonly cache: Backend & { readonly writes: WritableBackend };
 }
 

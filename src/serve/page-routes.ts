@@ -7,7 +7,7 @@ import type { Pool } from '../threads/pool.js';
 import { collectGarbage } from '../upkeep/gc.js';
 import { verify } from '../upkeep/verify.js';
 import type { Accounts } from './accounts.js';
-import { checkArchive, problemText, takeImages } from './archive-check.js';
+import { checkArchive, counting, problemText, takeImages } from './archive-check.js';
 import type { Backend } from './backend.js';
 import { sendArchive } from './download.js';
 import type { Exchange } from './exchange.js';
@@ -125,13 +125,7 @@ export class Page {
       });
     } else if (action === 'verify')
       await lines(exchange, place.path, async (hears, signal) => {
-        let bytes = 0;
-        const progress = {
-          bytes: (count: number) => {
-            hears({ bytes: (bytes += count) });
-          },
-        };
-        const { images, brokenImages, findings } = await verify(place, { progress, signal });
+        const { images, brokenImages, findings } = await verify(place, { progress: counting(hears), signal });
         return {
           images,
           brokenImages,

@@ -18,7 +18,7 @@ import type { Digest } from '../model/digest.js';
 import type { VerifiedBlob } from '../proof/verified-blob.js';
 import type { Storage } from '../storage/driver.js';
 import type { Backend, NewManifest, ServedBlob, ServedManifest, WritableBackend } from './backend.js';
-import { Manifests, referrerEntries, Subjects } from './manifests.js';
+import { Manifests, Subjects } from './manifests.js';
 import { inTransaction, PAGE_FOLDER, UploadFolder } from './store.js';
 
 /** The storage of a Distribution registry, read and written in place: another registry may serve it at the same time. */
@@ -82,13 +82,8 @@ export class RegistryBackend implements Backend {
 
   async referrers(repository: string, digest: Digest): Promise<readonly Descriptor[]> {
     const revisions = digestsIn(this.#root, revisionsPath(repository));
-    const read = (one: Digest) => this.manifest(repository, one);
     const tagged = await this.resolve(repository, referrersTag(digest));
-    return referrerEntries(
-      await this.#subjects.referrersOf(digest, revisions, read),
-      tagged && (await read(tagged)),
-      read,
-    );
+    return this.#subjects.referrers(digest, revisions, tagged, (one) => this.manifest(repository, one));
   }
 
   close(): Promise<void> {

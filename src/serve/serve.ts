@@ -50,9 +50,9 @@ export interface RunningRegistry {
   readonly close: (grace?: number) => Promise<void>;
 }
 
-const DEFAULT_ADDRESS = '127.0.0.1:5000';
+export const DEFAULT_ADDRESS = '127.0.0.1:5000';
 /** Of a blob. */
-export const DEFAULT_MAX_UPLOAD = 100 * 1024 ** 3;
+const DEFAULT_MAX_UPLOAD = 100 * 1024 ** 3;
 export const GRACE = 30_000;
 
 /**

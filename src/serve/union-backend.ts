@@ -1,5 +1,6 @@
 import type { Descriptor } from '../model/descriptor.js';
 import type { Digest } from '../model/digest.js';
+import { asImgconvError, type ImgconvError } from '../model/errors.js';
 import type { Backend, ServedBlob, ServedManifest, WritableBackend } from './backend.js';
 
 export interface Part {
@@ -36,18 +37,24 @@ export class UnionBackend implements Backend {
     repository: string,
     ask: (backend: Backend, repository: string) => Promise<T | undefined>,
   ): Promise<T | undefined> {
-    const failures: unknown[] = [];
+    const failures: ImgconvError[] = [];
     for (const [backend, name] of this.#asked(repository)) {
       try {
         const found = await ask(backend, name);
         if (found !== undefined) return found;
       } catch (error) {
-        failures.push(error);
+        failures.push(asImgconvError(error));
       }
     }
-    // Whoever pushes asks first whether it is there: a mirror that cannot be reached is no answer to that.
-    if (failures.length > 0 && this.writes === undefined) throw failures[0];
+    this.#expectNone(failures);
     return undefined;
+  }
+
+  /** Whoever pushes asks first whether it is there: a mirror that cannot be reached is no answer to that. */
+  #expectNone(failures: readonly ImgconvError[]): void {
+    const isLost = ({ code }: ImgconvError) => code === 'NETWORK';
+    const failure = this.writes === undefined ? failures[0] : failures.find((error) => !isLost(error));
+    if (failure !== undefined) throw failure;
   }
 
   async *repositories(): AsyncGenerator<string> {
@@ -66,14 +73,14 @@ export class UnionBackend implements Backend {
 
   async tags(repository: string): Promise<Iterable<string>> {
     const all = new Set<string>();
-    const failures: unknown[] = [];
+    const failures: ImgconvError[] = [];
     for (const [backend, name] of this.#asked(repository))
       try {
         for (const tag of await backend.tags(name)) all.add(tag);
       } catch (error) {
-        failures.push(error);
+        failures.push(asImgconvError(error));
       }
-    if (failures.length > 0 && all.size === 0 && this.writes === undefined) throw failures[0];
+    if (all.size === 0) this.#expectNone(failures);
     return all;
   }
 

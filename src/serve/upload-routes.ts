@@ -1,4 +1,4 @@
-import { algorithmOf, isDigest, type Algorithm, type Digest } from '../model/digest.js';
+import { algorithmOf, isDigest, type Digest } from '../model/digest.js';
 import { isRepository } from '../model/reference.js';
 import type { Pool } from '../threads/pool.js';
 import type { Backend, WritableBackend } from './backend.js';
@@ -35,7 +35,7 @@ export async function beginUpload(
   const digest = said === undefined ? undefined : expectDigest(said);
   const upload = uploads.begin(
     repository,
-    digest === undefined ? algorithmAsked(exchange) : algorithmOf(digest),
+    digest === undefined ? exchange.algorithm : algorithmOf(digest),
     () => writes.uploadPath(),
   );
   if (digest === undefined) {
@@ -60,12 +60,6 @@ async function mount(
   if (from !== undefined && (!isRepository(from) || (await backend.blob(from, digest)) === undefined))
     return false;
   return writes.mount(repository, digest, from);
-}
-
-/** Of the blob that is to come; sha512 can be asked for (OCI distribution-spec after v1.1). */
-function algorithmAsked(exchange: Exchange): Algorithm {
-  const asked = exchange.query('digest-algorithm');
-  return asked === 'sha512' || asked === 'sha384' ? asked : 'sha256';
 }
 
 /** PATCH: the next chunk, in order. */

@@ -46,12 +46,14 @@ export class Upload {
   /**
    * One request writes at a time: a client that begins another one gave the former up. What arrived of a body that broke
    * off stays, and the client can go on after it.
+   * @throws Refusal BLOB_UPLOAD_UNKNOWN when the former one was the last
    */
   async take(exchange: Exchange, limit: number, isLast = false): Promise<void> {
     while (this.#writer !== undefined) {
       this.#writer.exchange.request.destroy();
       await this.#writer.done.catch(() => undefined);
     }
+    if (this.#isClosed) throw unknownUpload(this.repository, this.id);
     const done = this.#write(exchange, limit);
     this.#writer = { exchange, done };
     try {
@@ -68,7 +70,6 @@ export class Upload {
     let output: Output | undefined;
     try {
       for await (const chunk of exchange.body(limit - this.size)) {
-        if (this.#isClosed) throw unknownUpload(this.repository, this.id);
         output ??= this.#open();
         output.write(chunk);
         this.#hasher.update(chunk);
