@@ -4,6 +4,8 @@ import { request } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { after, afterEach, describe, test } from 'node:test';
+import type { Exchange } from '../src/serve/exchange.js';
+import { Uploads } from '../src/serve/uploads.js';
 import { imgconv } from './support/cli.js';
 import { digestsOf, fixture, syncTree, unpacked } from './support/fixtures.js';
 import { DOCKER, imageOf, indexOf, layStore, layTree, OCI, part, storedBlob } from './support/images.js';
@@ -245,6 +247,27 @@ describe('reading', () => {
       manifests: [],
     });
   });
+});
+
+test('an upload takes nothing after its last request, from one that waited for it neither', async () => {
+  const uploads = new Uploads();
+  const path = join(tempFolder(), 'upload');
+  const upload = uploads.begin('a/app', 'sha256', () => path);
+  const exchangeOf = (text: string) =>
+    ({
+      request: { destroy: () => undefined },
+      async *body() {
+        await new Promise(setImmediate);
+        yield Buffer.from(text);
+      },
+    }) as unknown as Exchange;
+  const last = upload.take(exchangeOf('all'), 100, true);
+  const waiting = upload.take(exchangeOf(' and more'), 100);
+  await last;
+  await assert.rejects(waiting, /no upload/);
+  await assert.rejects(upload.take(exchangeOf(' and more'), 100), /no upload/);
+  assert.throws(() => uploads.get('a/app', upload.id), /no upload/);
+  assert.equal(readFileSync(path, 'utf8'), 'all');
 });
 
 for (const kind of ['reg', 'oci'])
