@@ -4,8 +4,13 @@ import { request } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { after, afterEach, describe, test } from 'node:test';
+import { parseDigest } from '../src/model/digest.js';
+import { parseManifest } from '../src/model/manifest.js';
 import type { Exchange } from '../src/serve/exchange.js';
+import { RegistryBackend } from '../src/serve/registry-backend.js';
 import { Uploads } from '../src/serve/uploads.js';
+import { LocalStorage } from '../src/storage/local.js';
+import { claimsOn } from '../src/storage/staging.js';
 import { imgconv } from './support/cli.js';
 import { digestsOf, fixture, syncTree, unpacked } from './support/fixtures.js';
 import { DOCKER, imageOf, indexOf, layStore, layTree, OCI, part, storedBlob } from './support/images.js';
@@ -247,6 +252,25 @@ describe('reading', () => {
       manifests: [],
     });
   });
+});
+
+test('what a manifest needs is looked for while no garbage can be collected', async () => {
+  const root = tempFolder();
+  const { writes } = await RegistryBackend.open(new LocalStorage(root), true);
+  const bytes = Buffer.from('{}');
+  const manifest = {
+    digest: parseDigest(part('x', bytes).digest, 'test'),
+    bytes,
+    manifest: parseManifest((await imageOf('one')).root.bytes, 'test'),
+  };
+  const store = join(root, 'docker/registry/v2');
+  let claims = 0;
+  await writes?.putManifest('a/app', manifest, ['1'], () => {
+    claims = claimsOn(store).length;
+    return Promise.resolve();
+  });
+  assert.equal(claims, 1);
+  assert.equal(claimsOn(store).length, 0);
 });
 
 test('an upload takes nothing after its last request, from one that waited for it neither', async () => {

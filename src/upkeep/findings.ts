@@ -85,8 +85,10 @@ export class Findings {
   }
 }
 
-/** An image that needs a link, and a look at all links, may say the same of one in other words. */
-/** What may be said of one link: as a link, as an image's only way to its manifest, and as a file; the first is kept. */
+/**
+ * What may be said of one link: as a link, as an image's only way to its manifest, and as a file. An image that needs the
+ * link and a look at all links may say the same in other words: the first of these is kept.
+ */
 const OF_LINKS: readonly FaultKind[] = ['link-missing', 'link-wrong', 'image-unreadable', 'irregular'];
 
 function keyOf({ where, kind, what }: Fault): string {
