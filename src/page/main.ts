@@ -142,6 +142,7 @@ function Space() {
     ${
       usage !== undefined &&
       html`<p>${say('usageText', sizeText(usage.size))}</p>
+        ${usage.cut && html`<p>${say('cut')}</p>`}
         <ul class="plain">
           ${usage.tags.map(
             ({ name, size, unique }) =>

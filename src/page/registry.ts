@@ -42,6 +42,7 @@ export interface Usage {
     readonly unique: number;
   }[];
   readonly size: number;
+  readonly cut: boolean;
 }
 
 const ACCEPT = [
