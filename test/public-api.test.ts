@@ -123,8 +123,10 @@ test('package.json exports the library and itself, types first', () => {
 });
 
 test('formats have names that no two share', () => {
-  for (const key of ['prefix', 'short', 'title'] as const)
-    assert.equal(new Set(api.FORMATS.map((format) => format[key])).size, api.FORMATS.length);
+  for (const key of ['prefix', 'short', 'title'] as const) {
+    const names = api.FORMATS.flatMap((format) => format[key] ?? []);
+    assert.equal(new Set(names).size, names.length);
+  }
 });
 
 test('an error has a code, and keeps its cause and hint', () => {

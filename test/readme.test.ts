@@ -162,8 +162,8 @@ test('README.md names no option that is not there', () => {
 });
 
 test('README.md: the table of formats has every format', () => {
-  for (const { prefix, short, traits } of FORMATS) {
-    const row = traits.remote ? `${prefix}://\` +\\| –` : `${prefix}:\` +\\| ${short}`;
+  for (const { prefix, short, registry } of FORMATS) {
+    const row = `${prefix}:${registry === undefined ? '' : '//'}\` +\\| ${short ?? '–'}`;
     assert.match(readme, new RegExp(`^\\| \`${row} +\\|`, 'm'));
   }
 });

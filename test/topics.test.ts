@@ -12,6 +12,7 @@ import { TOPICS, topicsOf } from '../src/cli/topics/table.js';
 import { parseTopic, type Topic } from '../src/cli/topics/topic.js';
 import { FORMATS } from '../src/index.js';
 import { imgconv } from './support/cli.js';
+import { unpackEngine } from './support/engines.js';
 import { fixture, projectRoot, syncTree } from './support/fixtures.js';
 import { SmallRegistry } from './support/small-registry.js';
 import { commandsOf, fits, Workplace } from './support/transcripts.js';
@@ -50,6 +51,7 @@ describe('help topics: what they show is what happens', () => {
       cpSync(syncTree(), join(place.folder, 'sync'), { recursive: true });
       copyFileSync(fixture('docker20.tar'), join(place.folder, 'saved.tar'));
       copyFileSync(fixture('docker20-untagged.tar'), join(place.folder, 'unnamed.tar'));
+      if (name === 'rescue') unpackEngine('docker-vfs', join(place.folder, 'node/var/lib/docker'));
       for (const lines of transcripts)
         await place.expectTranscript(`topic ${name}`, commandsOf(`topic ${name}`, 1, lines), registry.host);
     });
@@ -106,7 +108,7 @@ describe('imgconv help TOPIC', () => {
   test('no topic has the name of a command; commands name their topics', async () => {
     for (const { name } of COMMANDS) assert.ok(!Object.hasOwn(TOPICS, name), name);
     const { stdout } = await imgconv(['verify', '--help']);
-    assert.match(stdout, /More with imgconv help TOPIC: registries, verification\n/);
+    assert.match(stdout, /More with imgconv help TOPIC: registries, rescue, verification\n/);
     assert.deepEqual(topicsOf('dir2reg'), topicsOf('tar2oci'));
     assert.ok(topicsOf('dir2reg').includes('names'));
   });
@@ -127,10 +129,15 @@ describe('topics say what is so', () => {
 
   test('formats has every format, report every error code and exit status', () => {
     const formats = topics.find(([name]) => name === 'formats')?.[1].text ?? '';
-    for (const { prefix, short, traits } of FORMATS)
+    for (const { prefix, short, registry } of FORMATS)
       assert.match(
         formats,
-        new RegExp(traits.remote ? `^${prefix}://.* :: ` : `^${prefix}: \\(${short ?? ''}\\) :: `, 'm'),
+        new RegExp(
+          registry !== undefined
+            ? `^${prefix}://.* :: `
+            : `^${prefix}: ${short === undefined ? '' : `\\(${short}\\) `}:: `,
+          'm',
+        ),
       );
     const report = topics.find(([name]) => name === 'report')?.[1].text ?? '';
     for (const [code, status] of Object.entries(EXIT)) {

@@ -114,6 +114,16 @@ export function expectOpened(fd: number, root: string, path: string): void {
   expectPlain(root, path);
 }
 
+/** The open file is the one at this path, reached without a link. @throws ImgconvError IO when a folder on the way was replaced */
+export function expectOpenedAt(fd: number, path: Buffer, shown: string): void {
+  if (!hasDescriptors) return;
+  if (readlinkSync(`${DESCRIPTORS}/${fd}`, { encoding: 'buffer' }).equals(path)) return;
+  throw new ImgconvError(
+    'SOURCE_CHANGED',
+    `${shown}: a folder on the way to it was replaced while it was opened`,
+  );
+}
+
 const OPEN_FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
 
 interface Step {

@@ -1,13 +1,13 @@
 import { closeSync, constants, fstatSync, openSync, read, readSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { asImgconvError, ImgconvError, isErrno, naming } from '../model/errors.js';
-import { expectOpened, expectPlain } from './below.js';
+import { expectOpened, expectOpenedAt, expectPlain } from './below.js';
 import { fileIdAt, fileIdOf, sameFile, type FileId } from './file-id.js';
 
 /** Reading does not change the source's access times, where the file is this user's own or the user is root (open(2)). */
 let noAccessTime = constants.O_NOATIME;
 
-function openPlainly(path: string): number {
+function openPlainly(path: string | Buffer): number {
   const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
   try {
     return openSync(path, flags | noAccessTime);
@@ -84,6 +84,31 @@ export function openRegular(path: string, root?: string): OpenFile {
     return new OpenFile(path, fd, fileIdOf(stat));
   } catch (error) {
     closeFile(fd, path);
+    throw error;
+  }
+}
+
+/**
+ * As `openRegular`, for a path in bytes that has no link on the way; `shown` is what messages call it.
+ * @throws ImgconvError NOT_FOUND, IO
+ */
+export function openExactly(path: Buffer, shown: string): OpenFile {
+  let fd: number;
+  try {
+    fd = openPlainly(path);
+  } catch (error) {
+    if (isErrno(error, 'ELOOP')) throw isLink(shown);
+    throw asImgconvError(
+      Object.assign(error instanceof Error ? error : new Error(String(error)), { path: shown }),
+    );
+  }
+  try {
+    const stat = naming(shown, () => fstatSync(fd, { bigint: true }));
+    if (!stat.isFile()) throw new ImgconvError('IO', `${shown}: not a regular file`);
+    expectOpenedAt(fd, path, shown);
+    return new OpenFile(shown, fd, fileIdOf(stat));
+  } catch (error) {
+    closeFile(fd, shown);
     throw error;
   }
 }

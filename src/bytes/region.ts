@@ -1,4 +1,5 @@
 import type { Digest } from '../model/digest.js';
+import type { ImgconvError } from '../model/errors.js';
 import type { FileId } from './file-id.js';
 import { changedFile, openRegular, readFully } from './open-file.js';
 
@@ -80,6 +81,8 @@ export interface RebuiltBytes {
   open(): AsyncIterable<Uint8Array>;
   /** What they are the unpacked form of, where that is so: a thread then unpacks it to where they are asked for. */
   readonly packed?: PackedFile | undefined;
+  /** Called when the bytes were not what they should be: finds the part that is wrong. */
+  readonly blame?: (() => Promise<ImgconvError>) | undefined;
 }
 
 /** A compressed part of a file, said to have this digest. */

@@ -10,6 +10,7 @@ import { errorText, EXIT, failureTexts } from './exit.js';
 import { commandFor, tellingMistakes, withHints, type Meant } from './hints.js';
 import { Interrupt } from './interrupt.js';
 import type { ConversionArguments } from './options.js';
+import { sourcePlace } from './places.js';
 import { ProgressDisplay } from './progress.js';
 import { parseCount } from './quantity.js';
 import { accessOf } from './registry-options.js';
@@ -115,6 +116,8 @@ function optionsOf(args: ConversionArguments, target: string | undefined): Conve
     recompress: uncompressed || args.recompress === true,
     archiveCompression: args.archiveCompression,
     missing: args.missing,
+    blobsFrom: args.blobsFrom?.map(sourcePlace),
+    rebuild: args.rebuild,
     extras: args.removeSignatures === true ? false : args.extras,
     untagged: args.untagged,
     level: parseCount('compression-level', args.compressionLevel, 19),

@@ -34,11 +34,17 @@ ${Object.entries(GROUPS)
   .map(([title, some]) => group(title, some))
   .join('')}  ${'convert'.padEnd(12)} X2Y, with X and Y of ${shortNames(pairs).join(' ')}: dir2reg, tar2oci, …
 
-Places: ${FORMATS.map(prefixOf).join(' ')}
-        before a path; ls, verify and others recognise a path without it.
+Places: ${prefixesWhere(false)}
+        ${prefixesWhere(true)}
 
 Topics: ${namesInTwoLines(Object.keys(TOPICS))}
         imgconv help TOPIC prints one; imgconv help topics lists them.`;
+}
+
+function prefixesWhere(isEngine: boolean): string {
+  return FORMATS.filter(({ traits }) => (traits.isEngine ?? false) === isEngine)
+    .map(prefixOf)
+    .join(' ');
 }
 
 function namesInTwoLines(names: readonly string[]): string {

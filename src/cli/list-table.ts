@@ -8,6 +8,8 @@ export interface TableStyle {
   /** Of a terminal: rows are cut to so many columns, digests are short, and a line says what the columns are. */
   readonly width: number | undefined;
   readonly digests: boolean;
+  /** Shows image IDs in place of digests, where there are any. */
+  readonly ids: boolean;
 }
 
 /** Of what is attached to an image, up to the digits that are shown. */
@@ -18,14 +20,16 @@ const HEADER = ['NAME', 'DIGEST', 'KIND', 'SIZE', 'PLATFORMS'];
 /** Rows of a list; `first`: with the header, if there is one. */
 export function tableText(
   images: readonly ListedImage[],
-  { width, digests }: TableStyle,
+  { width, digests, ids }: TableStyle,
   first: boolean,
 ): string {
-  const rows = images.map(({ name, choice, digest = '-', kind, platforms, size, error }) => {
+  const rows = images.map((image) => {
+    const { name, choice, digest = '-', imageId, kind, platforms, size, error } = image;
+    const shownDigest = ids ? (imageId ?? digest) : digest;
     const shown = name ?? choice ?? '-';
     return [
       printable(width === undefined ? shown : shown.replace(DIGEST_TAG, '$1…')),
-      width === undefined || digests ? digest : short(digest),
+      width === undefined || digests ? shownDigest : short(shownDigest),
       kind ?? (error?.code === 'BLOB_MISSING' ? 'missing' : 'unreadable'),
       size === undefined ? '-' : sizeText(size),
       printable(platforms.join(',')) || '-',

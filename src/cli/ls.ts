@@ -40,7 +40,8 @@ export async function lsCommand(args: ListArguments): Promise<number> {
     process.stdout.isTTY && args.trunc !== false
       ? Math.min(WIDEST, process.stdout.columns || WIDEST)
       : undefined;
-  const style = { width, digests: args.digests === true };
+  const ids = place.format.traits.isEngine === true;
+  const style = { width, digests: args.digests === true, ids };
   const rows: ListedImage[] = [];
   let failed = false;
   let printed = 0;

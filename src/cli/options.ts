@@ -26,6 +26,8 @@ export interface ConversionArguments extends RegistryArguments {
   readonly recompress?: boolean;
   readonly archiveCompression?: 'gzip' | 'zstd' | 'none';
   readonly missing?: 'refuse' | 'prune' | 'sparse';
+  readonly blobsFrom?: string[];
+  readonly rebuild?: boolean;
   readonly extras?: boolean;
   readonly removeSignatures?: boolean;
   readonly untagged?: boolean;
@@ -38,6 +40,18 @@ export interface ConversionArguments extends RegistryArguments {
   readonly json?: boolean | 'lines';
   readonly debug?: boolean;
 }
+
+const ABSENT = {
+  'blobs-from': {
+    ...REPEATABLE,
+    value: 'place',
+    describe: 'take blobs that the source lacks from here, by their digests',
+  },
+  rebuild: {
+    ...FLAG,
+    describe: 'of containerd: make layers that were deleted anew of their unpacked files; a new image',
+  },
+};
 
 /** Options of every conversion. Help leaves out those that `expectFitting` refuses for `to`. */
 export function conversionOptions(to?: Format) {
@@ -62,6 +76,7 @@ export function conversionOptions(to?: Format) {
         describe:
           'if platforms of an index are absent: fail (default), make an index of the others, or keep it as it is',
       },
+      ...ABSENT,
       extras: {
         ...FLAG,
         default: true,

@@ -1,8 +1,10 @@
 import type { Put } from '../storage/blob-writer.js';
+import type { Outlet } from '../storage/tar-sink.js';
 import type { Storage } from '../storage/driver.js';
 import type { Downloads } from '../storage/downloads.js';
 import type { Pool } from '../threads/pool.js';
-import type { LocalBytes } from '../bytes/region.js';
+import type { Bytes, LocalBytes } from '../bytes/region.js';
+import type { PassingTar } from '../codecs/open-tar.js';
 import type { Spool } from '../codecs/tar-pipe.js';
 import type { Staging } from '../storage/staging.js';
 import type { LinkMode } from '../proof/linking.js';
@@ -41,6 +43,8 @@ export interface Format {
   readonly open?: (path: string, context: ReadContext) => Promise<ImageReader>;
   /** Absent if the format cannot be written. Call `createPlace`, which says so. */
   readonly create?: (path: string, context: WriteContext) => Promise<ImageWriter>;
+  /** How places with parts are written: what follows the prefix, cut apart; absent where it is a path. */
+  readonly split?: (text: string) => PlaceText;
   /** How places in registries are written; absent if its places are not in registries. */
   readonly registry?: RegistryNames;
   /** How garbage is collected; undefined where no blob is shared by images, or none can be deleted. */
@@ -49,6 +53,14 @@ export interface Format {
   readonly remove:
     ((path: string, context: RemovalContext, storage?: Storage) => Promise<Removal>) | undefined;
   readonly traits: Traits;
+}
+
+/** What follows a prefix, cut apart. */
+export interface PlaceText {
+  readonly path: string;
+  /** What of the path is meant: a namespace of containerd, a driver of podman's storage. */
+  readonly part?: string | undefined;
+  readonly reference?: string | undefined;
 }
 
 /** What a registry's place and its options need to know of the names in it. */
@@ -72,6 +84,8 @@ export interface Traits {
   readonly compressesSaved: boolean;
   /** One file that images are appended to, in their order. */
   readonly sequential: boolean;
+  /** A store of an engine: people know its images by their IDs. */
+  readonly isEngine?: boolean;
   /** Its places are not paths in this machine's file system. */
   readonly remote: boolean;
   /** May hold an index some of whose members are absent. */
@@ -79,8 +93,12 @@ export interface Traits {
 }
 
 export interface ReadContext {
+  /** What of the path is meant, where it has parts (`PlaceText`). */
+  readonly part?: string | undefined;
   /** Where the files are, if not in this machine's file system. */
   readonly storage?: Storage | undefined;
+  /** An archive that is read as it passes, in place of a file. */
+  readonly passing?: PassingTar | undefined;
   readonly pool: Pool;
   /** Takes what can be read only once. */
   readonly spool: Spool;
@@ -88,10 +106,16 @@ export interface ReadContext {
   readonly downloads: Downloads;
   /** Manifests that the target has, proved, which need not be fetched; undefined where it has none that can be found so. */
   readonly held?: ((digest: Digest) => Promise<Uint8Array | undefined>) | undefined;
+  /** Where else a blob is that the place lacks: in the places that blobs may be taken from. */
+  readonly elsewhere?: ((digest: Digest) => Promise<Bytes | undefined>) | undefined;
+  /** Layers that an engine deleted after unpacking them are made anew of the unpacked files. */
+  readonly rebuild?: boolean | undefined;
   readonly access: RegistryAccess;
 }
 
 export interface ListOptions {
+  /** For a list: images may have a `summary` in place of manifests that would have to be fetched. */
+  readonly summary?: boolean | undefined;
   /** Also revisions that no tag names, as `repository@digest`. */
   readonly untagged: boolean;
   /** What is asked for, as references, globs or choices without a name (`choiceOf`): images that none of them can mean may be left out. Undefined: all. */
@@ -122,6 +146,10 @@ export interface WriteContext {
   readonly storage?: Storage | undefined;
   readonly pool: Pool;
   readonly link: LinkMode;
+  /** Takes an archive as it is written, in place of a file. */
+  readonly outlet?: Outlet | undefined;
+  /** Blobs of an image that whoever takes the archive has: its layers are not sent. For archives of engines alone. */
+  readonly omits?: ((image: ImageToWrite) => Promise<ReadonlySet<Digest>>) | undefined;
   /** For which platforms an engine's view of an index is made, best first. */
   readonly platforms: readonly Platform[];
   /** One image is written: the path is its own, where a format has a path for each image. */
@@ -171,8 +199,11 @@ export interface ImageWriter {
     blob: { digest: Digest; size: number },
     as: 'manifest' | 'blob',
   ): boolean | Promise<boolean>;
-  /** What the place has under this name now; undefined where nothing, or where the place is written anew. */
-  tagged(name: Reference): Promise<Digest | undefined>;
+  /**
+   * What the place has under this name now; undefined where nothing, or where the place is written anew. `root`: what is
+   * to get the name.
+   */
+  tagged(name: Reference, root: ManifestNode): Promise<Digest | undefined>;
   /** How engines and people call the image once it is there. */
   referenceOf(name: Reference): string;
   /** Stages an image, or completes it where each is a commit of its own. Nothing of it is visible if this throws. */

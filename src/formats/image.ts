@@ -13,10 +13,16 @@ export interface SourceImage {
   readonly where: string;
   /** Of the root manifest or index. */
   readonly digest: Digest;
+  /** The digest of its config, where engines go by that: it chooses the image too. */
+  readonly imageId?: Digest | undefined;
+  /** References by digest that engines have for it, `NAME@DIGEST`, though the manifest with that digest may be gone: they choose the image too. */
+  readonly knownAs?: readonly string[] | undefined;
   /** What the place itself says of that: it is proved with the manifest. */
   readonly entry?: Pick<Descriptor, 'mediaType' | 'size'> | undefined;
   /** A revision that no tag names: chosen by its digest, or because it is a referrer of an image that is chosen. */
   readonly untagged?: boolean;
+  /** What a list shows, where `ListOptions.summary` asked for no more. */
+  readonly summary?: ImageSummary | undefined;
   /** Of what it is a referrer, in whatever repository, if the reader knows that without being asked. */
   readonly subject?: Digest | undefined;
   /** Where a manifest or another blob of this image is said to lie; undefined when the place lacks it. */
@@ -26,7 +32,16 @@ export interface SourceImage {
   /** The place has no manifest of this image: the reader made one, and no digest of it is known elsewhere. */
   readonly isMade?: boolean;
   readonly signatures: readonly Signature[];
+  /** Why blobs may be absent and what helps, where the place can tell. */
+  readonly absentHint?: string | undefined;
   readonly warnings: readonly string[];
+}
+
+export interface ImageSummary {
+  /** `os/architecture[/variant]` */
+  readonly platforms: readonly string[];
+  /** In bytes, as the engine counts it. */
+  readonly size: number | undefined;
 }
 
 /** What names the bytes: their descriptor, or the digest alone where that is all there is. */
@@ -41,11 +56,11 @@ export interface UnreadableImage {
   readonly error: ImgconvError;
 }
 
-/** What a user types to choose an image that may have no name: its number if it has one, else its digest. */
+/** What a user types to choose an image that may have no name: its number if it has one, else its ID or digest. */
 export function choiceText(image: SourceImage | UnreadableImage): string | undefined {
   const [number] = image.entries ?? [];
   if (number !== undefined) return `@${number}`;
-  return 'digest' in image ? image.digest : undefined;
+  return 'digest' in image ? (image.imageId ?? image.digest) : undefined;
 }
 
 /** skopeo's simple signing files, of the image or of a member of its index; carried, not checked. */

@@ -7,6 +7,7 @@ import {
   expectReplaceable,
   tarToFile,
   tarToStdout,
+  TarStream,
   type Packing,
   type TarSink,
 } from '../storage/tar-sink.js';
@@ -63,12 +64,12 @@ export class LayoutTarWriter implements ImageWriter {
 
   constructor(path: string, context: WriteContext, engines: boolean) {
     this.#name = basename(path);
-    this.#file = path === STANDARD ? undefined : path;
+    this.#file = path === STANDARD || context.outlet !== undefined ? undefined : path;
     if (this.#file !== undefined) expectReplaceable(this.#file);
     this.#context = context;
     this.#engines = engines ? new EngineList(context.platforms) : undefined;
     this.#packing = packingFor(path, context.archiveCompression);
-    this.inPlace = this.#packing === 'none' && this.#file !== undefined;
+    this.inPlace = this.#packing === 'none' && this.#file !== undefined && context.outlet === undefined;
     this.staging = new Staging(this.#file === undefined ? tmpdir() : dirname(this.#file));
   }
 
@@ -95,7 +96,8 @@ export class LayoutTarWriter implements ImageWriter {
     const notes = signaturesNote(signatures);
     const { entry, note } = (await this.#engines?.entryFor(image)) ?? {};
     if (note !== undefined) notes.push(note);
-    const fresh = [...blobs].filter(([digest]) => !this.#added.has(digest));
+    const omitted = await this.#context.omits?.(image);
+    const fresh = [...blobs].filter(([digest]) => !this.#added.has(digest) && omitted?.has(digest) !== true);
     for (const [digest, blob] of blobs) expectSize(blob, this.#added.get(digest) ?? blob.size, blob.where);
     await tar.addBlobs(fresh.map(([digest, blob]) => ({ name: blobName(digest), blob })));
     for (const [digest, blob] of fresh) {
@@ -108,7 +110,8 @@ export class LayoutTarWriter implements ImageWriter {
   }
 
   #begin(): TarSink {
-    const { pool } = this.#context;
+    const { pool, outlet } = this.#context;
+    if (outlet !== undefined) return new TarStream(outlet, this.#packing, pool);
     if (this.#file === undefined) return tarToStdout(this.#packing, pool);
     this.#staged = this.staging.path();
     return tarToFile(this.#staged, this.#packing, pool);
@@ -121,13 +124,15 @@ export class LayoutTarWriter implements ImageWriter {
   async finish(): Promise<boolean> {
     const tar = this.#tar;
     if (tar === undefined || this.#images.length === 0) return false;
-    await tar.addBytes(LAYOUT_FILE, Buffer.from(LAYOUT_CONTENT));
+    if (this.#context.omits === undefined) await tar.addBytes(LAYOUT_FILE, Buffer.from(LAYOUT_CONTENT));
     const ownName = this.#engines === undefined ? ownNameOf(this.#name) : undefined;
     const manifests = this.#images.map(({ name, root: { descriptor, manifest } }) =>
       layoutEntry(name, { ...descriptor, mediaType: manifest.mediaType }, ownName),
     );
+    // Without some of its layers it is no layout.
+    const isLayout = this.#context.omits === undefined;
     const documents = [
-      [INDEX_FILE, { ...INDEX_TEMPLATE, manifests }] as const,
+      ...(isLayout ? [[INDEX_FILE, { ...INDEX_TEMPLATE, manifests }] as const] : []),
       ...(this.#engines?.documents() ?? []),
     ];
     for (const [name, content] of documents) await tar.addBytes(name, Buffer.from(JSON.stringify(content)));

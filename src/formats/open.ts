@@ -4,10 +4,10 @@ import { prefixOf, type Place } from './table.js';
 
 /** @throws ImgconvError USAGE for a format that cannot be read */
 export async function openPlace(
-  { format, path, storage }: Place,
+  { format, path, part, storage }: Place,
   context: ReadContext,
 ): Promise<ImageReader> {
-  if (format.open !== undefined) return format.open(path, { storage, ...context });
+  if (format.open !== undefined) return format.open(path, { storage, part, ...context });
   throw new ImgconvError('USAGE', `${path}: ${prefixOf(format)} can be written but not read`, {
     hint: 'imgconv --help lists the formats',
   });

@@ -5,8 +5,12 @@ import { ImgconvError, naming } from '../model/errors.js';
 import { nearest } from '../model/nearest.js';
 import { ownNameOf } from '../model/oci-layout.js';
 import { dir } from './dir/index.js';
+import { containerd } from './containerd/index.js';
+import { containersStorage } from './containers-storage/index.js';
 import { docker } from './docker/index.js';
 import { dockerArchive } from './docker-archive/index.js';
+import { dockerDaemon } from './docker-daemon/index.js';
+import { dockerRoot } from './docker-root/index.js';
 import type { Format, RegistryNames } from './format.js';
 import { ociArchive } from './oci-archive/index.js';
 import { oci } from './oci/index.js';
@@ -15,7 +19,18 @@ import type { Storage } from '../storage/driver.js';
 import { looksLike, unrecognised } from './unrecognised.js';
 
 /** All formats. Commands, help and the tests over all pairs come from here; plain paths are recognised in this order. */
-export const FORMATS: readonly Format[] = [registry, oci, dir, dockerArchive, ociArchive, docker];
+export const FORMATS: readonly Format[] = [
+  registry,
+  oci,
+  dir,
+  dockerRoot,
+  containerd,
+  containersStorage,
+  dockerArchive,
+  ociArchive,
+  docker,
+  dockerDaemon(dockerArchive),
+];
 
 /** Those that are paths of this machine. */
 const LOCAL = FORMATS.filter(({ traits }) => !traits.remote);
@@ -41,6 +56,8 @@ export interface Place {
   readonly storage?: Storage | undefined;
   /** In the file system, or `-`; of a registry the host, and what follows it. */
   readonly path: string;
+  /** What of the path is meant, where it has parts (`PlaceText`). */
+  readonly part?: string | undefined;
   /** What follows a path as skopeo writes it: the image meant, or the name that it is to get. */
   readonly reference?: string | undefined;
 }
@@ -59,6 +76,7 @@ function parsePrefixed(text: string): Place | undefined {
     if (!text.startsWith(`${format.prefix}:`)) continue;
     const rest = text.slice(format.prefix.length + 1);
     if (format.registry !== undefined) return registryPlace(format, format.registry, rest);
+    if (format.split !== undefined) return { format, ...format.split(rest) };
     if (format.traits.remote) return { format, path: rest };
     const place = withReference(format, rest);
     const { reference } = place;
@@ -105,8 +123,6 @@ export function parsePlace(text: string): Place {
 
 function hintFor(text: string): string {
   const [, word, rest = ''] = /^([a-z-]+):(.*)$/s.exec(text) ?? [];
-  if (word === 'docker-daemon' || word === 'containers-storage')
-    return 'engines are not read: docker save IMAGE | imgconv tar2reg - STORE';
   const found = LOCAL.find((format) => pathExists(text) && looksLike(format, text));
   if (found !== undefined) return `did you mean ${prefixOf(found)}${text}?`;
   if (word === 'http' || word === 'https') return `did you mean docker:${rest}?`;

@@ -97,7 +97,19 @@ export async function* provedChunks(
     throw asImgconvError(error, where);
   } finally {
     // A disk that fails, or an interruption, is not a damaged file.
-    if (!failed) expectDigest(claim, { digest: hasher.digest(), size: done }, where);
+    if (!failed) await expectRight(at, claim, { digest: hasher.digest(), size: done });
+  }
+}
+
+/** @throws ImgconvError DIGEST_MISMATCH, which of rebuilt bytes names the part that is wrong */
+async function expectRight(at: Here, claim: Claim, actual: Expected): Promise<void> {
+  const blame = at.kind === 'rebuilt' ? at.blame : undefined;
+  try {
+    expectDigest(claim, actual, claim.where);
+  } catch (error) {
+    // A consumer that left early has not read all of it: no part needs to be wrong.
+    if (blame === undefined || actual.size !== claim.size) throw error;
+    throw await blame();
   }
 }
 

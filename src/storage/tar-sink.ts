@@ -110,7 +110,7 @@ export class TarFile implements TarSink {
 }
 
 /** Where the bytes of an archive go, one after another. */
-interface Outlet {
+export interface Outlet {
   write(chunk: Uint8Array): Promise<void>;
   end(): Promise<void>;
   close(): void;

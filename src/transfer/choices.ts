@@ -22,7 +22,9 @@ export class Choices {
   constructor(images: readonly Listed[]) {
     for (const image of images) {
       for (const number of image.entries ?? []) addTo(this.#byNumber, number, image);
-      if ('digest' in image) addTo(this.#byDigest, image.digest, image);
+      if (!('digest' in image)) continue;
+      for (const digest of new Set([image.digest, image.imageId ?? image.digest]))
+        addTo(this.#byDigest, digest, image);
     }
     this.#digests = [...this.#byDigest.keys()].sort();
   }

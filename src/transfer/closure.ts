@@ -112,7 +112,7 @@ class Missing {
   }
 
   /** @throws ImgconvError BLOB_MISSING */
-  expectNone({ where }: SourceImage, root: ManifestNode): void {
+  expectNone({ where, absentHint }: SourceImage, root: ManifestNode): void {
     if (this.#byPlatform.size === 0) return;
     const all = [...this.#byPlatform.values()];
     const few = all.reduce((sum, { size }) => sum + size, 0) <= DIGESTS_SHOWN;
@@ -128,7 +128,7 @@ class Missing {
     const sparse = '--missing sparse keeps the index (into reg:, oci: and oci-archive:)';
     const hint =
       root.manifest.kind !== 'index'
-        ? 'the source is not whole: fetch the image again'
+        ? (absentHint ?? 'the source is not whole: fetch the image again')
         : platforms.length === 0
           ? `${prune}; ${sparse}`
           : `choose with --platform; or ${prune}, ${sparse}`;

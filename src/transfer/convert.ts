@@ -1,4 +1,4 @@
-import type { ImageWriter, ReadContext } from '../formats/format.js';
+import type { ImageReader, ImageWriter, ReadContext } from '../formats/format.js';
 import { createPlace, openPlace } from '../formats/open.js';
 import { isStream, type Place } from '../formats/table.js';
 import { digestOf } from '../bytes/hash.js';
@@ -12,6 +12,7 @@ import { MemoryDownloads } from '../storage/memory-downloads.js';
 import { PeekSpool, StagingSpool } from '../storage/spool.js';
 import { Pool } from '../threads/pool.js';
 import { compressionOf } from './compression.js';
+import { Elsewhere, FilledReader } from './elsewhere.js';
 import { heardBy, type ConvertOptions } from './options.js';
 import { Counter, type Report } from './report.js';
 import { interrupted } from './interrupted.js';
@@ -104,13 +105,15 @@ async function fromSource(
   const passing = format === 'gzip' || format === 'zstd' ? { format, level, exceptBlobs } : undefined;
   // What a registry or a pipe is written to is gone with this run: there is no next one to go on.
   using downloads = new StagedDownloads(writer.staging, pool, !isStream(to) && !to.format.traits.remote);
-  const reader = await openPlace(from, {
+  const context: ReadContext = {
     pool,
     spool: options.dryRun ? new PeekSpool() : new StagingSpool(writer.staging, pool, passing),
     held: heldBy(writer),
     downloads: options.dryRun ? new MemoryDownloads() : downloads,
+    rebuild: options.rebuild,
     access: { connections: options.jobs, ...heardBy(options.progress, options.sourceAccess) },
-  });
+  };
+  const reader = await openSource(from, context, options.blobsFrom ?? []);
   const run = new Run({ ...target, from, reader, downloads }, options);
   try {
     return await run.run();
@@ -119,6 +122,13 @@ async function fromSource(
   } finally {
     await reader.close();
   }
+}
+
+async function openSource(from: Place, context: ReadContext, others: readonly Place[]): Promise<ImageReader> {
+  if (others.length === 0) return openPlace(from, context);
+  const elsewhere = new Elsewhere(others, context);
+  const reader = await openPlace(from, { ...context, elsewhere: (digest) => elsewhere.find(digest) });
+  return new FilledReader(reader, elsewhere);
 }
 
 /** Manifests that the target has. */

@@ -1,4 +1,5 @@
 import type { Retry } from '../bytes/retry.js';
+import type { Place } from '../formats/table.js';
 import type { RegistryAccess, Waiting } from '../formats/access.js';
 import type { Platform } from '../model/platform.js';
 import type { LinkMode } from '../proof/linking.js';
@@ -22,6 +23,10 @@ export interface ConvertOptions extends NameOptions {
    */
   readonly systemImages?: boolean | undefined;
   readonly missing?: MissingMode | undefined;
+  /** Where blobs that the source lacks are taken from, by their digests. */
+  readonly blobsFrom?: readonly Place[] | undefined;
+  /** Layers that containerd deleted after unpacking them are made anew of the unpacked files: a new image, which says so. */
+  readonly rebuild?: boolean | undefined;
   /**
    * Signatures, attestations and other referrers go with their images unless this is false; `listed` are those that the
    * source lists as images of their own, and none is looked for.

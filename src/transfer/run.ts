@@ -243,7 +243,7 @@ export class Run {
   async #knownTo(job: Job, name: Reference, { root }: Closure): Promise<Job> {
     const { writer } = this.#ends;
     const reference = writer.referenceOf(name);
-    const previous = await writer.tagged(name);
+    const previous = await writer.tagged(name, root);
     // The tag of attached artifacts grows with each of them.
     const isKept = this.#options.overwrite === false && !isAttachedTag(name.tag);
     if (isKept && previous !== undefined && previous !== root.descriptor.digest)

@@ -108,6 +108,11 @@ class Requests {
 
   *matching(image: Listed): Generator<Selector> {
     yield* this.#chosen.get(image) ?? [];
+    for (const reference of 'digest' in image ? (image.knownAs ?? []) : []) {
+      const known = keyOf(reference);
+      for (const { selector, wanted } of this.#named.get(known.key) ?? [])
+        if (isMeant(wanted, known, image)) yield selector;
+    }
     const { name, untagged } = image;
     if (name === undefined) return;
     const have = keyOf(name);

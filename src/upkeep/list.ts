@@ -24,6 +24,10 @@ export interface ListedImage {
   /** What chooses an image that has no name: `@N` or its digest. */
   readonly choice?: string | undefined;
   readonly digest: Digest | undefined;
+  /** As engines have it, in stores of engines: the digest of its config. */
+  readonly imageId?: Digest | undefined;
+  /** `NAME@DIGEST` as it was pulled or pushed, in stores of engines. */
+  readonly repoDigests?: readonly string[] | undefined;
   /** `artifact`: a manifest that is no container image's, such as a Helm chart or a signature. */
   readonly kind: 'image' | 'index' | 'artifact' | 'schema1' | undefined;
   readonly platforms: readonly string[];
@@ -39,7 +43,7 @@ export function listImages(
   access: RegistryAccess = {},
 ): AsyncGenerator<ListedImage> {
   return withReader(place, access, async function* (reader, pool) {
-    const images = reader.images(listOptions(selectors));
+    const images = reader.images({ ...listOptions(selectors), summary: true });
     const { selected, unmatched } =
       selectors.length === 0 ? { selected: images, unmatched: [] } : select(await collect(images), selectors);
     for (const { error, selector } of unmatched)
@@ -98,6 +102,10 @@ function unlisted(image: UnreadableImage & { readonly digest?: Digest }): Listed
 }
 
 async function listed(image: SourceImage, pool: Pool): Promise<ListedImage> {
+  const { name, digest, imageId, knownAs: repoDigests, summary } = image;
+  const known = { name, choice: choiceOf(image), imageId, repoDigests, error: undefined };
+  // An engine that was asked for no more than a list tells the ID alone.
+  if (summary !== undefined) return { ...known, digest: undefined, kind: 'image', ...summary };
   try {
     const root = await readSharedTree(image, pool);
     const nodes = manifestsOf(root);
@@ -109,13 +117,11 @@ async function listed(image: SourceImage, pool: Pool): Promise<ListedImage> {
     for (const { platform } of nodes.flatMap(({ absent }) => absent))
       if (platform !== undefined) platforms.add(platformText(platform));
     return {
-      name: image.name,
-      choice: choiceOf(image),
-      digest: image.digest,
+      ...known,
+      digest,
       kind: kindOf(root, platforms.size > 0),
       platforms: [...platforms],
       size: sizeOf(root),
-      error: undefined,
     };
   } catch (error) {
     return unlisted({ ...image, error: asImgconvError(error, image.where) });

@@ -36,6 +36,15 @@ export class Engine {
     return stopDaemon(this.#process);
   }
 
+  /** Ties other clients to this engine. */
+  get environment(): NodeJS.ProcessEnv {
+    return environmentOf(this.#folder);
+  }
+
+  get dataRoot(): string {
+    return join(this.#folder, 'data');
+  }
+
   docker(...words: string[]): Promise<string> {
     return run('docker', words, environmentOf(this.#folder));
   }

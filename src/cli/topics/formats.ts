@@ -16,6 +16,14 @@ docker-archive: (tar) :: The tar of docker save and docker load. A tar that imgc
 oci: (oci) :: An OCI image layout, which is a folder. Keeps digests.
 oci-archive: (ocitar) :: An OCI image layout in a tar. Keeps digests.
 docker:// :: A registry, over HTTP. Keeps digests. See imgconv help registries.
+docker-daemon: :: The images of a running Docker or Podman, over its socket: docker-daemon:NAME:TAG, or all of them as
+  docker-daemon: alone. imgconv finds the engine as the docker command does (DOCKER_HOST, DOCKER_CONTEXT, TLS, ssh). As a
+  target it sends the layers that the engine lacks.
+docker-root: :: The data root of Docker, /var/lib/docker, whether or not the engine runs. Read only; see imgconv help
+  rescue.
+containerd: :: The root of containerd, /var/lib/containerd; containerd:ROOT#NAMESPACE reads one namespace. Read only.
+containers-storage: :: The storage of podman, buildah and CRI-O. After the prefix stands what skopeo takes there, such as
+  [overlay@ROOT]NAME, or the path of the folder. Read only.
 
 # What is kept
 "Keeps digests" means that imgconv copies manifests and indexes byte for byte, with all platforms. The way back

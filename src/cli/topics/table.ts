@@ -63,6 +63,10 @@ export const TOPICS: Readonly<Record<string, Entry>> = {
     commands: ['copy', 'save', 'push', 'X2Y', 'ls', 'inspect'],
     load: async () => (await import('./report.js')).report,
   },
+  rescue: {
+    commands: ['copy', 'verify'],
+    load: async () => (await import('./rescue.js')).rescue,
+  },
   scripts: { commands: [], load: async () => (await import('./scripts.js')).scripts },
   skopeo: { commands: ['sync'], load: async () => (await import('./skopeo.js')).skopeo },
   verification: {

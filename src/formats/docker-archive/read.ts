@@ -17,8 +17,8 @@ import { Layers } from './layers.js';
 import { readLegacy } from './legacy.js';
 import { makeImage } from './made-image.js';
 
-export async function openArchive(file: string, { pool, spool }: ReadContext): Promise<ImageReader> {
-  const index = await openTar(archiveSource(file), spool);
+export async function openArchive(file: string, { pool, spool, passing }: ReadContext): Promise<ImageReader> {
+  const index = await openTar(archiveSource(file, passing), spool);
   if (index.has(MANIFEST)) {
     const archive = await Archive.open(index, new Layers(index, pool, spool));
     return new ListingReader((options) => archive.images(options), engineArchiveAudit(index, archive.named));

@@ -1,0 +1,178 @@
+import { digestOf } from '../bytes/hash.js';
+import type { LocalBytes } from '../bytes/region.js';
+import { parseConfig } from '../model/config.js';
+import type { Digest } from '../model/digest.js';
+import { counted } from '../model/errors.js';
+import { membersOf } from '../model/graph.js';
+import { isObject, MAX_CONFIG, parseJson } from '../model/json.js';
+import type { ImageManifest } from '../model/manifest.js';
+import { isEngineLayer, isForeignLayer, layerCompressionOf } from '../model/media-type.js';
+import { blobName } from '../model/oci-layout.js';
+import { Snapshots } from './containerd-snapshots.js';
+import { readRecords } from './containerd-store.js';
+import type { ReadContext, SourceImage } from './format.js';
+import { readDocument, readLayoutManifest, type Files } from './layout.js';
+import { chainIdOf, madeImage, type MadeLayer } from './made-image.js';
+
+/** An image manifest, and its digest. */
+export interface FoundManifest {
+  readonly digest: Digest;
+  readonly manifest: ImageManifest;
+}
+
+interface Wanted {
+  /** Whose snapshots are looked at. */
+  readonly namespace: string;
+  readonly where: string;
+}
+
+const MAX_NESTING = 3;
+
+/** The layers of a containerd store, by whatever leads to them. */
+export class ContainerdLayers {
+  readonly #root: string;
+  readonly #files: Files;
+  readonly #context: Pick<ReadContext, 'elsewhere' | 'rebuild'>;
+  readonly #snapshots = new Map<string, Snapshots>();
+  #byDiffId: Promise<ReadonlyMap<Digest, MadeLayer>> | undefined;
+
+  constructor(root: string, files: Files, context: Pick<ReadContext, 'elsewhere' | 'rebuild'>) {
+    this.#root = root;
+    this.#files = files;
+    this.#context = context;
+  }
+
+  /** The manifests of container images that a digest leads to, as far as they are there and can be read. */
+  async manifestsUnder(digest: Digest, depth = 0): Promise<FoundManifest[]> {
+    const read = await readLayoutManifest(this.#files, { digest }).catch(() => undefined);
+    if (read === undefined) return [];
+    const { manifest } = read;
+    // Not artifacts, as attestations are.
+    if (manifest.kind === 'image')
+      return manifest.layers.every(({ mediaType }) => isEngineLayer(mediaType)) ? [{ digest, manifest }] : [];
+    const found: FoundManifest[] = [];
+    for (const member of depth < MAX_NESTING ? membersOf(manifest) : [])
+      found.push(...(await this.manifestsUnder(member.digest, depth + 1)));
+    return found;
+  }
+
+  /** True when all layers are there under their own digests, or elsewhere. */
+  async areThere({ manifest: { layers } }: FoundManifest): Promise<boolean> {
+    for (const { digest, mediaType } of layers) {
+      if (isForeignLayer(mediaType) || (await this.#files.get(blobName(digest))) !== undefined) continue;
+      if ((await this.#context.elsewhere?.(digest)) === undefined) return false;
+    }
+    return true;
+  }
+
+  /**
+   * An image some of whose layers were deleted, made of the same layers as they lie there under other digests, compressed
+   * otherwise or not at all, and with `rebuild` of the files that they were unpacked to. Undefined when a layer cannot be
+   * had in any of these ways.
+   */
+  async imageOf(found: FoundManifest, { namespace, where }: Wanted): Promise<SourceImage | undefined> {
+    const { config, layers } = found.manifest;
+    const bytes = await readDocument(this.#files, blobName(config.digest), MAX_CONFIG);
+    if (bytes === undefined) return undefined;
+    const { diffIds } = parseConfig(bytes, where);
+    if (diffIds.length !== layers.length) return undefined;
+    const made: MadeLayer[] = [];
+    const rebuilt = new Map<number, Digest>();
+    let others = 0;
+    let chainId: Digest | undefined;
+    for (const [i, { digest, mediaType }] of layers.entries()) {
+      const diffId = diffIds[i];
+      if (diffId === undefined) return undefined;
+      chainId = chainIdOf(chainId, diffId);
+      const own = await this.#files.get(blobName(digest));
+      const compression = layerCompressionOf(mediaType);
+      const layer =
+        own !== undefined && compression !== undefined ? { digest, compression, at: own } : undefined;
+      const other = layer ?? (await this.#other(diffId));
+      const last = other ?? (await this.#fromSnapshot(chainId, namespace));
+      if (last === undefined) return undefined;
+      if (other === undefined) rebuilt.set(i, last.digest);
+      else if (layer === undefined) others++;
+      made.push(last);
+    }
+    const all = counted(layers.length, 'layer');
+    if (rebuilt.size > 0) {
+      const config = rebuiltConfig(bytes, rebuilt, found.digest, where);
+      const warning = `${rebuilt.size} of ${all} rebuilt from the unpacked files: a new image, not ${found.digest}`;
+      return imageWith(config, made, where, warning);
+    }
+    const warning = `${others} of ${all} are not there under their own digests, but the same content is there under others: the image keeps its ID and has a new manifest`;
+    return imageWith(bytes, made, where, warning);
+  }
+
+  async #other(diffId: Digest): Promise<MadeLayer | undefined> {
+    const plain: LocalBytes | undefined = await this.#files.get(blobName(diffId));
+    if (plain !== undefined) return { digest: diffId, compression: 'none', at: plain };
+    return (await (this.#byDiffId ??= this.#allByDiffId())).get(diffId);
+  }
+
+  #fromSnapshot(chainId: Digest, namespace: string): Promise<MadeLayer | undefined> {
+    if (this.#context.rebuild !== true) return Promise.resolve(undefined);
+    const snapshots = this.#snapshots.get(namespace) ?? new Snapshots(this.#root, namespace);
+    this.#snapshots.set(namespace, snapshots);
+    return snapshots.layer(chainId);
+  }
+
+  /** The layers of all images by their diffIDs, as their configs say. */
+  async #allByDiffId(): Promise<ReadonlyMap<Digest, MadeLayer>> {
+    const found = new Map<Digest, MadeLayer>();
+    const roots = readRecords(this.#root).flatMap((record) =>
+      'error' in record ? [] : record.target.digest,
+    );
+    for (const root of new Set(roots))
+      for (const { manifest } of await this.manifestsUnder(root)) await this.#addTo(found, manifest);
+    return found;
+  }
+
+  async #addTo(found: Map<Digest, MadeLayer>, { config, layers }: ImageManifest): Promise<void> {
+    const bytes = await readDocument(this.#files, blobName(config.digest), MAX_CONFIG).catch(() => undefined);
+    const diffIds = bytes === undefined ? [] : diffIdsOf(bytes);
+    if (diffIds.length !== layers.length) return;
+    for (const [i, { digest, mediaType }] of layers.entries()) {
+      const [diffId, compression] = [diffIds[i], layerCompressionOf(mediaType)];
+      if (diffId === undefined || compression === undefined || found.has(diffId)) continue;
+      const at = await this.#files.get(blobName(digest));
+      if (at !== undefined) found.set(diffId, { digest, compression, at });
+    }
+  }
+}
+
+function imageWith(
+  config: Uint8Array,
+  layers: readonly MadeLayer[],
+  where: string,
+  warning: string,
+): SourceImage {
+  const digest = digestOf(config);
+  const at = { kind: 'memory', path: `${where}: config`, size: config.length, bytes: config } as const;
+  return madeImage({ config: { digest, at }, layers, where, warnings: [warning] });
+}
+
+/** The config of an image with other layers, which says so in its comment (moby image/image.go, `V1Image.Comment`). */
+function rebuiltConfig(
+  bytes: Uint8Array,
+  rebuilt: ReadonlyMap<number, Digest>,
+  was: Digest,
+  where: string,
+): Uint8Array {
+  const config = parseJson(bytes, where);
+  if (!isObject(config) || !isObject(config['rootfs'])) throw new TypeError('no config');
+  const diffIds = parseConfig(bytes, where).diffIds.map((diffId, i) => rebuilt.get(i) ?? diffId);
+  const comment = `rebuilt by imgconv from the unpacked files of ${was}`;
+  return Buffer.from(
+    JSON.stringify({ ...config, comment, rootfs: { ...config['rootfs'], diff_ids: diffIds } }),
+  );
+}
+
+function diffIdsOf(config: Uint8Array): readonly Digest[] {
+  try {
+    return parseConfig(config, 'config').diffIds;
+  } catch {
+    return [];
+  }
+}
