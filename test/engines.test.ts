@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { execFileSync } from 'node:child_process';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { documentAt } from '../src/bytes/document.js';
+import { wholeFile } from '../src/bytes/there.js';
 import {
   convert,
   failedImages,
@@ -26,6 +28,7 @@ import {
   unpackEngine,
 } from './support/engines.js';
 import { newPlace, place } from './support/places.js';
+import { tempFolder } from './support/temp.js';
 
 async function listed(from: Place): Promise<ListedImage[]> {
   const all: ListedImage[] = [];
@@ -273,6 +276,18 @@ describe('a store of an engine', () => {
       assert.deepEqual(stateOfTree(root), before);
     });
   }
+
+  test('is read whole where the engine replaced a file by a larger one since it was found', () => {
+    const folder = tempFolder();
+    const path = join(folder, 'repositories.json');
+    writeFileSync(path, '{}');
+    const at = wholeFile(path, folder);
+    assert.ok(at !== undefined);
+    writeFileSync(`${path}.new`, '{"Repositories":{}}');
+    renameSync(`${path}.new`, path);
+    assert.equal(Buffer.from(documentAt(at, path, 100)).toString(), '{"Repositories":{}}');
+    assert.throws(() => documentAt(at, path, 10), { code: 'ARCHIVE_INVALID' });
+  });
 
   test('cannot be written', async () => {
     for (const engine of ENGINES)

@@ -2,7 +2,7 @@
 # Installs the tools that test/interop runs imgconv against, and man for its page, from Debian's own packages. Needs root; quick when they are there.
 set -euo pipefail
 
-packages=(skopeo docker-registry docker.io umoci pigz man-db xz-utils bzip2 chromium)
+packages=(skopeo docker-registry docker.io umoci podman containerd pigz man-db xz-utils bzip2 chromium)
 
 is_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null || true)" = installed ]; }
 install() { DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"; }
@@ -21,3 +21,5 @@ docker-registry --version
 /usr/sbin/dockerd --version
 docker --version
 umoci --version
+podman --version
+containerd --version

@@ -118,6 +118,14 @@ const CALLS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     'const { status, stdout } = spawnSync(path, [verb], { input, stdio: [...stdio], timeout: 30_000 });':
       'docker-credential-NAME, whose name was checked, and the one word of its protocol',
   },
+  'src/formats/containerd-snapshots.ts': {
+    'const child = spawn(tar, [`--directory=${folder}`, ...WORDS], {':
+      "a folder after its option's =, and words that are written here",
+  },
+  'src/formats/docker-daemon/endpoint.ts': {
+    'this.#start = () => spawn(ssh, sshArguments(endpoint), { detached: true });':
+      'user and host are plain words that do not begin with a dash, the host behind --',
+  },
   'src/discover/helm.ts': {
     'execFile(': 'helm template -- release-name, then an absolute path',
   },

@@ -16,7 +16,7 @@ type Rule = (
 ) => readonly [what: string, hint: string] | false | undefined;
 
 function prefixesWhere(fits: (traits: Traits) => boolean): string {
-  return FORMATS.filter(({ traits }) => fits(traits))
+  return FORMATS.filter(({ create, traits }) => create !== undefined && fits(traits))
     .map(prefixOf)
     .join(' ');
 }

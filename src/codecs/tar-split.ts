@@ -20,6 +20,14 @@ import { decompress } from './decompress.js';
 
 /** A record of this length is refused. tar-split writes what follows the end of a tar as one record. */
 const MAX_RECORD = 256 * 1024 * 1024;
+/**
+ * Bytes of records for each byte of headers that they give, at most: a name may be six times as long in JSON as in its
+ * header, and the header is in base64. Small records that compress well could otherwise be read for hours.
+ */
+const MAX_RATIO = 8;
+const MIB = 1024 * 1024;
+/** A path of Linux has 4096 bytes at most; a name may have more of them with `./` and repeated slashes. */
+const MAX_NAME = 8192;
 /** What is put together is given in chunks of this size. */
 const PIECE = 512 * 1024;
 const NEWLINE = 0x0a;
@@ -69,12 +77,26 @@ export class SplitTar {
   async *#records(): AsyncGenerator<TarRecord> {
     const { path } = this.#record;
     let number = 0;
+    let [read, given] = [0, 0];
     const lines = linesOf(decompress(chunksLater(this.#record), 'gzip', path, 'ARCHIVE_INVALID'), path);
     for await (const line of lines) {
       const where = `${path}: record ${number++}`;
-      yield recordOf(
+      const record = recordOf(
         parseWith(recordSchema, parseJson(line, where, 'ARCHIVE_INVALID'), where, 'ARCHIVE_INVALID'),
       );
+      read += line.length;
+      if (record.kind === 'bytes') given += record.bytes.length;
+      else if (record.size > 0 && (record.name.length > MAX_NAME || record.name.includes('\0')))
+        throw new ImgconvError(
+          'ARCHIVE_INVALID',
+          `${where}: a name that no file has, of ${record.name.length} bytes`,
+        );
+      if (read > MIB + MAX_RATIO * given)
+        throw new ImgconvError(
+          'ARCHIVE_INVALID',
+          `${where}: ${read} bytes of records give only ${given} bytes of headers`,
+        );
+      yield record;
     }
   }
 
@@ -182,7 +204,7 @@ async function* linesOf(chunks: AsyncIterable<Uint8Array>, where: string): Async
     let start = 0;
     for (let end = chunk.indexOf(NEWLINE); end !== -1; end = chunk.indexOf(NEWLINE, start)) {
       const line = Buffer.concat([...kept, chunk.subarray(start, end)]);
-      if (line.length > 0) yield line;
+      yield line;
       kept = [];
       length = 0;
       start = end + 1;

@@ -1,7 +1,7 @@
 import { digestOf } from '../bytes/hash.js';
 import type { LocalBytes } from '../bytes/region.js';
 import { parseConfig } from '../model/config.js';
-import type { Digest } from '../model/digest.js';
+import { algorithmOf, type Digest } from '../model/digest.js';
 import { counted } from '../model/errors.js';
 import { membersOf } from '../model/graph.js';
 import { isObject, MAX_CONFIG, parseJson } from '../model/json.js';
@@ -42,17 +42,28 @@ export class ContainerdLayers {
     this.#context = context;
   }
 
-  /** The manifests of container images that a digest leads to, as far as they are there and can be read. */
-  async manifestsUnder(digest: Digest, depth = 0): Promise<FoundManifest[]> {
-    const read = await readLayoutManifest(this.#files, { digest }).catch(() => undefined);
-    if (read === undefined) return [];
-    const { manifest } = read;
-    // Not artifacts, as attestations are.
-    if (manifest.kind === 'image')
-      return manifest.layers.every(({ mediaType }) => isEngineLayer(mediaType)) ? [{ digest, manifest }] : [];
+  /**
+   * The manifests of container images that a digest leads to, as far as they are there and can be read. Each once:
+   * indexes that repeat their members would otherwise be read millions of times.
+   */
+  async manifestsUnder(root: Digest): Promise<FoundManifest[]> {
     const found: FoundManifest[] = [];
-    for (const member of depth < MAX_NESTING ? membersOf(manifest) : [])
-      found.push(...(await this.manifestsUnder(member.digest, depth + 1)));
+    const seen = new Set([root]);
+    let level = [root];
+    for (let depth = 0; depth <= MAX_NESTING; depth++) {
+      const below = new Set<Digest>();
+      for (const digest of level) {
+        const read = await readLayoutManifest(this.#files, { digest }).catch(() => undefined);
+        if (read === undefined) continue;
+        const { manifest } = read;
+        for (const member of membersOf(manifest)) if (!seen.has(member.digest)) below.add(member.digest);
+        // Not artifacts, as attestations are.
+        if (manifest.kind === 'image' && manifest.layers.every(({ mediaType }) => isEngineLayer(mediaType)))
+          found.push({ digest, manifest });
+      }
+      for (const digest of below) seen.add(digest);
+      level = [...below];
+    }
     return found;
   }
 
@@ -73,7 +84,9 @@ export class ContainerdLayers {
   async imageOf(found: FoundManifest, { namespace, where }: Wanted): Promise<SourceImage | undefined> {
     const { config, layers } = found.manifest;
     const bytes = await readDocument(this.#files, blobName(config.digest), MAX_CONFIG);
-    if (bytes === undefined) return undefined;
+    // A damaged one is reported when the image itself is read.
+    if (bytes === undefined || digestOf(bytes, algorithmOf(config.digest)) !== config.digest)
+      return undefined;
     const { diffIds } = parseConfig(bytes, where);
     if (diffIds.length !== layers.length) return undefined;
     const made: MadeLayer[] = [];
@@ -131,6 +144,7 @@ export class ContainerdLayers {
 
   async #addTo(found: Map<Digest, MadeLayer>, { config, layers }: ImageManifest): Promise<void> {
     const bytes = await readDocument(this.#files, blobName(config.digest), MAX_CONFIG).catch(() => undefined);
+    // What a damaged config says is refuted when the layers are read.
     const diffIds = bytes === undefined ? [] : diffIdsOf(bytes);
     if (diffIds.length !== layers.length) return;
     for (const [i, { digest, mediaType }] of layers.entries()) {

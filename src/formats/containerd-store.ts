@@ -65,6 +65,11 @@ export function withMetadata<T>(root: string, read: (namespaces: BoltBucket) => 
   return read(namespaces);
 }
 
+/** @throws ImgconvError NOT_FOUND, ARCHIVE_INVALID */
+export function hasNamespace(root: string, namespace: string): boolean {
+  return withMetadata(root, (namespaces) => namespaces.bucket(namespace) !== undefined);
+}
+
 /** The records of one namespace, or of all, by namespace and name. @throws ImgconvError NOT_FOUND, ARCHIVE_INVALID */
 export function readRecords(root: string, namespace?: string): (ImageRecord | BrokenRecord)[] {
   return withMetadata(root, (namespaces) => {

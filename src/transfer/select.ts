@@ -58,9 +58,10 @@ export function select(images: readonly Listed[], selectors: readonly Selector[]
   }
   const missing = selectors.filter((selector) => !matched.has(selector));
   const there = missing.length > 0 ? new NamesThere(names) : undefined;
+  const unread = images.find((image) => 'error' in image && image.name === undefined);
   const unmatched = missing.map((selector) => ({
     selector,
-    error: requests.failed.get(selector) ?? notFound(selector, there),
+    error: requests.failed.get(selector) ?? notFound(selector, there, unread),
   }));
   return { selected, unmatched };
 }
@@ -158,7 +159,18 @@ function isMeant(wanted: Key, have: Key, image: Listed): boolean {
 /** Marks errors for which more names may be looked up. */
 export const NOTHING_ALIKE = 'imgconv ls shows what there is';
 
-function notFound({ text, where }: Selector, there: NamesThere | undefined): ImgconvError {
+/** `unread`: what has no name because it could not be read, such as a list of names. */
+function notFound(
+  { text, where }: Selector,
+  there: NamesThere | undefined,
+  unread: Listed | undefined,
+): ImgconvError {
+  if (unread !== undefined && 'error' in unread)
+    return new ImgconvError(
+      'NOT_FOUND',
+      `${text}: no such image among those that can be read in the source (${where}): ${unread.error.message}`,
+      { hint: NOTHING_ALIKE },
+    );
   const hint = /^sha256:[0-9a-f]+$/.test(text)
     ? 'give at least 12 digits of the digest, as imgconv ls shows it'
     : (there?.hintFor(text) ?? NOTHING_ALIKE);

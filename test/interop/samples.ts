@@ -61,7 +61,7 @@ const fixtures: Sample = {
   says: expected.says,
 };
 
-const sharedFolder = resolve(projectRoot, process.env['IMGCONV_SHARED'] ?? '../shared/fixtures');
+export const sharedFolder = resolve(projectRoot, process.env['IMGCONV_SHARED'] ?? '../shared/fixtures');
 const app2 = 'sha256:2bf7a35cb296de30783c2a439b68008768e1150bd60df27bab365d0e02b0301c';
 
 /** Larger images (a static busybox), kept beside some checkouts and not part of the project. */

@@ -333,7 +333,10 @@ export const fuzz: Campaign = {
         if (base.isArchive) writeFileSync(path, archiveBytes(base, files, random));
         else layFolder(path, files, random);
         mkdirSync(dirname(path), { recursive: true });
-        const to = pick(random, FORMATS);
+        const to = pick(
+          random,
+          FORMATS.filter(({ create, traits }) => create !== undefined && traits.isEngine !== true),
+        );
         const { codes, written } = await tryPlace(
           place(base.short, path),
           to,

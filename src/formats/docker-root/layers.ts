@@ -45,7 +45,7 @@ export class RootLayers {
         `${root}/${idPath}: ${JSON.stringify(cacheId)} is no name of a folder`,
       );
     const folder = `${root}/${filesPath(this.#driver, cacheId)}`;
-    if (!isFolder(folder, root)) throw missing(folder);
+    if (!isFolder(folder, root)) throw missing(folder, `, which ${root}/${idPath} names`);
     const recordPath = `${root}/${layerPath(this.#driver, chainId, 'tar-split.json.gz')}`;
     const record = wholeFile(recordPath, root);
     if (record === undefined) throw missing(recordPath);
@@ -53,8 +53,8 @@ export class RootLayers {
   }
 }
 
-function missing(path: string): ImgconvError {
-  return new ImgconvError('BLOB_MISSING', `${path}: not there, so that a layer cannot be rebuilt`, {
+function missing(path: string, why = ''): ImgconvError {
+  return new ImgconvError('BLOB_MISSING', `${path}${why}: not there, so that a layer cannot be rebuilt`, {
     hint: 'the other images can be converted without this one',
   });
 }

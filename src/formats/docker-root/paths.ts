@@ -32,7 +32,7 @@ export function isDriver(name: string): name is Driver {
 }
 
 export const IMAGE = 'image';
-/** With the containerd image store, and the namespace of Docker in it. */
+/** The engine's own containerd, and the namespace of Docker in it. */
 export const CONTAINERD = 'containerd/daemon';
 export const NAMESPACE = 'moby';
 
@@ -67,9 +67,15 @@ export const DATABASES = [
   `${CONTAINERD}/io.containerd.metadata.v1.bolt/meta.db`,
 ];
 
+/** The root of the engine's own containerd. @throws ImgconvError IO for a link below the root */
+export function containerdIn(root: string): string | undefined {
+  const store = `${root}/${CONTAINERD}`;
+  return isFolder(store, root) && recognisesContainerd(store) ? store : undefined;
+}
+
 /** True for a folder with the images of a graph driver, or of the containerd store of an engine. */
 export function recognisesDataRoot(path: string): boolean {
   if (!isFolder(path)) return false;
-  if (recognisesContainerd(`${path}/${CONTAINERD}`)) return true;
+  if (containerdIn(path) !== undefined) return true;
   return Object.keys(FOLDERS).some((driver) => isFolder(`${path}/${IMAGE}/${driver}`, path));
 }

@@ -9,7 +9,7 @@ import { MAX_CONFIG } from '../../model/json.js';
 import { splitReference } from '../../model/reference.js';
 import { NOTHING_OF_ITS_OWN } from '../audit.js';
 import { ContainerdImages } from '../containerd-images.js';
-import { recognisesContainerd } from '../containerd-store.js';
+import { hasNamespace } from '../containerd-store.js';
 import type { ImageReader, ListOptions, ReadContext, SourceImage, UnreadableImage } from '../format.js';
 import { readDocument, type Files } from '../layout.js';
 import { ListingReader } from '../listing.js';
@@ -21,6 +21,7 @@ import {
   configPath,
   configsPath,
   CONTAINERD,
+  containerdIn,
   DATABASES,
   IMAGE,
   NAMESPACE,
@@ -33,32 +34,47 @@ import { readRepositories, type ImageNames } from './repositories.js';
 /** @throws ImgconvError NOT_FOUND, FORMAT_UNSUPPORTED */
 export function openDataRoot(root: string, context: ReadContext): Promise<ImageReader> {
   const files: Files = { path: root, get: (name) => wholeFile(`${root}/${name}`, root) };
-  const stores: Store[] = [];
-  const store = `${root}/${CONTAINERD}`;
-  if (recognisesContainerd(store))
-    stores.push(new ContainerdImages(store, NAMESPACE, { isFamiliar: true }, context));
   const drivers = namesIn(`${root}/${IMAGE}`, root);
-  for (const driver of drivers.filter(isDriver)) stores.push(new GraphStore(files, driver));
+  const stores: Store[] = drivers.filter(isDriver).map((driver) => new GraphStore(files, driver));
+  const containerd = containerdIn(root);
+  if (containerd !== undefined) stores.unshift(daemonStore(containerd, stores.length === 0, context));
   if (stores.length === 0) throw noDriver(root, drivers);
-  return Promise.resolve(
-    new ListingReader((options) => warnedOf(imagesOf(stores, options), root, DATABASES), NOTHING_OF_ITS_OWN),
-  );
+  const images = (options: ListOptions) => warnedOf(imagesOf(root, stores, options), root, DATABASES);
+  return Promise.resolve(new ListingReader(images, NOTHING_OF_ITS_OWN));
 }
 
 interface Store {
   images(options: ListOptions): AsyncIterable<SourceImage | UnreadableImage>;
 }
 
-/** A name in two stores, after the engine was switched from one to the other, is that of the image in the first. */
-async function* imagesOf(stores: readonly Store[], options: ListOptions) {
+/** An engine with a graph driver also has a containerd, for its containers: no images need be in it. */
+function daemonStore(path: string, isAlone: boolean, context: ReadContext): Store {
+  return {
+    async *images(options) {
+      if (isAlone || hasNamespace(path, NAMESPACE))
+        yield* new ContainerdImages(path, NAMESPACE, { isFamiliar: true }, context).images(options);
+    },
+  };
+}
+
+/**
+ * A name in two stores, after the engine was switched from one to the other, is that of the image in the first. One that
+ * cannot be listed leaves the others.
+ */
+async function* imagesOf(root: string, stores: readonly Store[], options: ListOptions) {
   const names = new Set<string>();
   for (const [i, store] of stores.entries()) {
     const own: string[] = [];
-    for await (const image of store.images(options)) {
-      const { name } = image;
-      if (name !== undefined) own.push(name);
-      const isTaken = i > 0 && name !== undefined && names.has(name);
-      yield isTaken ? { ...image, name: undefined, untagged: true } : image;
+    try {
+      for await (const image of store.images(options)) {
+        const { name } = image;
+        if (name !== undefined) own.push(name);
+        const isTaken = i > 0 && name !== undefined && names.has(name);
+        yield isTaken ? { ...image, name: undefined, untagged: true } : image;
+      }
+    } catch (error) {
+      if (stores.length === 1) throw error;
+      yield { name: undefined, where: root, error: asImgconvError(error, root) };
     }
     for (const name of own) names.add(name);
   }
@@ -110,7 +126,8 @@ class GraphStore {
       else if (mayBeWanted([...of.tags, ...of.digests])) yield* this.#named(id, of);
     }
     if (!mayBeWanted([])) return;
-    const steps = await this.#parents();
+    const { steps, errors } = await this.#parents();
+    for (const error of errors) yield { name: undefined, where: root, error };
     for (const id of nameless) {
       // A step of a build is an image only to who asks for it by its ID.
       if (steps.has(id) && !(untagged && wanted !== undefined)) continue;
@@ -156,14 +173,20 @@ class GraphStore {
     return { kind: 'memory', path: where, size: bytes.length, bytes };
   }
 
-  /** Images on which another was built by the classic builder. */
-  async #parents(): Promise<Set<string>> {
-    const parents = new Set<string>();
+  /** Images on which another was built by the classic builder, and what cannot be read of that. */
+  async #parents() {
+    const steps = new Set<string>();
+    const errors: ImgconvError[] = [];
     for (const id of this.#ids()) {
-      const parent = await readDocument(this.#files, parentPath(this.#driver, id), MAX_PARENT);
-      if (parent !== undefined) parents.add(Buffer.from(parent).toString('latin1').trim());
+      const path = parentPath(this.#driver, id);
+      try {
+        const parent = await readDocument(this.#files, path, MAX_PARENT);
+        if (parent !== undefined) steps.add(Buffer.from(parent).toString('latin1').trim());
+      } catch (error) {
+        errors.push(asImgconvError(error, `${this.#files.path}/${path}`));
+      }
     }
-    return parents;
+    return { steps, errors };
   }
 
   #ids(): Digest[] {
