@@ -1,6 +1,6 @@
-import { writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { isStream, type Place } from '../formats/table.js';
-import { asImgconvError } from '../model/errors.js';
+import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { ownPlatform, parsePlatform } from '../model/platform.js';
 import { convert } from '../transfer/convert.js';
 import { expectNames } from '../transfer/names.js';
@@ -79,6 +79,13 @@ export async function convertCommand(
   return failed.length > 0 ? 1 : 0;
 }
 
+/** @throws ImgconvError NOT_FOUND */
+function existingSource(text: string): Place {
+  const place = sourcePlace(text);
+  if (place.format.traits.remote || isStream(place) || existsSync(place.path)) return place;
+  throw new ImgconvError('NOT_FOUND', `--blobs-from ${text}: no such file or folder`);
+}
+
 /** As skopeo copy writes it: the digest of the image; of several a line for each, with its name. */
 function digestsText({ images }: Report): string {
   const done = images.filter(({ status }) => ['written', 'updated', 'unchanged'].includes(status));
@@ -116,7 +123,7 @@ function optionsOf(args: ConversionArguments, target: string | undefined): Conve
     recompress: uncompressed || args.recompress === true,
     archiveCompression: args.archiveCompression,
     missing: args.missing,
-    blobsFrom: args.blobsFrom?.map(sourcePlace),
+    blobsFrom: args.blobsFrom?.map(existingSource),
     rebuild: args.rebuild,
     extras: args.removeSignatures === true ? false : args.extras,
     untagged: args.untagged,

@@ -71,6 +71,7 @@ async function whyUnreadable(error: ImgconvError, from: Place, meant: Meant): Pr
     const why = asImgconvError(other, path);
     // A file can be nothing but an archive, and it is known what is wrong with that.
     if (!statSync(path).isDirectory()) return why;
+    if (format.traits.isEngine === true) return error;
     const { hint = hintOf(error) } = why;
     return new ImgconvError(error.code, error.message, { cause: error, hint });
   }

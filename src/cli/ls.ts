@@ -40,7 +40,9 @@ export async function lsCommand(args: ListArguments): Promise<number> {
     process.stdout.isTTY && args.trunc !== false
       ? Math.min(WIDEST, process.stdout.columns || WIDEST)
       : undefined;
-  const ids = place.format.traits.isEngine === true;
+  // containerd keeps manifests, and goes by their digests.
+  const { isEngine = false, uncompressedByNature } = place.format.traits;
+  const ids = isEngine && uncompressedByNature;
   const style = { width, digests: args.digests === true, ids };
   const rows: ListedImage[] = [];
   let failed = false;

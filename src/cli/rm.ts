@@ -40,9 +40,12 @@ export async function rmCommand(args: RemoveArguments): Promise<number> {
   if (format.remove === undefined)
     throw new ImgconvError(
       'USAGE',
-      `${path}: nothing is removed from ${prefixOf(format)}, which is one file`,
+      `${prefixOf(format)}${path}: nothing is removed from ${format.traits.isEngine === true ? 'stores of engines' : 'an archive, which is one file'}`,
       {
-        hint: 'write a new archive of the other images: imgconv tar2tar, or imgconv ocitar2ocitar',
+        hint:
+          format.traits.isEngine === true
+            ? 'remove it with the engine: docker image rm, ctr images rm, podman image rm'
+            : 'write a new archive of the other images: imgconv tar2tar, or imgconv ocitar2ocitar',
       },
     );
   const targets: Target[] = [];

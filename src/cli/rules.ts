@@ -99,6 +99,12 @@ const OF_PAIRS: readonly Rule[] = [
       `--layers ${layers}: only for ${prefixesWhere(({ uncompressedByNature }) => uncompressedByNature)}`,
       `did you mean --compression ${layers === 'keep' ? 'keep' : 'none --recompress'}?`,
     ],
+  ({ rebuild }, { format }) =>
+    rebuild === true &&
+    !['containerd', 'docker-root'].includes(format.prefix) && [
+      `--rebuild: only for containerd: and docker-root:, not for ${prefixOf(format)}`,
+      'leave it out; --blobs-from PLACE takes what is missing from elsewhere',
+    ],
   ({ untagged }, { format }) =>
     untagged === true &&
     format.registry !== undefined && [

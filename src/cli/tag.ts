@@ -18,6 +18,10 @@ export async function tagCommand(args: TagArguments): Promise<number> {
   const name = words.at(-1) ?? '';
   const { place, selectors } = sourceOf({ ...args, REF: refs }, refs.length === 0);
   const { format, path } = place;
+  if (format.traits.isEngine === true)
+    throw new ImgconvError('USAGE', `tag ${SRC}: imgconv changes no names in an engine`, {
+      hint: 'docker tag, ctr images tag and podman tag do',
+    });
   if (format.traits.sequential)
     throw new ImgconvError('USAGE', `${path}: ${prefixOf(format)} is one file, which is written whole`, {
       hint: 'imgconv tar2tar writes another one; -t names an image',

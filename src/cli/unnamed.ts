@@ -64,11 +64,10 @@ function lineFor(from: Place, image: ImageReport): string {
 }
 
 /** A name that any target takes: the source's own, with the beginning of the digest for a tag. */
-function nameFor(from: Place, { sourceDigest }: ImageReport): string {
+function nameFor(from: Place, { choice = '', sourceDigest }: ImageReport): string {
   const own = isStream(from) ? '' : ownNameOf(basename(resolve(from.path))).toLowerCase();
-  const tag =
-    sourceDigest !== undefined && isDigest(sourceDigest)
-      ? hexOf(sourceDigest).slice(0, SHORT_DIGEST)
-      : 'latest';
+  // Of an image of an engine its ID, which people know.
+  const digest = isDigest(choice) ? choice : sourceDigest;
+  const tag = digest !== undefined && isDigest(digest) ? hexOf(digest).slice(0, SHORT_DIGEST) : 'latest';
   return `${isRepository(own) ? own : 'image'}:${tag}`;
 }

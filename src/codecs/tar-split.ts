@@ -183,8 +183,7 @@ export class SplitTar {
   }
 }
 
-const HINT =
-  'the other images can be converted without this one; --blobs-from takes missing layers from another place';
+const HINT = 'the other images can be converted without this one';
 
 function recordOf({ type, name, name_raw: raw, size, payload }: z.infer<typeof recordSchema>): TarRecord {
   const bytes = Buffer.from(payload ?? '', 'base64');

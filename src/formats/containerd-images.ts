@@ -18,8 +18,10 @@ const DANGLING = /^moby-dangling@/;
 /** Kubernetes' name for an image by its ID (containerd internal/cri/store/image). */
 const BY_ID = /^sha256:[0-9a-f]{64}$/;
 
-const HINT =
-  'containerd fetched them for other platforms only, or deleted them after unpacking (discard_unpacked_layers): --blobs-from PLACE takes them from elsewhere, --rebuild makes new layers of the unpacked files';
+const WHY =
+  'containerd fetched them for other platforms only, or deleted them after unpacking (discard_unpacked_layers)';
+const HINT = `${WHY}: --blobs-from PLACE takes them from elsewhere, --rebuild makes new layers of the unpacked files`;
+const HINT_REBUILD = `${WHY}, and their unpacked files are not there: --blobs-from PLACE takes them from elsewhere`;
 
 /** The images of a containerd store. */
 export class ContainerdImages {
@@ -28,6 +30,7 @@ export class ContainerdImages {
   readonly #style: NameStyle;
   readonly #files: Files;
   readonly #layers: ContainerdLayers;
+  readonly #rebuild: boolean;
 
   /** `namespace`: undefined for all. */
   constructor(root: string, namespace: string | undefined, style: NameStyle, context: ReadContext) {
@@ -36,6 +39,7 @@ export class ContainerdImages {
     this.#style = style;
     this.#files = contentOf(root);
     this.#layers = new ContainerdLayers(root, this.#files, context);
+    this.#rebuild = context.rebuild === true;
   }
 
   async *images({ wanted }: ListOptions): AsyncGenerator<SourceImage | UnreadableImage> {
@@ -78,7 +82,7 @@ export class ContainerdImages {
   }
 
   #where({ namespace, name }: ImageRecord | BrokenRecord): string {
-    return `${this.#root}: ${namespace}: ${name}`;
+    return `${this.#root}: namespace ${namespace}: ${name}`;
   }
 
   #nameOf({ name }: ImageRecord | BrokenRecord): string {
@@ -88,17 +92,19 @@ export class ContainerdImages {
   async #image(record: ImageRecord, name: string | undefined): Promise<SourceImage | UnreadableImage> {
     const where = this.#where(record);
     const layout = { files: this.#files, ownName: '', provesDiffIds: false };
-    const image = { ...layoutImage(layout, record.target, name), where, absentHint: HINT };
+    const image = {
+      ...layoutImage(layout, record.target, name),
+      where,
+      absentHint: this.#rebuild ? HINT_REBUILD : HINT,
+    };
     try {
       const made = await this.#madeOf(record, where);
       if (made === undefined) return image;
       const knownAs = [`${splitReference(name ?? '').name}@${record.target.digest}`];
       return { ...made, name, ...(name !== undefined && { knownAs }) };
     } catch (error) {
-      // The image itself says it when it is read; other platforms of it may be whole.
-      return asImgconvError(error).code === 'INTERRUPTED'
-        ? { name, where, error: asImgconvError(error) }
-        : image;
+      // The image itself says what is wrong with it when it is read; what was asked for besides says so now.
+      return this.#rebuild ? { name, where, error: asImgconvError(error, where) } : image;
     }
   }
 
@@ -107,7 +113,7 @@ export class ContainerdImages {
     const manifests = await this.#layers.manifestsUnder(target.digest);
     for (const manifest of manifests) if (await this.#layers.areThere(manifest)) return undefined;
     for (const manifest of manifests) {
-      const made = await this.#layers.imageOf(manifest, { namespace, where });
+      const made = await this.#layers.imageOf(manifest, { namespace, where, root: target.digest });
       if (made !== undefined) return made;
     }
     return undefined;

@@ -1,18 +1,19 @@
 import { digestOf } from '../bytes/hash.js';
-import type { LocalBytes } from '../bytes/region.js';
+import type { Bytes, LocalBytes } from '../bytes/region.js';
 import { parseConfig } from '../model/config.js';
 import { algorithmOf, type Digest } from '../model/digest.js';
-import { counted } from '../model/errors.js';
+import { counted, ImgconvError } from '../model/errors.js';
 import { membersOf } from '../model/graph.js';
 import { isObject, MAX_CONFIG, parseJson } from '../model/json.js';
 import type { ImageManifest } from '../model/manifest.js';
 import { isEngineLayer, isForeignLayer, layerCompressionOf } from '../model/media-type.js';
 import { blobName } from '../model/oci-layout.js';
+import { platformText } from '../model/platform.js';
 import { Snapshots } from './containerd-snapshots.js';
 import { readRecords } from './containerd-store.js';
 import type { ReadContext, SourceImage } from './format.js';
 import { readDocument, readLayoutManifest, type Files } from './layout.js';
-import { chainIdOf, madeImage, type MadeLayer } from './made-image.js';
+import { chainIdOf, madeImage, type MadeLayer, type SizedBytes } from './made-image.js';
 
 /** An image manifest, and its digest. */
 export interface FoundManifest {
@@ -24,6 +25,8 @@ interface Wanted {
   /** Whose snapshots are looked at. */
   readonly namespace: string;
   readonly where: string;
+  /** What has the name: an index, or the manifest itself. */
+  readonly root: Digest;
 }
 
 const MAX_NESTING = 3;
@@ -32,11 +35,11 @@ const MAX_NESTING = 3;
 export class ContainerdLayers {
   readonly #root: string;
   readonly #files: Files;
-  readonly #context: Pick<ReadContext, 'elsewhere' | 'rebuild'>;
+  readonly #context: Pick<ReadContext, 'elsewhere' | 'rebuild' | 'pool'>;
   readonly #snapshots = new Map<string, Snapshots>();
   #byDiffId: Promise<ReadonlyMap<Digest, MadeLayer>> | undefined;
 
-  constructor(root: string, files: Files, context: Pick<ReadContext, 'elsewhere' | 'rebuild'>) {
+  constructor(root: string, files: Files, context: Pick<ReadContext, 'elsewhere' | 'rebuild' | 'pool'>) {
     this.#root = root;
     this.#files = files;
     this.#context = context;
@@ -81,7 +84,7 @@ export class ContainerdLayers {
    * otherwise or not at all, and with `rebuild` of the files that they were unpacked to. Undefined when a layer cannot be
    * had in any of these ways.
    */
-  async imageOf(found: FoundManifest, { namespace, where }: Wanted): Promise<SourceImage | undefined> {
+  async imageOf(found: FoundManifest, { namespace, where, root }: Wanted): Promise<SourceImage | undefined> {
     const { config, layers } = found.manifest;
     const bytes = await readDocument(this.#files, blobName(config.digest), MAX_CONFIG);
     // A damaged one is reported when the image itself is read.
@@ -97,7 +100,7 @@ export class ContainerdLayers {
       const diffId = diffIds[i];
       if (diffId === undefined) return undefined;
       chainId = chainIdOf(chainId, diffId);
-      const own = await this.#files.get(blobName(digest));
+      const own = (await this.#files.get(blobName(digest))) ?? sized(await this.#context.elsewhere?.(digest));
       const compression = layerCompressionOf(mediaType);
       const layer =
         own !== undefined && compression !== undefined ? { digest, compression, at: own } : undefined;
@@ -109,24 +112,31 @@ export class ContainerdLayers {
       made.push(last);
     }
     const all = counted(layers.length, 'layer');
+    const { platform } = parseConfig(bytes, where);
+    const ofIndex =
+      root === found.digest
+        ? ''
+        : ` for ${platform === undefined ? 'one platform' : platformText(platform)} in place of the index`;
     if (rebuilt.size > 0) {
       const config = rebuiltConfig(bytes, rebuilt, found.digest, where);
-      const warning = `${rebuilt.size} of ${all} rebuilt from the unpacked files: a new image, not ${found.digest}`;
+      const warning = `${rebuilt.size} of ${all} rebuilt from the unpacked files: a new image${ofIndex}, not ${root}`;
       return imageWith(config, made, where, warning);
     }
-    const warning = `${others} of ${all} are not there under their own digests, but the same content is there under others: the image keeps its ID and has a new manifest`;
+    const warning = `${others} of ${all} are not there under their own digests, but the same content is there under others: the image${ofIndex} keeps its ID and has a new manifest`;
     return imageWith(bytes, made, where, warning);
   }
 
   async #other(diffId: Digest): Promise<MadeLayer | undefined> {
     const plain: LocalBytes | undefined = await this.#files.get(blobName(diffId));
-    if (plain !== undefined) return { digest: diffId, compression: 'none', at: plain };
+    const at = plain ?? sized(await this.#context.elsewhere?.(diffId));
+    if (at !== undefined) return { digest: diffId, compression: 'none', at };
     return (await (this.#byDiffId ??= this.#allByDiffId())).get(diffId);
   }
 
   #fromSnapshot(chainId: Digest, namespace: string): Promise<MadeLayer | undefined> {
     if (this.#context.rebuild !== true) return Promise.resolve(undefined);
-    const snapshots = this.#snapshots.get(namespace) ?? new Snapshots(this.#root, namespace);
+    const snapshots =
+      this.#snapshots.get(namespace) ?? new Snapshots(this.#root, namespace, this.#context.pool);
     this.#snapshots.set(namespace, snapshots);
     return snapshots.layer(chainId);
   }
@@ -156,6 +166,13 @@ export class ContainerdLayers {
   }
 }
 
+/** Bytes of which it is known how many they are. */
+function sized(at: Bytes | undefined): SizedBytes | undefined {
+  if (at?.kind !== 'rebuilt') return at;
+  const { size } = at;
+  return size === undefined ? undefined : { ...at, size };
+}
+
 function imageWith(
   config: Uint8Array,
   layers: readonly MadeLayer[],
@@ -175,7 +192,8 @@ function rebuiltConfig(
   where: string,
 ): Uint8Array {
   const config = parseJson(bytes, where);
-  if (!isObject(config) || !isObject(config['rootfs'])) throw new TypeError('no config');
+  if (!isObject(config) || !isObject(config['rootfs']))
+    throw new ImgconvError('MANIFEST_INVALID', `${where}: the config has no rootfs`);
   const diffIds = parseConfig(bytes, where).diffIds.map((diffId, i) => rebuilt.get(i) ?? diffId);
   const comment = `rebuilt by imgconv from the unpacked files of ${was}`;
   return Buffer.from(

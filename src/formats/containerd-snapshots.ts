@@ -6,6 +6,7 @@ import { BoltFile } from '../codecs/bolt.js';
 import { layerOfOverlay } from '../codecs/overlay-tar.js';
 import type { Digest } from '../model/digest.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
+import type { Pool } from '../threads/pool.js';
 import { findProgram } from '../storage/program.js';
 import { textOf, uvarint, withMetadata } from './containerd-store.js';
 import type { MadeLayer } from './made-image.js';
@@ -26,11 +27,13 @@ const FOLDER = 'io.containerd.snapshotter.v1.overlayfs';
 export class Snapshots {
   readonly #root: string;
   readonly #namespace: string;
+  readonly #pool: Pool;
   readonly #made = new Map<Digest, Promise<MadeLayer | undefined>>();
 
-  constructor(root: string, namespace: string) {
+  constructor(root: string, namespace: string, pool: Pool) {
     this.#root = root;
     this.#namespace = namespace;
+    this.#pool = pool;
   }
 
   /** The layer on top of a stack that was unpacked; undefined when it was not. @throws ImgconvError */
@@ -47,6 +50,7 @@ export class Snapshots {
     const hasher = createHasher('sha256');
     let size = 0;
     for await (const chunk of open()) {
+      this.#pool.expectRunning();
       hasher.update(chunk);
       size += chunk.length;
     }
@@ -108,5 +112,6 @@ async function* filesOf(folder: string): AsyncGenerator<Uint8Array> {
     throw asImgconvError(error, folder);
   } finally {
     child.kill();
+    await ended.catch(() => undefined);
   }
 }

@@ -4,6 +4,7 @@ import type { Descriptor } from '../model/descriptor.js';
 import { isDigest } from '../model/digest.js';
 import { ImgconvError } from '../model/errors.js';
 import type { Files } from './layout.js';
+import { nearRoot } from './running.js';
 
 /*
  * The root of containerd (core/metadata/buckets.go, plugins/content/local/store.go):
@@ -13,7 +14,7 @@ import type { Files } from './layout.js';
  *     io.containerd.metadata.v1.bolt/meta.db                 bbolt:
  *       v1/<namespace>/images/<name>/target/{digest,mediatype,size}
  *       v1/<namespace>/snapshots/<snapshotter>/<chainID>/name
- *     io.containerd.snapshotter.v1.overlayfs/                files of unpacked layers (snapshots.ts)
+ *     io.containerd.snapshotter.v1.overlayfs/                files of unpacked layers (containerd-snapshots.ts)
  */
 const CONTENT = 'io.containerd.content.v1.content';
 export const METADATA = 'io.containerd.metadata.v1.bolt/meta.db';
@@ -53,7 +54,9 @@ export function withMetadata<T>(root: string, read: (namespaces: BoltBucket) => 
   const path = `${root}/${METADATA}`;
   if (!recognisesContainerd(root))
     throw new ImgconvError('NOT_FOUND', `${path}: not there: ${root} is not a root of containerd`, {
-      hint: 'it is /var/lib/containerd; of k3s /var/lib/rancher/k3s/agent/containerd, of rke2 /var/lib/rancher/rke2/agent/containerd',
+      hint:
+        nearRoot(root, 'var/lib/containerd', recognisesContainerd) ??
+        'it is /var/lib/containerd; of k3s /var/lib/rancher/k3s/agent/containerd, of rke2 /var/lib/rancher/rke2/agent/containerd',
     });
   using file = BoltFile.open(path, root);
   const namespaces = file.root.bucket(VERSION);

@@ -35,6 +35,8 @@ export interface SourceImage {
   /** Why blobs may be absent and what helps, where the place can tell. */
   readonly absentHint?: string | undefined;
   readonly warnings: readonly string[];
+  /** What the user should know of the whole place, once. */
+  readonly placeWarning?: string | undefined;
 }
 
 export interface ImageSummary {

@@ -10,7 +10,8 @@ import {
   withCompression,
   type Compression,
 } from '../model/media-type.js';
-import type { SourceImage } from './format.js';
+import { ImgconvError } from '../model/errors.js';
+import type { ReadContext, SourceImage } from './format.js';
 
 const OCI_LAYER = 'application/vnd.oci.image.layer.v1.tar';
 
@@ -71,4 +72,20 @@ export function madeImage({ config, layers, where, warnings }: MadeFrom): Source
 /** What names a stack of layers (OCI image-spec config.md, "Layer ChainID"). */
 export function chainIdOf(below: Digest | undefined, diffId: Digest): Digest {
   return below === undefined ? diffId : digestOf(Buffer.from(`${below} ${diffId}`));
+}
+
+/** A layer of a store, or where else it is under its diffID if the store has lost it. @throws ImgconvError why it is lost */
+export async function orElsewhere(
+  layer: Promise<SizedBytes>,
+  diffId: Digest,
+  elsewhere: ReadContext['elsewhere'],
+): Promise<SizedBytes> {
+  try {
+    return await layer;
+  } catch (error) {
+    const isLost = error instanceof ImgconvError && ['BLOB_MISSING', 'ARCHIVE_INVALID'].includes(error.code);
+    const at = isLost ? await elsewhere?.(diffId) : undefined;
+    if (at?.size === undefined) throw error;
+    return { ...at, size: at.size };
+  }
 }

@@ -1,6 +1,18 @@
+import { dirname, join, resolve } from 'node:path';
 import { readText } from '../bytes/files.js';
 import { lookAt } from '../bytes/there.js';
 import type { SourceImage, UnreadableImage } from './format.js';
+
+/** The store that is meant when another folder of its machine was given; a hint, if there is one. */
+export function nearRoot(
+  given: string,
+  below: string,
+  recognises: (path: string) => boolean,
+): string | undefined {
+  const near = [join(given, below), dirname(resolve(given)), dirname(dirname(resolve(given)))];
+  const found = near.find((path) => path !== '/' && recognises(path));
+  return found === undefined ? undefined : `did you mean ${found}?`;
+}
 
 const LOCKS = '/proc/locks';
 
@@ -19,20 +31,15 @@ function isLocked(root: string, files: readonly string[]): boolean {
   }
 }
 
-/** The images of a store, the first with a warning when the engine runs. `databases`: files that it locks then. */
+/** The images of a store, with a warning when the engine runs. `databases`: files that it locks then. */
 export async function* warnedOf(
   images: AsyncIterable<SourceImage | UnreadableImage>,
   root: string,
   databases: readonly string[],
 ): AsyncGenerator<SourceImage | UnreadableImage> {
-  let warns = isLocked(root, databases);
-  for await (const image of images) {
-    if (!warns || 'error' in image) {
-      yield image;
-      continue;
-    }
-    warns = false;
-    const warning = `an engine is running on ${root}: what it changes at this time may be missed`;
-    yield { ...image, warnings: [...image.warnings, warning] };
-  }
+  const placeWarning = isLocked(root, databases)
+    ? `an engine is running on ${root}: what it changes at this time may be missed`
+    : undefined;
+  for await (const image of images)
+    yield placeWarning === undefined || 'error' in image ? image : { ...image, placeWarning };
 }

@@ -10,6 +10,8 @@ import { noImages } from './no-images.js';
 /** So many entries of a folder are looked at for a better place, and so many of those named. */
 const LOOKED_AT = 50;
 const NAMED = 3;
+/** Where engines keep images on a machine whose disk is mounted. */
+const ENGINES = ['var/lib/docker', 'var/lib/containerd', 'var/lib/containers/storage'];
 
 /** Why an existing path is of none of these formats: what is wrong with a file, which could only be an archive; or what a folder holds. */
 export function unrecognised(path: string, formats: readonly Format[]): ImgconvError {
@@ -27,11 +29,12 @@ function whatIn(folder: string, formats: readonly Format[]): string {
   const within = names
     .slice(0, LOOKED_AT)
     .map((name) => join(folder, name))
+    .concat(ENGINES.map((below) => join(folder, below)))
     .filter((one) => formats.some((format) => looksLike(format, one)));
   const more = within.length > NAMED ? ` and ${within.length - NAMED} more` : '';
   if (within.length > 0)
     return `there are images in ${within.slice(0, NAMED).join(', ')}${more}: give one of them`;
-  return "a registry's storage holds docker/registry/v2, a layout index.json, skopeo's directories manifest.json";
+  return "a registry's storage holds docker/registry/v2, a layout index.json, skopeo's directories manifest.json; imgconv help rescue says where engines keep images";
 }
 
 function whyNoArchive(path: string): ImgconvError {

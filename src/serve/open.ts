@@ -2,8 +2,9 @@ import { makeFolder } from '../bytes/folder.js';
 import { registryPathOf } from '../formats/docker/paths.js';
 import { openPlace } from '../formats/open.js';
 import { registry } from '../formats/registry/index.js';
-import type { Place } from '../formats/table.js';
-import { asImgconvError } from '../model/errors.js';
+import { prefixOf, type Place } from '../formats/table.js';
+import { asImgconvError, ImgconvError } from '../model/errors.js';
+import { pathExists } from '../bytes/files.js';
 import type { RegistryAccess } from '../formats/access.js';
 import { StagedDownloads } from '../storage/downloads.js';
 import { MemoryDownloads } from '../storage/memory-downloads.js';
@@ -45,7 +46,13 @@ export async function openBackend(
   if (format.prefix === 'reg') return RegistryBackend.open(storage(), writable);
   if (format.prefix === 'oci') return LayoutBackend.open(storage(), writable);
   const { pool, access, scratch, compress } = context;
-  if (format.traits.remote) return openMirror(place, context);
+  if (format.registry !== undefined) return openMirror(place, context);
+  if (format.traits.remote)
+    throw new ImgconvError('USAGE', `serve ${prefixOf(format)}: a running engine is not served`, {
+      hint: `copy its images: imgconv copy ${prefixOf(format)} reg:STORE, and serve that`,
+    });
+  if (format.traits.isEngine === true && !pathExists(path))
+    throw new ImgconvError('NOT_FOUND', `${path}: no such folder`);
   const open = () =>
     openPlace(place, {
       pool,

@@ -131,7 +131,7 @@ class Missing {
         ? (absentHint ?? 'the source is not whole: fetch the image again')
         : platforms.length === 0
           ? `${prune}; ${sparse}`
-          : `choose with --platform; or ${prune}, ${sparse}`;
+          : `choose with --platform; or ${prune}, ${sparse}${absentHint === undefined ? '' : `. ${absentHint}`}`;
     throw new ImgconvError('BLOB_MISSING', `${where}: not there: ${texts.join('; ')}`, { hint });
   }
 }

@@ -30,8 +30,8 @@ export class Elsewhere {
       const { images } = await (this.#opened[i] ??= this.#open(place));
       for (const locate of images) {
         const at =
-          (await locate({ digest }, 'blob').catch(() => undefined)) ??
-          (await locate({ digest }, 'manifest').catch(() => undefined));
+          (await locate({ digest }, 'blob').catch(unlessDamaged)) ??
+          (await locate({ digest }, 'manifest').catch(unlessDamaged));
         if (at !== undefined) return at;
       }
     }
@@ -45,8 +45,13 @@ export class Elsewhere {
     });
     const wanted = format.registry !== undefined && reference !== undefined ? [reference] : undefined;
     const images: Opened['images'][number][] = [];
-    for await (const image of reader.images({ untagged: true, wanted }))
-      if (!('error' in image)) images.push(async (...asked) => image.locate(...asked));
+    try {
+      for await (const image of reader.images({ untagged: true, wanted }))
+        if (!('error' in image)) images.push(async (...asked) => image.locate(...asked));
+    } catch (error) {
+      await reader.close();
+      throw error;
+    }
     return { reader, images };
   }
 
@@ -54,6 +59,18 @@ export class Elsewhere {
     for (const opened of this.#opened)
       await opened.then(({ reader }) => reader.close()).catch(() => undefined);
   }
+}
+
+/** Of an image that is damaged there the blob may be elsewhere. @throws what is wrong with the place */
+function unlessDamaged(error: unknown): undefined {
+  const { code } = asImgconvError(error);
+  if (
+    !['BLOB_MISSING', 'DIGEST_MISMATCH', 'ARCHIVE_INVALID', 'MANIFEST_INVALID', 'NOT_FOUND', 'IO'].includes(
+      code,
+    )
+  )
+    throw error;
+  return undefined;
 }
 
 interface Opened {
@@ -104,7 +121,10 @@ export class FilledReader implements ImageReader {
   }
 
   async close(): Promise<void> {
-    await this.#reader.close();
-    await this.#elsewhere.close();
+    try {
+      await this.#reader.close();
+    } finally {
+      await this.#elsewhere.close();
+    }
   }
 }

@@ -34,7 +34,7 @@ export async function withoutMissing(
       'BLOB_MISSING',
       `${source.where}: none of the members of ${source.digest} is all there`,
       {
-        hint: 'the archive holds no image: save it again where its layers are',
+        hint: source.absentHint ?? 'the archive holds no image: save it again where its layers are',
       },
     );
   }

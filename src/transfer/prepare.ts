@@ -79,6 +79,7 @@ export class Preparation {
   /** Repositories and digests of all manifests that are converted. */
   readonly #carried = new Set<string>();
   readonly #behind = new Map<string, LeftBehind>();
+  readonly #placeNoted = new Set<string>();
 
   constructor(reader: ImageReader, traits: Traits, options: PrepareOptions, pool: Pool) {
     this.#reader = reader;
@@ -176,6 +177,7 @@ export class Preparation {
       signatures: extras === false ? [] : image.signatures,
       notes: [
         ...(wanted.attached === undefined ? [] : [`attached to ${wanted.attached.to}`]),
+        ...this.#placeNotes(image),
         ...image.warnings,
         ...notes,
         ...made,
@@ -184,6 +186,13 @@ export class Preparation {
     };
     const unseen = await this.#follow(job, key, wanted.family);
     this.#jobs.set(key, { ...job, notes: [...job.notes, ...unseen] });
+  }
+
+  /** What is to be known of the whole place: with the first image of it. */
+  #placeNotes({ placeWarning }: SourceImage): string[] {
+    if (placeWarning === undefined || this.#placeNoted.has(placeWarning)) return [];
+    this.#placeNoted.add(placeWarning);
+    return [placeWarning];
   }
 
   /** @throws ImgconvError NAME_MISSING, NAME_INVALID; DIGEST_MISMATCH for a name that has another image's digest */

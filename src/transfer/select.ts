@@ -171,8 +171,10 @@ function notFound(
       `${text}: no such image among those that can be read in the source (${where}): ${unread.error.message}`,
       { hint: NOTHING_ALIKE },
     );
-  const hint = /^sha256:[0-9a-f]+$/.test(text)
-    ? 'give at least 12 digits of the digest, as imgconv ls shows it'
-    : (there?.hintFor(text) ?? NOTHING_ALIKE);
+  const hint = /^[0-9a-f]{12,64}$/.test(text)
+    ? `an ID or a digest begins with its algorithm: sha256:${text}`
+    : /^sha256:[0-9a-f]+$/.test(text)
+      ? 'give at least 12 digits of the digest, as imgconv ls shows it'
+      : (there?.hintFor(text) ?? NOTHING_ALIKE);
   return new ImgconvError('NOT_FOUND', `${text}: no such image in the source (${where})`, { hint });
 }

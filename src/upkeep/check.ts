@@ -70,6 +70,13 @@ export class Check implements CheckContext {
         const image = next.value;
         this.pool.expectRunning();
         if (only !== undefined && !only.has(nameOf(image))) continue;
+        if ('placeWarning' in image && image.placeWarning !== undefined && count === 0)
+          this.findings.add({
+            severity: 'cosmetic',
+            kind: 'notice',
+            where: image.where,
+            what: image.placeWarning,
+          });
         const repository = this.#repositoryOf(image);
         if (image.untagged === true) {
           await (repository.settled ??= Promise.all(repository.tagged));

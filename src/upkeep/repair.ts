@@ -54,6 +54,10 @@ export async function repair(
 /** For a registry, and for an archive: to change one member is to write all of it. */
 export function notInPlace({ format, path }: Place): ImgconvError {
   const prefix = prefixOf(format);
+  if (format.traits.isEngine === true)
+    return new ImgconvError('USAGE', `--repair: ${prefix}${path}: stores of engines are only read`, {
+      hint: 'copy what is whole into a store, and the rest from elsewhere: imgconv copy --blobs-from PLACE',
+    });
   return new ImgconvError('USAGE', `--repair: ${path}: ${prefix} cannot be repaired in place`, {
     hint: format.registry
       ? `push the images again from where they are whole: imgconv push FROM ${prefix}HOST`

@@ -27,8 +27,8 @@ export const containerd: Format = {
 /** `ROOT[#NAMESPACE][:REFERENCE]`; a path that exists is a path, whatever characters it has. */
 function split(text: string): PlaceText {
   if (pathExists(text)) return { path: text };
-  const [, path = text, part, reference] = /^([^#]*)(?:#([A-Za-z0-9_.-]+))?(?::(.+))?$/s.exec(text) ?? [];
-  if (part !== undefined || reference === undefined) return { path, part, reference };
+  const [, root, part, name] = /^([^#]*)#([A-Za-z0-9_.-]+)(?::(.+))?$/s.exec(text) ?? [];
+  if (root !== undefined) return { path: root, part, reference: name };
   // The longest path before a colon that exists.
   for (let at = text.lastIndexOf(':'); at > 0; at = text.lastIndexOf(':', at - 1))
     if (pathExists(text.slice(0, at))) return { path: text.slice(0, at), reference: text.slice(at + 1) };

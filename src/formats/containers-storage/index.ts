@@ -6,7 +6,7 @@ export const containersStorage: Format = {
   title: 'the storage of podman, buildah and CRI-O',
   operand: '[DRIVER@ROOT]NAME',
   recognises: recognisesStorage,
-  open: async (path, { part }) => (await import('./read.js')).openStorage(path, part),
+  open: async (path, context) => (await import('./read.js')).openStorage(path, context),
   split: splitStorage,
   blobStore: undefined,
   remove: undefined,

@@ -2,19 +2,22 @@ import { isFolder, wholeFile } from '../../bytes/there.js';
 import { SplitTar } from '../../codecs/tar-split.js';
 import { isDigest, type Digest } from '../../model/digest.js';
 import { counted, ImgconvError } from '../../model/errors.js';
+import type { ReadContext } from '../format.js';
 import type { Files } from '../layout.js';
-import type { MadeLayer, SizedBytes } from '../made-image.js';
+import { orElsewhere, type MadeLayer, type SizedBytes } from '../made-image.js';
 import { filesPath, recordPath, type Driver } from './paths.js';
 import { readLayerRecords, type LayerRecord } from './records.js';
 
 /** The layers of a storage, each looked up once however many images have it. */
 export class StorageLayers {
   readonly #files: Files;
+  readonly #elsewhere: ReadContext['elsewhere'];
   readonly #driver: Driver;
   readonly #records: Promise<Map<string, LayerRecord>>;
   readonly #known = new Map<string, Promise<SizedBytes>>();
 
-  constructor(files: Files, driver: Driver) {
+  constructor(files: Files, driver: Driver, elsewhere: ReadContext['elsewhere']) {
+    this.#elsewhere = elsewhere;
     this.#files = files;
     this.#driver = driver;
     this.#records = readLayerRecords(files, driver);
@@ -49,7 +52,7 @@ export class StorageLayers {
     for (const [i, digest] of diffIds.entries()) {
       const record = chain[i];
       if (record === undefined) continue;
-      const at = this.#known.get(record.id) ?? this.#layer(record);
+      const at = this.#known.get(record.id) ?? orElsewhere(this.#layer(record), digest, this.#elsewhere);
       this.#known.set(record.id, at);
       layers.push({ digest, compression: 'none', at: await at });
     }

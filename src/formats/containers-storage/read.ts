@@ -9,34 +9,45 @@ import { parseManifest, type Manifest } from '../../model/manifest.js';
 import { layerCompressionOf } from '../../model/media-type.js';
 import { splitReference } from '../../model/reference.js';
 import { NOTHING_OF_ITS_OWN } from '../audit.js';
-import type { ImageReader, ListOptions, SourceImage, UnreadableImage } from '../format.js';
+import type { ImageReader, ListOptions, ReadContext, SourceImage, UnreadableImage } from '../format.js';
 import { readDocument, type Files } from '../layout.js';
 import { ListingReader } from '../listing.js';
 import { madeImage, type MadeLayer } from '../made-image.js';
+import { nearRoot } from '../running.js';
 import { wantedMatcher } from '../wanted.js';
 import { StorageLayers } from './layers.js';
-import { documentPath, driversIn, isDriver, type Driver } from './paths.js';
+import { documentPath, driversIn, isDriver, recognisesStorage, type Driver } from './paths.js';
 import { readImageRecords, type ImageRecord } from './records.js';
 
-/** `driver`: undefined for the one that there is. @throws ImgconvError NOT_FOUND, FORMAT_UNSUPPORTED, ARCHIVE_INVALID */
-export async function openStorage(root: string, driver: string | undefined): Promise<ImageReader> {
+/** `part`: a driver; undefined for all that there are. @throws ImgconvError NOT_FOUND, FORMAT_UNSUPPORTED, ARCHIVE_INVALID */
+export async function openStorage(
+  root: string,
+  { part: driver, elsewhere }: ReadContext,
+): Promise<ImageReader> {
   if (driver !== undefined && !isDriver(driver))
     throw new ImgconvError(
       'FORMAT_UNSUPPORTED',
       `${root}: storage driver ${driver}; imgconv reads overlay and vfs`,
     );
-  const [found] = driver === undefined ? driversIn(root) : [driver];
-  if (found === undefined)
+  const found = driver === undefined ? driversIn(root) : [driver];
+  if (found.length === 0)
     throw new ImgconvError(
       'NOT_FOUND',
       `${root}: neither overlay-images nor vfs-images in it: no storage of podman`,
       {
-        hint: 'root has it in /var/lib/containers/storage, other users in ~/.local/share/containers/storage',
+        hint:
+          nearRoot(root, 'var/lib/containers/storage', recognisesStorage) ??
+          'root has it in /var/lib/containers/storage, other users in ~/.local/share/containers/storage',
       },
     );
   const files: Files = { path: root, get: (name) => wholeFile(`${root}/${name}`, root) };
-  const images = new StoredImages(files, found, await readImageRecords(files, found));
-  return new ListingReader((options) => images.list(options), NOTHING_OF_ITS_OWN);
+  const stores: StoredImages[] = [];
+  for (const one of found)
+    stores.push(new StoredImages(files, one, await readImageRecords(files, one), elsewhere));
+  async function* images(options: ListOptions) {
+    for (const store of stores) yield* store.list(options);
+  }
+  return new ListingReader(images, NOTHING_OF_ITS_OWN);
 }
 
 /** A manifest of an image, as it was pulled or made. */
@@ -52,11 +63,16 @@ class StoredImages {
   readonly #records: readonly ImageRecord[];
   readonly #layers: StorageLayers;
 
-  constructor(files: Files, driver: Driver, records: readonly ImageRecord[]) {
+  constructor(
+    files: Files,
+    driver: Driver,
+    records: readonly ImageRecord[],
+    elsewhere: ReadContext['elsewhere'],
+  ) {
     this.#files = files;
     this.#driver = driver;
     this.#records = records;
-    this.#layers = new StorageLayers(files, driver);
+    this.#layers = new StorageLayers(files, driver, elsewhere);
   }
 
   async *list({ untagged, wanted }: ListOptions): AsyncGenerator<SourceImage | UnreadableImage> {

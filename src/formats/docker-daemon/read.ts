@@ -49,7 +49,9 @@ class EngineReader implements ImageReader {
     const known = new Map(asked.flatMap((one) => one.repoTags.map((tag) => [tag, one])));
     for await (const image of (await this.#open(names)).images(options)) {
       const own = known.get(image.name ?? '');
-      yield own === undefined ? image : { ...image, knownAs: own.repoDigests };
+      // An entry of the archive says nothing of the engine.
+      const shown = { ...image, entries: undefined };
+      yield own === undefined ? shown : { ...shown, knownAs: own.repoDigests };
     }
   }
 

@@ -165,7 +165,12 @@ class EngineWriter implements ImageWriter {
 
   async write(image: ImageToWrite): Promise<Written> {
     if (this.#there.has(referenceText(image.name))) return { changed: false, notes: [] };
-    return this.#archive.write(image);
+    const written = await this.#archive.write(image);
+    if (image.name.tag !== undefined) return written;
+    return {
+      ...written,
+      notes: [...written.notes, 'engines keep no names by digest: it has an ID alone there'],
+    };
   }
 
   publish(): Promise<void> {

@@ -1,9 +1,10 @@
+import type { ReadContext } from '../format.js';
 import { readDocument, type Files } from '../layout.js';
 import { isFolder, wholeFile } from '../../bytes/there.js';
 import { SplitTar } from '../../codecs/tar-split.js';
 import type { Digest } from '../../model/digest.js';
 import { ImgconvError } from '../../model/errors.js';
-import { chainIdOf, type MadeLayer, type SizedBytes } from '../made-image.js';
+import { chainIdOf, orElsewhere, type MadeLayer, type SizedBytes } from '../made-image.js';
 import { filesPath, layerPath, type Driver } from './paths.js';
 
 const MAX_ID = 1024;
@@ -11,10 +12,12 @@ const MAX_ID = 1024;
 /** The layers of a graph driver, each looked up once however many images have it. */
 export class RootLayers {
   readonly #files: Files;
+  readonly #elsewhere: ReadContext['elsewhere'];
   readonly #driver: Driver;
   readonly #known = new Map<Digest, Promise<SizedBytes>>();
 
-  constructor(files: Files, driver: Driver) {
+  constructor(files: Files, driver: Driver, elsewhere: ReadContext['elsewhere']) {
+    this.#elsewhere = elsewhere;
     this.#files = files;
     this.#driver = driver;
   }
@@ -25,7 +28,7 @@ export class RootLayers {
     let chainId: Digest | undefined;
     for (const digest of diffIds) {
       chainId = chainIdOf(chainId, digest);
-      const at = this.#known.get(chainId) ?? this.#layer(chainId);
+      const at = this.#known.get(chainId) ?? orElsewhere(this.#layer(chainId), digest, this.#elsewhere);
       this.#known.set(chainId, at);
       layers.push({ digest, compression: 'none', at: await at });
     }

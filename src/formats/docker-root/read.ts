@@ -1,6 +1,6 @@
 import { digestOf } from '../../bytes/hash.js';
 import { namesIn } from '../../bytes/folder.js';
-import { wholeFile } from '../../bytes/there.js';
+import { isFolder, wholeFile } from '../../bytes/there.js';
 import type { MemoryBytes } from '../../bytes/region.js';
 import { parseConfig } from '../../model/config.js';
 import { isDigest, type Digest } from '../../model/digest.js';
@@ -14,7 +14,7 @@ import type { ImageReader, ListOptions, ReadContext, SourceImage, UnreadableImag
 import { readDocument, type Files } from '../layout.js';
 import { ListingReader } from '../listing.js';
 import { madeImage } from '../made-image.js';
-import { warnedOf } from '../running.js';
+import { nearRoot, warnedOf } from '../running.js';
 import { wantedMatcher } from '../wanted.js';
 import { RootLayers } from './layers.js';
 import {
@@ -27,6 +27,7 @@ import {
   NAMESPACE,
   isDriver,
   parentPath,
+  recognisesDataRoot,
   type Driver,
 } from './paths.js';
 import { readRepositories, type ImageNames } from './repositories.js';
@@ -35,7 +36,8 @@ import { readRepositories, type ImageNames } from './repositories.js';
 export function openDataRoot(root: string, context: ReadContext): Promise<ImageReader> {
   const files: Files = { path: root, get: (name) => wholeFile(`${root}/${name}`, root) };
   const drivers = namesIn(`${root}/${IMAGE}`, root);
-  const stores: Store[] = drivers.filter(isDriver).map((driver) => new GraphStore(files, driver));
+  const stores: Store[] = drivers.filter(isDriver).map((driver) => new GraphStore(files, driver, context));
+  for (const driver of drivers) if (UNREAD.includes(driver)) stores.push(unreadStore(root, driver));
   const containerd = containerdIn(root);
   if (containerd !== undefined) stores.unshift(daemonStore(containerd, stores.length === 0, context));
   if (stores.length === 0) throw noDriver(root, drivers);
@@ -45,6 +47,17 @@ export function openDataRoot(root: string, context: ReadContext): Promise<ImageR
 
 interface Store {
   images(options: ListOptions): AsyncIterable<SourceImage | UnreadableImage>;
+}
+
+/** Images of a driver that is not read are named, beside those that are. */
+function unreadStore(root: string, driver: string): Store {
+  return {
+    async *images() {
+      await Promise.resolve();
+      if (namesIn(`${root}/${IMAGE}/${driver}/imagedb/content/sha256`, root).length > 0)
+        yield { name: undefined, where: root, error: noDriver(root, [driver]) };
+    },
+  };
 }
 
 /** An engine with a graph driver also has a containerd, for its containers: no images need be in it. */
@@ -81,12 +94,15 @@ async function* imagesOf(root: string, stores: readonly Store[], options: ListOp
 }
 
 function noDriver(root: string, drivers: readonly string[]): ImgconvError {
+  if (!isFolder(root)) return new ImgconvError('NOT_FOUND', `${root}: no such folder`);
   if (drivers.length === 0)
     return new ImgconvError(
       'NOT_FOUND',
       `${root}: neither ${IMAGE} nor ${CONTAINERD} in it: not a data root of Docker`,
       {
-        hint: 'the data root is /var/lib/docker unless dockerd was given --data-root',
+        hint:
+          nearRoot(root, 'var/lib/docker', recognisesDataRoot) ??
+          'the data root is /var/lib/docker unless dockerd was given --data-root',
       },
     );
   return new ImgconvError(
@@ -97,6 +113,8 @@ function noDriver(root: string, drivers: readonly string[]): ImgconvError {
 }
 
 const MAX_PARENT = 1024;
+/** Storage drivers of Docker that imgconv knows by name alone. */
+const UNREAD = ['aufs', 'btrfs', 'devicemapper', 'fuse-overlayfs', 'overlay', 'zfs'];
 
 /** The images of one graph driver. */
 class GraphStore {
@@ -104,10 +122,10 @@ class GraphStore {
   readonly #driver: Driver;
   readonly #layers: RootLayers;
 
-  constructor(files: Files, driver: Driver) {
+  constructor(files: Files, driver: Driver, { elsewhere }: ReadContext) {
     this.#files = files;
     this.#driver = driver;
-    this.#layers = new RootLayers(files, driver);
+    this.#layers = new RootLayers(files, driver, elsewhere);
   }
 
   async *images({ untagged, wanted }: ListOptions): AsyncGenerator<SourceImage | UnreadableImage> {
