@@ -12,6 +12,7 @@ export { diskUsage, type RepositoryUsage, type UsageReport } from './upkeep/disk
 export { imageTrees, type ImageTree, type TreeLayer, type TreeNode } from './upkeep/image-tree.js';
 export { findReferences, type FindOptions } from './discover/find.js';
 export type { Findings, Spot, Unknown, Use } from './discover/findings.js';
+export { saveImages, type SavedImage, type SaveOptions } from './requests/save-images.js';
 export { wholeSelectors } from './requests/wanted.js';
 export type { Finding } from './upkeep/findings.js';
 export { collectGarbage, type GarbageOptions, type GarbageReport } from './upkeep/gc.js';

@@ -107,6 +107,7 @@ test('the library exports these names and no others', () => {
     'parsePlatform',
     'parseReference',
     'referenceText',
+    'saveImages',
     'verify',
     'wholeSelectors',
   ]);

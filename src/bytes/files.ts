@@ -10,6 +10,7 @@ import {
   readlinkSync,
   readSync,
   realpathSync,
+  statSync,
   type Dirent,
 } from 'node:fs';
 import { ImgconvError, naming } from '../model/errors.js';
@@ -40,6 +41,11 @@ export function resolved(path: string): Resolved | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** When a file was last changed. @throws the system's error */
+export function modifiedAt(path: string): Date {
+  return statSync(path).mtime;
 }
 
 export function pathExists(path: string): boolean {

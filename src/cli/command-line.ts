@@ -62,7 +62,11 @@ export function parseArguments(args: readonly string[], command: Syntax): Argume
   const options = { ...GLOBAL_OPTIONS, ...command.options };
   const help = helpOf(command);
   const names = Object.keys(options);
-  const [before, after] = splitDashes(args);
+  const [all, after] = splitDashes(args);
+  // `--no-creds` is an option of its own: the parser would take it for the negation of `--creds`.
+  const before = all.map((word) =>
+    /^--no-/.test(word) && names.includes(word.slice(2)) ? `${word}=true` : word,
+  );
   const { _: words, ...said } = parse(withValues(before, options, help), {
     boolean: names.filter((name) => !takesValue(options[name]) && !mayHaveValue(options[name])),
     string: names.filter((name) => takesValue(options[name]) || mayHaveValue(options[name])),

@@ -1,6 +1,8 @@
 import type { Format } from '../formats/format.js';
 import { FORMATS } from '../formats/table.js';
 import type { CopyArguments } from './copy.js';
+import type { FillArguments } from './fill.js';
+import { fillOptions } from './fill-options.js';
 import type { GarbageArguments } from './gc.js';
 import type { ImagesArguments } from './images.js';
 import type { InspectArguments, ListArguments } from './ls.js';
@@ -95,6 +97,17 @@ export const COMMANDS: readonly Command[] = [
       return syncOptions();
     },
     run: async (args: SyncArguments) => (await import('./sync.js')).syncCommand(args),
+  },
+  {
+    name: 'fill',
+    operands: '<ROOTFS>',
+    describe:
+      'Fill the registry folder of a cluster image (sealer, sealos, KubeKey) with all that its files need',
+    example: 'imgconv fill ./rootfs --platform linux/amd64 --from ./store',
+    get options() {
+      return fillOptions();
+    },
+    run: async (args: FillArguments) => (await import('./fill.js')).fillCommand(args),
   },
   {
     name: 'ls',

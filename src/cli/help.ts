@@ -37,8 +37,8 @@ ${Object.entries(GROUPS)
 Places: ${prefixesWhere(false)}
         ${prefixesWhere(true)}
 
-Topics: ${namesInTwoLines(Object.keys(TOPICS))}
-        imgconv help TOPIC prints one; imgconv help topics lists them.`;
+Topics (imgconv help TOPIC prints one; imgconv help topics lists them):
+  ${namesInTwoLines(Object.keys(TOPICS))}`;
 }
 
 function prefixesWhere(isEngine: boolean): string {
@@ -48,8 +48,10 @@ function prefixesWhere(isEngine: boolean): string {
 }
 
 function namesInTwoLines(names: readonly string[]): string {
-  const half = Math.ceil(names.length / 2);
-  return `${names.slice(0, half).join(' ')}\n        ${names.slice(half).join(' ')}`;
+  const [first, second]: [string[], string[]] = [[], []];
+  for (const name of names)
+    ([...first, name].join(' ').length <= 78 && second.length === 0 ? first : second).push(name);
+  return `${first.join(' ')}\n  ${second.join(' ')}`;
 }
 
 /** Names of conversions between two formats. */
@@ -57,7 +59,7 @@ export const PAIR = /^([a-z]+)2[a-z]+$/;
 
 /** Commands other than the pairs, as root help lists them. */
 export const GROUPS: Readonly<Record<string, readonly string[]>> = {
-  transfer: ['save', 'push', 'copy', 'sync'],
+  transfer: ['save', 'push', 'copy', 'sync', 'fill'],
   look: ['ls', 'list-tags', 'inspect', 'digest', 'tree', 'du', 'images', 'verify'],
   change: ['tag', 'rm', 'gc'],
   registries: ['serve', 'login', 'logout'],

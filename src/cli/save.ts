@@ -4,6 +4,7 @@ import { registry } from '../formats/registry/index.js';
 import { FORMATS, isPrefixed, prefixOf, type Place } from '../formats/table.js';
 import { ImgconvError } from '../model/errors.js';
 import { isHostName } from '../model/reference.js';
+import { EVERYWHERE } from '../requests/save-images.js';
 import { wholeSelectors } from '../requests/wanted.js';
 import { convertCommand } from './convert.js';
 import type { ConversionArguments } from './options.js';
@@ -20,9 +21,6 @@ export interface PushArguments extends ConversionArguments {
   readonly SRC: string;
   readonly REGISTRY: string;
 }
-
-/** References of all registries. */
-export const EVERYWHERE: Place = { format: docker, path: '' };
 
 /** Remote images and charts into a store: of the operands the last is where to, the others are references. */
 export async function saveCommand(args: SaveArguments): Promise<number> {
@@ -42,6 +40,11 @@ export async function saveCommand(args: SaveArguments): Promise<number> {
 /** Who thinks of `cp` and `skopeo` the wrong way round has named the store first. @throws ImgconvError USAGE */
 function expectStoreLast(operands: readonly string[]): void {
   const last = operands.at(-1) ?? '';
+  const engine = operands.slice(0, -1).find(isEnginePlace);
+  if (engine !== undefined)
+    throw new ImgconvError('USAGE', `save ${engine}: save takes images from registries`, {
+      hint: `did you mean imgconv copy ${shellText([engine, storeText(last)])}?`,
+    });
   const store = operands.slice(0, -1).find(isStore);
   if (store === undefined || isStore(last)) return;
   throw new ImgconvError('USAGE', `save … ${last}: the store comes last, and ${store} is one`, {
@@ -53,6 +56,16 @@ function expectStoreLast(operands: readonly string[]): void {
 function isStore(text: string): boolean {
   if (/^\.{0,2}\//.test(text) || isLocalPlace(text) || isArchiveName(text)) return true;
   return existsSync(text) && registry.recognises(text);
+}
+
+function isEnginePlace(text: string): boolean {
+  return FORMATS.some(({ prefix, traits }) => traits.isEngine === true && text.startsWith(`${prefix}:`));
+}
+
+/** As `copy` writes it. */
+function storeText(text: string): string {
+  const { format, path } = storeOf(text);
+  return isPrefixed(text) ? text : `${prefixOf(format)}${path}`;
 }
 
 function isLocalPlace(text: string): boolean {

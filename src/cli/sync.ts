@@ -11,13 +11,14 @@ import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { ownPlatform, parsePlatform } from '../model/platform.js';
 import type { SyncRegistry } from '../requests/sync-file.js';
 import { readStdin, readText } from '../bytes/files.js';
+import { EVERYWHERE } from '../requests/save-images.js';
 import { wholeSelectors } from '../requests/wanted.js';
 import type { Report } from '../transfer/report.js';
 import type { Selector } from '../transfer/select.js';
 import { convertCommand } from './convert.js';
 import { errorText, printable } from './exit.js';
 import { accessOf } from './registry-options.js';
-import { EVERYWHERE, registryBelow } from './save.js';
+import { registryBelow } from './save.js';
 import { readImagesFile, selectorsOf } from './selectors.js';
 import type { SyncArguments } from './sync-options.js';
 

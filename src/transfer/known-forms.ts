@@ -4,6 +4,7 @@ import { openPlace } from '../formats/open.js';
 import type { Place } from '../formats/table.js';
 import type { Digest } from '../model/digest.js';
 import { isContainerImage } from '../model/manifest.js';
+import { referenceText } from '../model/reference.js';
 import { manifestsOf } from '../model/tree.js';
 import { layerCompressionOf } from '../model/media-type.js';
 import { VerifiedBlob } from '../proof/verified-blob.js';
@@ -22,7 +23,7 @@ import { readSharedTree } from './tree.js';
  */
 export async function knownForms(
   place: Place,
-  images: readonly Pick<Job, 'closure' | 'compression'>[],
+  images: readonly Pick<Job, 'name' | 'closure' | 'compression'>[],
   options: LayerCompression,
   pool: Pool,
 ): Promise<FormsThere> {
@@ -57,8 +58,18 @@ export async function knownForms(
     }
   };
   try {
-    for await (const image of reader.images({ untagged: false }))
-      if (!('error' in image) && isNew(image.digest)) await addLayersOf(image).catch(() => undefined);
+    // First those that are written again: their layers stay what they were, whatever else came since.
+    const again = new Set(images.map(({ name }) => referenceText(name)));
+    const others: SourceImage[] = [];
+    const add = async (image: SourceImage) => {
+      if (isNew(image.digest)) await addLayersOf(image).catch(() => undefined);
+    };
+    for await (const image of reader.images({ untagged: false })) {
+      if ('error' in image) continue;
+      if (again.has(image.name ?? '')) await add(image);
+      else others.push(image);
+    }
+    for (const image of others) await add(image);
   } finally {
     await reader.close();
   }

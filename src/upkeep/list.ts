@@ -61,6 +61,18 @@ export async function listNames(place: Place): Promise<string[]> {
   return images.flatMap(({ name }) => name ?? []);
 }
 
+/** Those of `wanted` that choose an image of a place. */
+export async function namesAmong(
+  place: Place,
+  wanted: readonly string[],
+  access: RegistryAccess = {},
+): Promise<string[]> {
+  const selectors = wanted.map((text) => ({ text, rename: undefined, where: place.path }));
+  const images = await collect(withReader(place, access, (reader) => reader.images(listOptions(selectors))));
+  const missing = new Set(select(images, selectors).unmatched.map(({ selector }) => selector.text));
+  return wanted.filter((text) => !missing.has(text));
+}
+
 /** What `list` gives of a place, which is open until then. */
 export async function* withReader<T>(
   place: Place,

@@ -20,6 +20,7 @@ export const TOPICS: Readonly<Record<string, Entry>> = {
     commands: ['gc', 'rm', 'du'],
     load: async () => (await import('./cleanup.js')).cleanup,
   },
+  clusters: { commands: ['fill'], load: async () => (await import('./clusters.js')).clusters },
   compression: {
     commands: ['copy', 'X2Y'],
     load: async () => (await import('./compression.js')).compression,
