@@ -195,6 +195,7 @@ describe('the endpoint', () => {
     for (const [host, why] of [
       ['npipe:////./pipe/docker_engine', 'npipe:// is not supported'],
       ['fd://', 'fd:// is not supported'],
+      ['/run/podman/podman.sock', 'begins with unix://'],
       ['tcp://h:99999', 'HOST:PORT'],
       ['tcp://h/x?y', 'HOST:PORT'],
       ['ssh://', 'plain names'],

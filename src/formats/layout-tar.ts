@@ -96,8 +96,11 @@ export class LayoutTarWriter implements ImageWriter {
     const notes = signaturesNote(signatures);
     const { entry, note } = (await this.#engines?.entryFor(image)) ?? {};
     // An engine has no place for what it does not load.
-    if (this.#context.outlet !== undefined && entry === undefined)
-      throw new ImgconvError('FORMAT_UNSUPPORTED', `${referenceText(name)}: ${note ?? 'no container image'}`);
+    if (this.#context.outlet !== undefined && entry === undefined) {
+      const hint = 'a registry takes it (imgconv push), and so does an oci: folder';
+      const why = note ?? 'no container image';
+      throw new ImgconvError('FORMAT_UNSUPPORTED', `${referenceText(name)}: ${why}`, { hint });
+    }
     if (note !== undefined) notes.push(note);
     const omitted = await this.#context.omits?.(image);
     const fresh = [...blobs].filter(([digest]) => !this.#added.has(digest) && omitted?.has(digest) !== true);

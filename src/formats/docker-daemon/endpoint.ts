@@ -147,6 +147,7 @@ function parseEndpoint(
     new ImgconvError('USAGE', `${describeEndpoint({ url, from })}: ${why}`, {
       hint: 'an engine has an address such as unix:///var/run/docker.sock, tcp://HOST:2376 or ssh://USER@HOST',
     });
+  if (address.startsWith('/')) throw refuse('the address of a socket begins with unix://');
   const [, scheme = 'tcp', rest = ''] = /^(?:([^/]*?):\/\/)?(.*)$/s.exec(address) ?? [];
   switch (scheme) {
     case 'unix':
