@@ -25,9 +25,7 @@ export function deniedBy(error: ImgconvError): Denied | undefined {
     hint:
       cause.code === 'EPERM'
         ? `look at its attributes (lsattr -d ${at}) and at how its file system is mounted`
-        : uid === 0
-          ? 'run this as root (sudo), or fix the permissions'
-          : `fix the permissions of ${at}, or run this as a user who has them`,
+        : `fix the permissions of ${at}, or run this as ${uid === 0 ? 'root (sudo)' : 'a user who has them'}`,
   };
 }
 
