@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import asc from 'assemblyscript/asc';
 import { build } from 'esbuild';
 import { manPage } from './dist/src/cli/man.js';
 
@@ -92,6 +93,14 @@ const page = await bundle({
 const compact = (file) => readFileSync(`src/page/${file}`, 'utf8').replace(/\n\s*/g, '\n');
 const assets = { 'page.js': page, 'page.html': compact('page.html'), 'page.css': compact('page.css') };
 writeFileSync('dist/src/serve/page-assets.js', `export const ASSETS = ${JSON.stringify(assets)};\n`);
+
+/** Deflate in WebAssembly, inside the scripts. `--memoryBase`: what lies below belongs to the compiler, the rest is laid out in layout.ts. */
+const words =
+  'src/codecs/deflate/index.ts -o dist/deflate.wasm --runtime stub --noAssert --enable simd -O3 --converge --initialMemory 48 --maximumMemory 48 --memoryBase 1024';
+const { error, stderr } = await asc.main(words.split(' '));
+if (error !== null) throw new Error(`asc: ${stderr}`, { cause: error });
+const wasm = readFileSync('dist/deflate.wasm', 'base64');
+writeFileSync('dist/src/codecs/deflate-wasm.js', `export const WASM = '${wasm}';\n`);
 
 await bundle({
   entryPoints: {

@@ -1,5 +1,6 @@
 import zlib from 'node:zlib';
 import { dropBytes, WINDOW } from '../bytes/buffers.js';
+import { Deflate } from './deflate.js';
 
 /**
  * One piece of a compressed stream: gzip's is raw deflate primed with the 32 KiB before it (`pigz`'s method). All of it
@@ -23,19 +24,28 @@ export async function compressPiece(job: PieceJob): Promise<PieceResult> {
   const { kind, memory, length } = job;
   const piece = new Uint8Array(memory, WINDOW, length);
   const compressed = kind === 'gzip' ? deflatePiece(piece, job) : await zstdPiece(piece, job.level);
-  // There is room: zlib adds 5 bytes to 16 KB that it cannot compress (deflateBound), zstd 1/256 (ZSTD_compressBound).
+  // There is room: deflate adds 5 bytes to 16 KB that it cannot compress (zlib's deflateBound), zstd 1/256 (ZSTD_compressBound).
   new Uint8Array(memory).set(compressed);
   const result = { compressed: compressed.length };
-  dropBytes(compressed);
+  if (!isOwn(job)) dropBytes(compressed);
   return result;
 }
 
+/** gzip's level 1 is made by our own encoder, the same on every Node.js. */
+function isOwn({ kind, level }: PieceJob): boolean {
+  return kind === 'gzip' && level === 1;
+}
+let own: Deflate | undefined;
+
 /** All pieces but the last end in an empty stored block (Z_SYNC_FLUSH), so that they can be put one after another. */
-function deflatePiece(piece: Uint8Array, { memory, dictionary, level, last }: PieceJob): Uint8Array {
+function deflatePiece(piece: Uint8Array, job: PieceJob): Uint8Array {
+  const { memory, level, last } = job;
+  const dictionary = new Uint8Array(memory, WINDOW - job.dictionary, job.dictionary);
+  if (isOwn(job)) return (own ??= new Deflate()).deflate({ dictionary, bytes: piece, isLast: last });
   return zlib.deflateRawSync(piece, {
     level,
     memLevel: 9,
-    ...(dictionary > 0 && { dictionary: new Uint8Array(memory, WINDOW - dictionary, dictionary) }),
+    ...(dictionary.length > 0 && { dictionary }),
     finishFlush: last ? zlib.constants.Z_FINISH : zlib.constants.Z_SYNC_FLUSH,
     chunkSize: piece.length + 1024,
   });
