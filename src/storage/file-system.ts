@@ -42,9 +42,10 @@ export function there(path: string, stat: typeof statSync): Stats | undefined {
  */
 export function expectFolder(path: string): void {
   for (let at = resolve(path); ; at = dirname(at)) {
+    // In this order, or what another process makes meanwhile would be taken for a link.
+    if (there(at, lstatSync) === undefined) continue;
     const stat = there(at, statSync);
     if (stat?.isDirectory() === true) return;
-    if (stat === undefined && there(at, lstatSync) === undefined) continue;
     const what =
       stat === undefined
         ? 'a link that leads nowhere'
