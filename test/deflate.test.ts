@@ -2,9 +2,12 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
-import { constants, crc32, inflateRawSync } from 'node:zlib';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { constants, crc32, deflateRawSync, inflateRawSync } from 'node:zlib';
 import { WINDOW } from '../src/bytes/buffers.js';
 import { Deflate, MOST } from '../src/codecs/deflate.js';
+import { projectRoot } from './support/fixtures.js';
 import { kinds, randomOf, sampleOf } from './support/deflate-samples.js';
 
 const encoder = new Deflate();
@@ -139,4 +142,13 @@ test('gives the same bytes on every Node.js and every processor', () => {
   for (const kind of kinds)
     hash.update(encoder.deflate({ bytes: sampleOf(kind, MOST, randomOf(9)), isLast: true }));
   assert.equal(hash.digest('hex'), '4a3a2ba1094064f01cbb7d7a4cdfc1d4e125656544a32226188fd1112fba49db');
+});
+
+test("what it makes of scripts and of a binary is at most 2 % larger than zlib's level 2", () => {
+  for (const path of [join(projectRoot, 'dist/bundle/main.js'), process.execPath]) {
+    const bytes = readFileSync(path).subarray(0, MOST);
+    const made = encoder.deflate({ bytes, isLast: true }).length;
+    const zlibs = deflateRawSync(bytes, { level: 2, memLevel: 9 }).length;
+    assert.ok(made <= zlibs * 1.02, `${path}: ${made}, zlib's ${zlibs}`);
+  }
 });

@@ -325,7 +325,7 @@ describe('an engine on a socket', () => {
       fake.routes['GET /info'] = (_, response) => {
         json(response, 200, { Driver: 'overlayfs', DriverStatus });
       };
-      assert.deepEqual(await engine.info(), { storesContent, driver: 'overlayfs' });
+      assert.equal(await engine.storesContent(), storesContent);
     }
     engine.close();
   });

@@ -22,9 +22,6 @@ export interface DeflatePiece {
   readonly isLast: boolean;
 }
 
-/** Compiled once a thread. */
-let compiled: WebAssembly.Module | undefined;
-
 /**
  * An encoder of raw deflate (RFC 1951) that is fast rather than small, in 3 MiB of memory. Its output depends on nothing but
  * its input: not on the version of Node.js, not on the processor.
@@ -33,8 +30,8 @@ export class Deflate {
   readonly #wasm: Exports;
 
   constructor() {
-    compiled ??= new WebAssembly.Module(Buffer.from(WASM, 'base64'));
-    this.#wasm = new WebAssembly.Instance(compiled).exports as unknown as Exports;
+    const module = new WebAssembly.Module(Buffer.from(WASM, 'base64'));
+    this.#wasm = new WebAssembly.Instance(module).exports as unknown as Exports;
   }
 
   /**

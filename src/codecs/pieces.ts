@@ -35,6 +35,7 @@ export async function compressPiece(job: PieceJob): Promise<PieceResult> {
 function isOwn({ kind, level }: PieceJob): boolean {
   return kind === 'gzip' && level === 1;
 }
+/** One for each thread, made when the first piece comes. */
 let own: Deflate | undefined;
 
 /** All pieces but the last end in an empty stored block (Z_SYNC_FLUSH), so that they can be put one after another. */

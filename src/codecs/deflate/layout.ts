@@ -12,8 +12,6 @@
 
 /** Deflate's window (RFC 1951, 2): how far back a match may lie. */
 export const WINDOW: usize = 32768;
-/** The most bytes that one call of `deflate` takes. */
-export const PIECE: usize = 1 << 20;
 
 export const HASH_BITS: u32 = 15;
 export const HASH_TABLE: usize = 0x10000;

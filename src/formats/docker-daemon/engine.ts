@@ -27,7 +27,7 @@ const detailsSchema = imageSchema.extend({
   ...{ Os: text, Architecture: text, Variant: text },
   RootFS: z.object({ Layers: names }).nullish(),
 });
-const infoSchema = z.object({ Driver: text, DriverStatus: z.array(z.array(z.string())).nullish() });
+const infoSchema = z.object({ DriverStatus: z.array(z.array(z.string())).nullish() });
 export interface EngineImage {
   /** `sha256:…`, of the config; of the manifest or index in an engine that stores content. */
   readonly id: string;
@@ -103,12 +103,12 @@ export class Engine {
     }
   }
 
-  /** `storesContent`: images lie in containerd, with their manifests and compressed layers. */
-  async info(): Promise<{ storesContent: boolean; driver: string }> {
-    const { Driver, DriverStatus } = await this.#json('/info', infoSchema);
-    const driver = new Map((DriverStatus ?? []).map(([key, value]) => [key, value]));
-    const storesContent = driver.get('driver-type') === 'io.containerd.snapshotter.v1';
-    return { storesContent, driver: Driver ?? '' };
+  /** Whether images lie in containerd, with their manifests and compressed layers. */
+  async storesContent(): Promise<boolean> {
+    const { DriverStatus } = await this.#json('/info', infoSchema);
+    return (DriverStatus ?? []).some(
+      ([key, value]) => key === 'driver-type' && value === 'io.containerd.snapshotter.v1',
+    );
   }
 
   /** The archive of `docker save`: read it to its end, or destroy it. It fails if the engine fails on the way. */

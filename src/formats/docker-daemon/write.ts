@@ -18,7 +18,7 @@ export async function createInEngine(context: WriteContext, archive: Format): Pr
   try {
     const pipe = new Pipe(engine);
     // One that keeps blobs takes only what an archive has of them.
-    const { storesContent } = await engine.info();
+    const storesContent = await engine.storesContent();
     const layers = new LayersThere(engine);
     const omits = storesContent || engine.isPodman ? undefined : (image: ImageToWrite) => layers.of(image);
     if (archive.create === undefined) throw new TypeError(`${archive.prefix} cannot be written`);
