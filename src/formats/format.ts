@@ -17,6 +17,7 @@ import type { RegistryAccess } from './access.js';
 import type { Audit } from './audit.js';
 import type { Signature, SourceImage, UnreadableImage } from './image.js';
 import type { BlobStore } from './blob-store.js';
+import type { KeptManifests } from './kept-manifests.js';
 import type { Removal, RemovalContext } from './removal.js';
 
 export {
@@ -188,6 +189,8 @@ export interface ImageWriter {
   readonly host: string | undefined;
   /** Where a blob with this digest lies, whichever image it is of; undefined when the place does not keep them by digest. */
   readonly find: ((digest: Digest) => Promise<LocalBytes | undefined>) | undefined;
+  /** What the place held before, where it is files in folders. */
+  readonly kept: KeptManifests | undefined;
   /**
    * To be called before what the place holds is relied on: until `close`, no garbage is collected there.
    * @throws ImgconvError IO when garbage is being collected and that does not end, INTERRUPTED

@@ -50,6 +50,7 @@ export class LayoutTarWriter implements ImageWriter {
   readonly links = false;
   readonly inPlace: boolean;
   readonly find = undefined;
+  readonly kept = undefined;
   readonly host = undefined;
   readonly #name: string;
   /** Where the archive is to lie; undefined for standard output. */

@@ -1,11 +1,14 @@
-import type { Digest } from '../model/digest.js';
+import { isDigest, parseDigest, type Digest } from '../model/digest.js';
 import { referenceText, type Reference } from '../model/reference.js';
 import { BlobWriter, type BlobKeys } from '../storage/blob-writer.js';
-import type { Storage, StorageTransaction } from '../storage/driver.js';
+import { foldersIn, type Storage, type StorageTransaction } from '../storage/driver.js';
 import { signaturesNote, type ImageToWrite, type ImageWriter, type WriteContext } from './format.js';
+import { untitledImage, type KeptManifests } from './kept-manifests.js';
 
 /** How a format names images whose blobs all lie in one folder: reg by links, oci by the entries of index.json. */
 export interface StoreMapping extends BlobKeys {
+  /** Folders between that of an algorithm and those of its blobs. */
+  readonly spread: 'pairs' | 'none';
   /** Puts the documents of an image whose blobs are there or staged, all or none. `changed`: one was not there. */
   name(image: ImageToWrite, store: Store): Promise<{ readonly changed: boolean; readonly notes: string[] }>;
   /** What the tag of a name stands for now. */
@@ -48,6 +51,10 @@ class StoreWriter implements ImageWriter {
 
   readonly find = (digest: Digest) => this.#store.blobs.find(digest);
 
+  get kept(): KeptManifests {
+    return keptIn(this.#store.storage, this.#mapping);
+  }
+
   async holds(_name: Reference, { digest, size }: { digest: Digest; size: number }): Promise<boolean> {
     return (await this.find(digest))?.size === size;
   }
@@ -89,4 +96,42 @@ class StoreWriter implements ImageWriter {
     this.#store.transaction.close();
     return Promise.resolve();
   }
+}
+
+/** Every blob may be a manifest. */
+function keptIn(storage: Storage, mapping: StoreMapping): KeptManifests {
+  const { blobsFolder } = mapping;
+  const imageOf = (digest: Digest) => {
+    const key = mapping.blobKey(digest);
+    return untitledImage(digest, storage.nameOf(key), (wanted) =>
+      storage.bytes(mapping.blobKey(wanted.digest)),
+    );
+  };
+  const digestIn = (folder: string, name: string) =>
+    `${folder.slice(blobsFolder.length + 1).split('/')[0] ?? ''}:${name}`;
+  return {
+    storage,
+    async *folders() {
+      for (const algorithm of await foldersIn(storage, blobsFolder)) {
+        const own = `${blobsFolder}/${algorithm}`;
+        const all = mapping.spread === 'none' ? [''] : await foldersIn(storage, own);
+        for (const pair of all) {
+          const key = pair === '' ? own : `${own}/${pair}`;
+          yield { key, changed: (await storage.stat(key))?.changed ?? 0 };
+        }
+      }
+    },
+    async filesIn(folder) {
+      return (await storage.list(folder)).flatMap(({ name }) => {
+        const digest = digestIn(folder, name);
+        return isDigest(digest) ? { name, key: mapping.blobKey(digest), digest } : [];
+      });
+    },
+    blobKey: (_, digest) => mapping.blobKey(digest),
+    image: (folder, name) => Promise.resolve(imageOf(parseDigest(digestIn(folder, name), folder))),
+    async named(name) {
+      const digest = await mapping.tagged(name, storage);
+      return digest && imageOf(digest);
+    },
+  };
 }

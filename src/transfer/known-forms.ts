@@ -1,12 +1,13 @@
 import { isThere } from '../bytes/there.js';
 import type { SourceImage } from '../formats/format.js';
+import type { KeptManifests } from '../formats/kept-manifests.js';
 import { openPlace } from '../formats/open.js';
 import type { Place } from '../formats/table.js';
 import type { Digest } from '../model/digest.js';
 import { isContainerImage } from '../model/manifest.js';
-import { referenceText } from '../model/reference.js';
+import { layerCompressionOf, type Compression } from '../model/media-type.js';
+import { referenceText, type Reference } from '../model/reference.js';
 import { manifestsOf } from '../model/tree.js';
-import { layerCompressionOf } from '../model/media-type.js';
 import { VerifiedBlob } from '../proof/verified-blob.js';
 import { MemoryDownloads } from '../storage/memory-downloads.js';
 import { PeekSpool } from '../storage/spool.js';
@@ -14,64 +15,141 @@ import type { Pool } from '../threads/pool.js';
 import { changedLayers, type LayerCompression } from './compression.js';
 import { layersWithDiffIds, readConfigOf } from './configs.js';
 import type { Job } from './job.js';
+import { LayerIndex, shortOf } from './layer-index.js';
 import type { FormsThere } from './recompress.js';
 import { readSharedTree } from './tree.js';
 
+/** Layers in a compression, as the images of a place name them. */
+interface Search {
+  readonly compression: Compression;
+  readonly pool: Pool;
+}
+
 /**
  * Layers that the destination holds compressed: its own manifests and configs, each proved by its digest, say which
- * blob unpacks to which diffID. The blobs are not read yet; images that cannot be read are passed over.
+ * blob unpacks to which diffID. The blobs are not read yet; images that cannot be read are passed over. `kept`: where
+ * the destination has its manifests, if it has them in files.
  */
 export async function knownForms(
   place: Place,
-  images: readonly Pick<Job, 'name' | 'closure' | 'compression'>[],
-  options: LayerCompression,
+  kept: KeptManifests | undefined,
+  jobs: readonly Pick<Job, 'name' | 'closure' | 'compression'>[],
+  { compression }: LayerCompression,
   pool: Pool,
 ): Promise<FormsThere> {
-  const wanted = new Set(
-    images
-      .flatMap(({ closure, compression }) => changedLayers(closure.root, compression))
-      .map(({ digest }) => digest),
-  );
+  const changing = jobs.map((job) => ({
+    name: job.name,
+    diffIds: changedLayers(job.closure.root, job.compression).map(({ digest }) => digest),
+  }));
+  const wanted = new Set(changing.flatMap(({ diffIds }) => diffIds));
   const forms = new Map<Digest, VerifiedBlob[]>();
-  const isRecognised = () => isThere(place.path) && place.format.recognises(place.path);
-  if (wanted.size === 0 || (place.storage === undefined && !isRecognised())) return forms;
+  if (wanted.size === 0 || compression === 'keep') return new Forms(forms, undefined);
+  const search = { compression, pool };
+  const names = changing.filter(({ diffIds }) => diffIds.length > 0).map(({ name }) => name);
+  // First those that are written again: their layers stay what they were, whatever else came since.
+  const images = kept === undefined ? allIn(place, names, pool) : namedIn(kept, names);
+  const seen = new Set<Digest>();
+  for await (const image of images) {
+    if (seen.has(image.digest)) continue;
+    seen.add(image.digest);
+    for (const { diffId, blob } of await formsIn(image, search))
+      if (wanted.has(diffId)) forms.set(diffId, [...(forms.get(diffId) ?? []), blob]);
+  }
+  return new Forms(forms, kept && new Others(kept, search));
+}
+
+/** Forms of images that are written again, then those that all others have. */
+class Forms implements FormsThere {
+  readonly #first: ReadonlyMap<Digest, readonly VerifiedBlob[]>;
+  readonly #others: Others | undefined;
+
+  constructor(first: ReadonlyMap<Digest, readonly VerifiedBlob[]>, others: Others | undefined) {
+    this.#first = first;
+    this.#others = others;
+  }
+
+  async *of(diffId: Digest): AsyncGenerator<VerifiedBlob> {
+    const told = new Set<Digest>();
+    for (const blob of this.#first.get(diffId) ?? []) {
+      if (!told.has(blob.digest)) yield blob;
+      told.add(blob.digest);
+    }
+    if (this.#others !== undefined) yield* this.#others.of(diffId, told);
+  }
+}
+
+/** Forms that any image of a place has, found by an index of its manifests. */
+class Others {
+  readonly #kept: KeptManifests;
+  readonly #search: Search;
+  #index: Promise<LayerIndex> | undefined;
+
+  constructor(kept: KeptManifests, search: Search) {
+    this.#kept = kept;
+    this.#search = search;
+  }
+
+  async *of(diffId: Digest, told: Set<Digest>): AsyncGenerator<VerifiedBlob> {
+    const index = await (this.#index ??= LayerIndex.of(this.#kept));
+    const isTold = (layer: string) => [...told].some((digest) => shortOf(digest) === layer);
+    for (const { folder, name, layer } of index.holders(diffId, this.#search.compression)) {
+      if (isTold(layer)) continue;
+      const image = await this.#kept.image(folder, name).catch(() => undefined);
+      for (const form of image === undefined ? [] : await formsIn(image, this.#search)) {
+        if (form.diffId !== diffId || told.has(form.blob.digest)) continue;
+        told.add(form.blob.digest);
+        yield form.blob;
+      }
+    }
+  }
+}
+
+/** What an image's manifests and configs say, each of them proved; nothing where one cannot be read. */
+async function formsIn(image: SourceImage, { compression, pool }: Search) {
+  const forms: { readonly diffId: Digest; readonly blob: VerifiedBlob }[] = [];
+  try {
+    for (const node of manifestsOf(await readSharedTree(image, pool))) {
+      if (!isContainerImage(node)) continue;
+      const config = await readConfigOf(image, node, pool);
+      for (const { layer, diffId } of (config && layersWithDiffIds(node.manifest, config)) ?? []) {
+        if (layerCompressionOf(layer.mediaType) !== compression) continue;
+        const at = await image.locate(layer, 'blob');
+        if (at !== undefined && (at.size ?? layer.size) === layer.size)
+          forms.push({ diffId, blob: VerifiedBlob.at(at, layer, pool) });
+      }
+    }
+  } catch {
+    pool.expectRunning();
+  }
+  return forms;
+}
+
+async function* namedIn(kept: KeptManifests, names: readonly Reference[]): AsyncGenerator<SourceImage> {
+  for (const name of names) {
+    const image = await kept.named(name).catch(() => undefined);
+    if (image !== undefined) yield image;
+  }
+}
+
+/** All images of a place that can be read whole or not at all, such as an archive that is written anew. */
+async function* allIn(place: Place, names: readonly Reference[], pool: Pool): AsyncGenerator<SourceImage> {
+  if (!isThere(place.path) || !place.format.recognises(place.path)) return;
   const reader = await openPlace(place, {
     pool,
     spool: new PeekSpool(),
     downloads: new MemoryDownloads(),
     access: {},
   });
-  const seen = new Set<Digest>();
-  const isNew = (digest: Digest) => !seen.has(digest) && seen.add(digest);
-  const addLayersOf = async (image: SourceImage) => {
-    for (const node of manifestsOf(await readSharedTree(image, pool))) {
-      if (!isContainerImage(node) || !isNew(node.manifest.config.digest)) continue;
-      const config = await readConfigOf(image, node, pool);
-      for (const { layer, diffId } of (config && layersWithDiffIds(node.manifest, config)) ?? []) {
-        if (!wanted.has(diffId) || layerCompressionOf(layer.mediaType) !== options.compression) continue;
-        const known = forms.get(diffId) ?? [];
-        if (known.some(({ digest }) => digest === layer.digest)) continue;
-        const at = await image.locate(layer, 'blob');
-        if (at !== undefined && (at.size ?? layer.size) === layer.size)
-          forms.set(diffId, [...known, VerifiedBlob.at(at, layer, pool)]);
-      }
-    }
-  };
   try {
-    // First those that are written again: their layers stay what they were, whatever else came since.
-    const again = new Set(images.map(({ name }) => referenceText(name)));
+    const again = new Set(names.map(referenceText));
     const others: SourceImage[] = [];
-    const add = async (image: SourceImage) => {
-      if (isNew(image.digest)) await addLayersOf(image).catch(() => undefined);
-    };
     for await (const image of reader.images({ untagged: false })) {
       if ('error' in image) continue;
-      if (again.has(image.name ?? '')) await add(image);
+      if (again.has(image.name ?? '')) yield image;
       else others.push(image);
     }
-    for (const image of others) await add(image);
+    yield* others;
   } finally {
     await reader.close();
   }
-  return forms;
 }

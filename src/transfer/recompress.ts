@@ -15,8 +15,11 @@ import { changedLayers, changesLayer, expectForm, type LayerCompression } from '
 import { readDiffIds } from './configs.js';
 import { editDescriptors, editIndex, editManifest } from './edit.js';
 
-/** Layers in the wanted compression, by the digest of their uncompressed tars; any of several may turn out to be damaged. */
-export type FormsThere = ReadonlyMap<Digest, readonly VerifiedBlob[]>;
+/** Layers in the wanted compression that the destination has. */
+export interface FormsThere {
+  /** By the digest of their uncompressed tar; any of several may turn out to be damaged. */
+  of(diffId: Digest): AsyncIterable<VerifiedBlob>;
+}
 
 /** How and where layers are rewritten. */
 export interface RecompressContext {
@@ -156,7 +159,7 @@ export class Recompressor {
 
   /** One that the destination has; a damaged blob is no form of anything. */
   async #soundForm(diffId: Digest): Promise<VerifiedBlob | undefined> {
-    for (const form of this.#there.get(diffId) ?? []) {
+    for await (const form of this.#there.of(diffId)) {
       const isSound = await form.prove().then(
         () => true,
         () => false,

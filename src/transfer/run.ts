@@ -141,7 +141,7 @@ export class Run {
 
   async #recompressorFor(jobs: readonly Job[]): Promise<Recompressor> {
     const { to, writer, pool, compression, counter } = this.#ends;
-    const there = await knownForms(to, jobs, compression, pool);
+    const there = await knownForms(to, writer.kept, jobs, compression, pool);
     const context = {
       pool,
       staging: writer.staging,

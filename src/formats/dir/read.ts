@@ -50,7 +50,11 @@ async function readSmall(tree: Storage, key: string): Promise<Uint8Array | undef
   return headOf(at, at.size);
 }
 
-async function readImage(tree: Storage, folder: string, name: string | undefined): Promise<SourceImage> {
+export async function readImage(
+  tree: Storage,
+  folder: string,
+  name: string | undefined,
+): Promise<SourceImage> {
   const version = await readSmall(tree, join(folder, VERSION));
   if (version !== undefined)
     checkVersion(Buffer.from(version).toString('latin1'), tree.nameOf(join(folder, VERSION)));

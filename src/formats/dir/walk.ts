@@ -40,17 +40,21 @@ function isEngines(path: string, tree: string): boolean {
   }
 }
 
+interface FoundFolder {
+  readonly folder: string;
+  readonly isLink: boolean;
+  /** When its manifest.json was written, as `Stat.changed`; undefined where that cannot be told. */
+  readonly changed: number | undefined;
+}
+
 /**
  * Keys of folders with a manifest.json, sorted; '' is the tree itself. Symbolic links are not followed: that they are
  * there is said, since an image's folder may have been meant.
  */
-export async function* walk(
-  tree: Storage,
-  folder = '',
-  depth = 0,
-): AsyncGenerator<{ readonly folder: string; readonly isLink: boolean }> {
-  if (await hasManifest(tree, folder)) {
-    yield { folder, isLink: false };
+export async function* walk(tree: Storage, folder = '', depth = 0): AsyncGenerator<FoundFolder> {
+  const manifest = await manifestIn(tree, folder);
+  if (manifest !== undefined) {
+    yield { folder, isLink: false, changed: manifest.changed };
     return;
   }
   if (depth > MAX_DEPTH) return;
@@ -58,15 +62,15 @@ export async function* walk(
     if (name.startsWith(STAGING_PREFIX)) continue;
     const within = keyIn(folder, name);
     if (kind === 'folder') yield* walk(tree, within, depth + 1);
-    else if (kind === 'link') yield { folder: within, isLink: true };
+    else if (kind === 'link') yield { folder: within, isLink: true, changed: undefined };
   }
 }
 
 /** Also when it cannot be looked at: reading it will say why, and of this image alone. */
-async function hasManifest(tree: Storage, folder: string): Promise<boolean> {
+async function manifestIn(tree: Storage, folder: string): Promise<Pick<FoundFolder, 'changed'> | undefined> {
   try {
-    return (await tree.stat(keyIn(folder, MANIFEST))) !== undefined;
+    return await tree.stat(keyIn(folder, MANIFEST));
   } catch {
-    return true;
+    return { changed: undefined };
   }
 }

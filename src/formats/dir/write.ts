@@ -16,6 +16,7 @@ import {
   type StorageTransaction,
 } from '../../storage/driver.js';
 import type { ImageToWrite, ImageWriter, WriteContext, Written } from '../format.js';
+import { keptInTree } from './kept.js';
 import { blobPath, imagePath, MANIFEST, memberPath, signaturePath, VERSION, versionText } from './paths.js';
 
 /** `single`: the key of the folder that the only image gets, instead of one by its name. */
@@ -29,6 +30,7 @@ class DirWriter implements ImageWriter {
   readonly inPlace = false;
   readonly host = undefined;
   readonly find = undefined;
+  readonly kept;
   readonly #tree: Storage;
   readonly #context: WriteContext;
   readonly #transaction: StorageTransaction;
@@ -47,6 +49,7 @@ class DirWriter implements ImageWriter {
     this.#transaction = tree.begin(context.pool);
     this.staging = this.#transaction.staging;
     this.links = tree.links;
+    this.kept = keptInTree(tree, (name) => this.#folderOf(name), single);
   }
 
   async holds(name: Reference, { digest, size }: { digest: Digest; size: number }): Promise<boolean> {

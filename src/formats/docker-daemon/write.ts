@@ -126,6 +126,7 @@ class EngineWriter implements ImageWriter {
   readonly inPlace = false;
   readonly host = undefined;
   readonly find = undefined;
+  readonly kept = undefined;
   readonly #engine: Engine;
   readonly #archive: ImageWriter;
   readonly #pipe: Pipe;

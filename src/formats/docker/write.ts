@@ -42,6 +42,7 @@ class DockerWriter implements ImageWriter {
   readonly links = false;
   readonly inPlace = false;
   readonly find = undefined;
+  readonly kept = undefined;
   readonly host: string;
   readonly #prefix: string;
   readonly #context: WriteContext;

@@ -25,6 +25,7 @@ type LayoutEntry = ReturnType<typeof layoutEntry>;
 class LayoutMapping implements StoreMapping {
   readonly blobsFolder = BLOBS;
   readonly blobKey = blobName;
+  readonly spread = 'none';
   /** The repository of entries that have only a tag. */
   readonly #ownName: string;
   #entries: LayoutEntry[] = [];

@@ -33,6 +33,7 @@ interface Link {
 class RegistryMapping implements StoreMapping {
   readonly blobsFolder = BLOBS;
   readonly blobKey = blobPath;
+  readonly spread = 'pairs';
   /** Of links of this run, by key and digest, whether they were there. */
   readonly #said = new Map<string, Promise<boolean>>();
   readonly #put = new Set<string>();
