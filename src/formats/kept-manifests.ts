@@ -6,15 +6,16 @@ import type { SourceImage } from './image.js';
 /** A folder that manifests lie in. */
 export interface ManifestFolder {
   readonly key: string;
-  /** As `Stat.changed`, of what a new manifest in the folder changes. */
+  /** As `Stat.changed`: while it stays, so do the manifests in the folder. 0 where nothing says that. */
   readonly changed: number;
 }
 
 /** A file of such a folder: a manifest, or what else may be there. */
 export interface ManifestFile {
-  readonly name: string;
+  /** Without blanks. Another file has another one, and so has this one with another content. */
+  readonly id: string;
   readonly key: string;
-  /** Of its content, where its name says so: what has been read under this name need not be read again. */
+  /** Of its content, where its name says so. */
   readonly digest: Digest | undefined;
 }
 
@@ -23,17 +24,14 @@ export interface KeptManifests {
   readonly storage: Storage;
   /** In a fixed order. */
   folders(): AsyncIterable<ManifestFolder>;
-  /** All that may be manifests, by name. */
+  /** All that may be manifests, in a fixed order. */
   filesIn(folder: string): Promise<readonly ManifestFile[]>;
-  /** Where the blobs lie that a manifest in this folder names. */
-  blobKey(folder: string, digest: Digest): string;
-  /** The image of a manifest: its own, or that of an index that has it as a member. */
-  image(folder: string, name: string): Promise<SourceImage>;
+  /** Where a blob lies that the manifest in this file names. */
+  blobKey(folder: string, id: string, digest: Digest): string;
+  /** Where a member lies of the index in this file; undefined for one that is such a file itself. */
+  memberKey(folder: string, id: string, digest: Digest): string | undefined;
+  /** The image whose manifest is in this file. */
+  image(folder: string, id: string): Promise<SourceImage>;
   /** What the place has under this name now. */
   named(name: Reference): Promise<SourceImage | undefined>;
-}
-
-/** A manifest in a place that finds blobs by their digests, whatever names it. */
-export function untitledImage(digest: Digest, where: string, locate: SourceImage['locate']): SourceImage {
-  return { name: undefined, where, digest, locate, provesDiffIds: false, signatures: [], warnings: [] };
 }

@@ -1,9 +1,15 @@
 import { isDigest, parseDigest, type Digest } from '../model/digest.js';
 import { referenceText, type Reference } from '../model/reference.js';
 import { BlobWriter, type BlobKeys } from '../storage/blob-writer.js';
-import { foldersIn, type Storage, type StorageTransaction } from '../storage/driver.js';
-import { signaturesNote, type ImageToWrite, type ImageWriter, type WriteContext } from './format.js';
-import { untitledImage, type KeptManifests } from './kept-manifests.js';
+import { join, type Storage, type StorageTransaction } from '../storage/driver.js';
+import {
+  signaturesNote,
+  type ImageToWrite,
+  type ImageWriter,
+  type SourceImage,
+  type WriteContext,
+} from './format.js';
+import type { KeptManifests } from './kept-manifests.js';
 
 /** How a format names images whose blobs all lie in one folder: reg by links, oci by the entries of index.json. */
 export interface StoreMapping extends BlobKeys {
@@ -101,37 +107,43 @@ class StoreWriter implements ImageWriter {
 /** Every blob may be a manifest. */
 function keptIn(storage: Storage, mapping: StoreMapping): KeptManifests {
   const { blobsFolder } = mapping;
-  const imageOf = (digest: Digest) => {
-    const key = mapping.blobKey(digest);
-    return untitledImage(digest, storage.nameOf(key), (wanted) =>
-      storage.bytes(mapping.blobKey(wanted.digest)),
-    );
-  };
-  const digestIn = (folder: string, name: string) =>
-    `${folder.slice(blobsFolder.length + 1).split('/')[0] ?? ''}:${name}`;
+  const imageOf = (digest: Digest): SourceImage => ({
+    name: undefined,
+    where: storage.nameOf(mapping.blobKey(digest)),
+    digest,
+    locate: (wanted) => storage.bytes(mapping.blobKey(wanted.digest)),
+    provesDiffIds: false,
+    signatures: [],
+    warnings: [],
+  });
   return {
     storage,
     async *folders() {
-      for (const algorithm of await foldersIn(storage, blobsFolder)) {
-        const own = `${blobsFolder}/${algorithm}`;
-        const all = mapping.spread === 'none' ? [''] : await foldersIn(storage, own);
-        for (const pair of all) {
-          const key = pair === '' ? own : `${own}/${pair}`;
-          yield { key, changed: (await storage.stat(key))?.changed ?? 0 };
-        }
+      for (const own of await foldersIn(storage, blobsFolder)) {
+        const keys = mapping.spread === 'none' ? [own] : await foldersIn(storage, own);
+        const times = await storage.times(keys);
+        for (const [i, key] of keys.entries()) yield { key, changed: times[i] ?? 0 };
       }
     },
     async filesIn(folder) {
+      const algorithm = folder.slice(blobsFolder.length + 1).split('/')[0] ?? '';
       return (await storage.list(folder)).flatMap(({ name }) => {
-        const digest = digestIn(folder, name);
-        return isDigest(digest) ? { name, key: mapping.blobKey(digest), digest } : [];
+        const digest = `${algorithm}:${name}`;
+        return isDigest(digest) ? { id: digest, key: mapping.blobKey(digest), digest } : [];
       });
     },
-    blobKey: (_, digest) => mapping.blobKey(digest),
-    image: (folder, name) => Promise.resolve(imageOf(parseDigest(digestIn(folder, name), folder))),
+    blobKey: (_folder, _id, digest) => mapping.blobKey(digest),
+    memberKey: () => undefined,
+    image: (folder, id) => Promise.resolve(imageOf(parseDigest(id, folder))),
     async named(name) {
       const digest = await mapping.tagged(name, storage);
       return digest && imageOf(digest);
     },
   };
+}
+
+/** Keys; what is no folder has nothing in it that could be read. */
+async function foldersIn(storage: Storage, key: string): Promise<string[]> {
+  const entries = await storage.list(key);
+  return entries.filter(({ kind }) => kind === 'folder').map(({ name }) => join(key, name));
 }

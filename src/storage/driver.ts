@@ -88,6 +88,11 @@ export interface Storage {
   below(key: string): Storage;
   /** Undefined where nothing is. @throws ImgconvError IO for a link on the way */
   stat(key: string): Promise<Stat | undefined>;
+  /**
+   * `changed` of many files, 0 for what is not there or cannot be looked at. Links on the way may be followed: whoever relies on a file looks at
+   * it by itself.
+   */
+  times(keys: readonly string[]): Promise<readonly number[]>;
   /** What a folder holds, sorted by name; nothing where there is none. @throws ImgconvError IO for a link in its place or on the way */
   list(key: string): Promise<readonly Entry[]>;
   /** Where the bytes of a whole file are; undefined where nothing is. @throws ImgconvError IO for what is no file */

@@ -56,6 +56,19 @@ export class LocalStorage implements Storage {
     });
   }
 
+  times(keys: readonly string[]): Promise<readonly number[]> {
+    return settled(() =>
+      keys.map((key) => {
+        try {
+          const stat = lstatSync(this.nameOf(key), { throwIfNoEntry: false });
+          return stat === undefined ? 0 : changedOf(stat);
+        } catch {
+          return 0;
+        }
+      }),
+    );
+  }
+
   #lookAt(key: string): Stats | undefined {
     try {
       return lookAt(this.nameOf(key), this.name);

@@ -98,6 +98,10 @@ export class ObjectStorage implements Storage {
     return below.length > 0 ? { kind: 'folder', size: 0, changed: 0, links: 1 } : undefined;
   }
 
+  times(keys: readonly string[]): Promise<readonly number[]> {
+    return Promise.all(keys.map(async (key) => (await this.stat(key))?.changed ?? 0));
+  }
+
   async list(folder: string): Promise<readonly Entry[]> {
     const prefix = this.#folder(folder);
     const entries = new Map<string, Entry>();

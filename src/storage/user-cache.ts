@@ -44,7 +44,7 @@ export class UserCache {
       fd = openSync(join(this.#folder, this.#name), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
       const stat = fstatSync(fd);
       const isOurs = stat.isFile() && stat.uid === process.geteuid?.() && stat.size <= MAX_SIZE;
-      return isOurs ? readFileSync(fd, 'latin1') : undefined;
+      return isOurs ? readFileSync(fd, 'utf8') : undefined;
     } catch {
       return undefined;
     } finally {
@@ -52,7 +52,7 @@ export class UserCache {
     }
   }
 
-  /** Replaces it whole, or not at all. `text` has no characters but those of ISO 8859-1. */
+  /** Replaces it whole, or not at all. */
   write(text: string): void {
     if (this.#base === undefined || this.#folder === undefined || text.length > MAX_SIZE) return;
     const path = join(this.#folder, this.#name);
@@ -60,7 +60,7 @@ export class UserCache {
     try {
       if (!makeOwn(this.#base) || !makeOwn(this.#folder)) return;
       this.#removeOld(this.#folder);
-      writeFileSync(temporary, text, { encoding: 'latin1', flag: 'wx', mode: 0o600 });
+      writeFileSync(temporary, text, { encoding: 'utf8', flag: 'wx', mode: 0o600 });
       renameSync(temporary, path);
     } catch {
       // Without it the next run takes longer, and that is all.

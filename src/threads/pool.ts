@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import type { Worker } from 'node:worker_threads';
 import { asImgconvError, ImgconvError, type ErrorCode } from '../model/errors.js';
 import type { AssembleJob } from '../bytes/assemble.js';
+import { glance, type GlanceJob, type Glances } from '../bytes/glance.js';
 import { linkProven, type LinkJob, type Unlinked } from '../bytes/link.js';
 import { scan, type ScanJob, type ScanResult } from '../bytes/scan.js';
 import { compressPiece, type PieceJob, type PieceResult } from '../codecs/pieces.js';
@@ -151,6 +152,11 @@ export class Pool {
     this.expectRunning();
     if (job.length <= INLINE) return compressPiece(job);
     return this.#run(job);
+  }
+
+  async glance(job: GlanceJob): Promise<Glances> {
+    this.expectRunning();
+    return job.files.length < SMALL_LOT ? glance(job) : this.#run(job);
   }
 
   /** Unlike the others, this is never done by the caller's own thread. */

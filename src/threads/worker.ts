@@ -2,6 +2,7 @@ import { parentPort } from 'node:worker_threads';
 import { asImgconvError } from '../model/errors.js';
 import { speakAsCommand } from '../model/voice.js';
 import { assemble, type AssembleJob } from '../bytes/assemble.js';
+import { glance, type GlanceJob, type Glances } from '../bytes/glance.js';
 import { linkProven, type LinkJob, type Unlinked } from '../bytes/link.js';
 import { scan, type ScanJob, type ScanResult } from '../bytes/scan.js';
 import { compressPiece, type PieceJob, type PieceResult } from '../codecs/pieces.js';
@@ -15,8 +16,8 @@ interface SmallJobs {
 }
 export type SmallResult = ScanResult | Unlinked | undefined;
 
-export type Job = ScanJob | SmallJobs | UnpackJob | PieceJob | AssembleJob;
-export type JobResult = ScanResult | SmallResults | UnpackResult | PieceResult | undefined;
+export type Job = ScanJob | SmallJobs | UnpackJob | PieceJob | AssembleJob | GlanceJob;
+export type JobResult = ScanResult | SmallResults | UnpackResult | PieceResult | Glances | undefined;
 /** In the order of the jobs. */
 export type SmallResults = readonly ({ readonly result: SmallResult } | { readonly error: ErrorText })[];
 /** An error of ours, which no message can carry. */
@@ -44,6 +45,8 @@ function resultOf(job: Job, onBytes: (count: number) => void): JobResult | Promi
     case 'assemble':
       assemble(job);
       return undefined;
+    case 'glance':
+      return glance(job);
     case 'scan':
       return scan(job, onBytes);
     case 'small':

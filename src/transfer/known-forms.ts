@@ -15,7 +15,8 @@ import type { Pool } from '../threads/pool.js';
 import { changedLayers, type LayerCompression } from './compression.js';
 import { layersWithDiffIds, readConfigOf } from './configs.js';
 import type { Job } from './job.js';
-import { LayerIndex, shortOf } from './layer-index.js';
+import { LayerIndex } from './layer-index.js';
+import { shortOf } from './layer-look.js';
 import type { FormsThere } from './recompress.js';
 import { readSharedTree } from './tree.js';
 
@@ -90,11 +91,11 @@ class Others {
   }
 
   async *of(diffId: Digest, told: Set<Digest>): AsyncGenerator<VerifiedBlob> {
-    const index = await (this.#index ??= LayerIndex.of(this.#kept));
+    const index = await (this.#index ??= LayerIndex.of(this.#kept, this.#search.pool));
     const isTold = (layer: string) => [...told].some((digest) => shortOf(digest) === layer);
-    for (const { folder, name, layer } of index.holders(diffId, this.#search.compression)) {
+    for (const { folder, id, layer } of index.holders(diffId, this.#search.compression)) {
       if (isTold(layer)) continue;
-      const image = await this.#kept.image(folder, name).catch(() => undefined);
+      const image = await this.#kept.image(folder, id).catch(() => undefined);
       for (const form of image === undefined ? [] : await formsIn(image, this.#search)) {
         if (form.diffId !== diffId || told.has(form.blob.digest)) continue;
         told.add(form.blob.digest);

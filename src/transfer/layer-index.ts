@@ -1,16 +1,15 @@
 import { resolve } from 'node:path';
 import * as z from 'zod';
-import { digestOf } from '../bytes/hash.js';
-import type { KeptManifests, ManifestFile, ManifestFolder } from '../formats/kept-manifests.js';
-import { algorithmOf, hexOf, type Digest } from '../model/digest.js';
-import { MAX_CONFIG, mayBeJson } from '../model/json.js';
+import type { KeptManifests, ManifestFolder } from '../formats/kept-manifests.js';
+import type { Digest } from '../model/digest.js';
 import type { Compression } from '../model/media-type.js';
 import { UserCache } from '../storage/user-cache.js';
-import { layerFactsOf, type LayerFact } from './layer-facts.js';
+import type { Pool } from '../threads/pool.js';
+import { LayerLook, SHORT, shortOf, type FreshFacts } from './layer-look.js';
 
 /*
  * Which manifests of a place have which layers. A place of ten thousand images is not read for each run: what was found
- * stays in the user's cache, and is good for a folder for as long as that is not changed. Nothing is taken from here
+ * stays in the user's cache, and holds for a folder for as long as that is not changed. Nothing is taken from here
  * without a look at the place: a manifest that is found here is read, and proved, before its layer is used. What is
  * missing here, or wrong, makes a layer be compressed once more.
  */
@@ -19,9 +18,9 @@ import { layerFactsOf, type LayerFact } from './layer-facts.js';
 interface FolderFacts {
   /** As `ManifestFolder.changed`; 0 for a folder that has to be listed again. */
   readonly changed: number;
-  /** Of files that are no manifests with layers: short names, each followed by a space. */
+  /** Of files that are no manifests with layers: short digests, each followed by a space. */
   readonly others: string;
-  /** A line for each manifest: `<name> <diffID>:<layer>:<compression> …`, both digests short. */
+  /** A line for each manifest: `<id> <diffID>:<layer>:<compression> …`, both digests short. */
   readonly manifests: string;
 }
 
@@ -30,186 +29,129 @@ const cacheSchema = z.object({
   folders: z.record(z.string(), z.object({ changed: z.number(), others: z.string(), manifests: z.string() })),
 });
 
-/** Smaller places are read each time: nothing of them is kept. */
-const KEPT_FROM = 1000;
+/** Smaller places are read each time: nothing of them is kept. In characters; an image of three layers has some 200. */
+const KEPT_FROM = 16 * 1024;
 /** A file system's clock ticks: what came to a folder just after it was listed may not have changed its time. */
 const SETTLED_AFTER_MS = 2000;
-/** Nearly all documents are shorter, and of all others that is enough to see what they are. */
-const HEAD = 16 * 1024;
-
-/** Enough to tell one from a hundred thousand others; one that is taken for another is found out when it is read. */
-export function shortOf(digest: Digest): string {
-  return hexOf(digest).slice(0, 16);
-}
+const NOTHING: FolderFacts = { changed: 0, others: '', manifests: '' };
 
 /** A manifest that has a layer, as far as is known. */
 export interface Holder {
   readonly folder: string;
-  readonly name: string;
+  /** As `ManifestFile.id`. */
+  readonly id: string;
   /** The layer's digest, shortened. */
   readonly layer: string;
 }
 
-/** A manifest that was read, and whose config was not yet. */
-interface Unresolved {
-  readonly folder: NewFacts;
-  readonly file: ManifestFile;
-  readonly config: Digest;
-  readonly layers: readonly LayerFact[];
-}
-
-interface NewFacts {
-  readonly key: string;
-  changed: number;
-  readonly others: string[];
-  readonly manifests: Map<string, string>;
-}
-
 export class LayerIndex {
-  readonly #kept: KeptManifests;
-  readonly #folders = new Map<string, FolderFacts>();
-  readonly #configs = new Map<Digest, readonly Digest[]>();
-  readonly #unresolved: Unresolved[] = [];
+  readonly #folders: ReadonlyMap<string, FolderFacts>;
 
-  private constructor(kept: KeptManifests) {
-    this.#kept = kept;
+  private constructor(folders: ReadonlyMap<string, FolderFacts>) {
+    this.#folders = folders;
   }
 
-  /** What the place holds now: of folders that have not changed as it was found before, all others are looked into. */
-  static async of(kept: KeptManifests): Promise<LayerIndex> {
-    const index = new LayerIndex(kept);
+  /** What the place holds now: of folders that have not changed what was found before, all others are looked into. */
+  static async of(kept: KeptManifests, pool: Pool): Promise<LayerIndex> {
     const { storage } = kept;
-    // Only folders of this machine have times that can be relied on, and paths that mean the same later.
+    // Only folders of this machine have paths that mean the same later.
     const cache = storage.links ? new UserCache('layers', resolve(storage.name)) : undefined;
     const known = readFacts(cache);
-    const fresh: NewFacts[] = [];
+    const folders = new Map<string, FolderFacts>();
+    const fresh: FreshFacts[] = [];
     for await (const folder of kept.folders()) {
-      const before = known.get(folder.key);
-      if (before !== undefined && before.changed === folder.changed) index.#folders.set(folder.key, before);
-      else {
-        const facts = await index.#look(folder, before);
-        fresh.push(facts);
-        index.#folders.set(folder.key, NOTHING); // Its place in the order.
-      }
+      const before = known.get(folder.key) ?? NOTHING;
+      folders.set(folder.key, before);
+      if (folder.changed === 0 || before.changed !== folder.changed)
+        fresh.push(await freshFacts(folder, before, kept));
     }
-    for (const one of index.#unresolved.splice(0)) await index.#resolve(one);
-    for (const { key, changed, others, manifests } of fresh)
-      index.#folders.set(key, {
-        changed,
-        others: others.join(''),
-        manifests: [...manifests.values()].join(''),
-      });
-    if (fresh.length > 0) index.#keep(cache);
-    return index;
+    await new LayerLook(kept, pool).into(fresh);
+    let isNew = folders.size !== known.size;
+    for (const one of fresh) {
+      const facts = factsOf(one);
+      isNew ||= !isSame(facts, known.get(one.key));
+      folders.set(one.key, facts);
+    }
+    if (isNew) keep(cache, folders);
+    return new LayerIndex(folders);
   }
 
   /** Manifests with a layer of this diffID in this compression, in a fixed order. */
   *holders(diffId: Digest, compression: Compression): Generator<Holder> {
     const start = ` ${shortOf(diffId)}:`;
-    const end = `:${compression}`;
     for (const [folder, { manifests }] of this.#folders) {
       for (let at = manifests.indexOf(start); at >= 0; at = manifests.indexOf(start, at + 1)) {
-        const layer = manifests.slice(at + start.length, at + start.length + 16);
-        if (!manifests.startsWith(end, at + start.length + 16)) continue;
+        const from = at + start.length;
+        if (!manifests.startsWith(`:${compression}`, from + SHORT)) continue;
         const line = manifests.lastIndexOf('\n', at) + 1;
-        yield { folder, name: manifests.slice(line, manifests.indexOf(' ', line)), layer };
+        const id = manifests.slice(line, manifests.indexOf(' ', line));
+        yield { folder, id, layer: manifests.slice(from, from + SHORT) };
       }
     }
   }
-
-  async #look(folder: ManifestFolder, before: FolderFacts | undefined): Promise<NewFacts> {
-    const isSettled = Date.now() - folder.changed > SETTLED_AFTER_MS;
-    const facts: NewFacts = {
-      key: folder.key,
-      changed: isSettled ? folder.changed : 0,
-      others: [],
-      manifests: new Map(),
-    };
-    const others = new Set(before?.others.split(' '));
-    const lines = new Map<string, string>();
-    for (const line of before?.manifests.split('\n') ?? [])
-      if (line !== '') lines.set(line.slice(0, line.indexOf(' ')), `${line}\n`);
-    for (const file of await this.#kept.filesIn(folder.key)) {
-      const { name, digest } = file;
-      const line = digest && lines.get(name);
-      if (line !== undefined) facts.manifests.set(name, line);
-      else if (digest !== undefined && others.has(shortOf(digest))) facts.others.push(`${shortOf(digest)} `);
-      else await this.#read(facts, file);
-    }
-    return facts;
-  }
-
-  /** What cannot be read now may be in the next run. */
-  async #read(folder: NewFacts, file: ManifestFile): Promise<void> {
-    const document = await this.#document(file.key).catch(() => undefined);
-    if (document === undefined) folder.changed = 0;
-    else if (document === 'none') addOther(folder, file);
-    else if (file.digest !== undefined && digestOf(document, algorithmOf(file.digest)) !== file.digest)
-      folder.changed = 0;
-    else {
-      const facts = layerFactsOf(document);
-      if (facts !== undefined && 'config' in facts) {
-        folder.manifests.set(file.name, '');
-        this.#unresolved.push({ folder, file, ...facts });
-        return;
-      }
-      if (facts !== undefined && file.digest !== undefined) this.#configs.set(file.digest, facts.diffIds);
-      addOther(folder, file);
-    }
-  }
-
-  /** Undefined where nothing is; `none` for what is no document. */
-  async #document(key: string): Promise<Uint8Array | 'none' | undefined> {
-    const head = await this.#kept.storage.read(key, HEAD);
-    if (head === undefined) return undefined;
-    if (!mayBeJson(head)) return 'none';
-    return head.length < HEAD ? head : this.#kept.storage.read(key, MAX_CONFIG);
-  }
-
-  async #resolve({ folder, file, config, layers }: Unresolved): Promise<void> {
-    const diffIds = this.#configs.get(config) ?? (await this.#diffIdsOf(folder.key, config));
-    if (diffIds === undefined) {
-      folder.changed = 0;
-      folder.manifests.delete(file.name);
-      return;
-    }
-    this.#configs.set(config, diffIds);
-    const pairs = layers.flatMap(({ digest, compression }, i) => {
-      const diffId = diffIds[i];
-      const isKnown = diffId !== undefined && compression !== undefined && diffIds.length === layers.length;
-      return isKnown ? ` ${shortOf(diffId)}:${shortOf(digest)}:${compression}` : [];
-    });
-    folder.manifests.set(file.name, `${file.name}${pairs.length === 0 ? ' ' : pairs.join('')}\n`);
-  }
-
-  async #diffIdsOf(folder: string, config: Digest): Promise<readonly Digest[] | undefined> {
-    const document = await this.#document(this.#kept.blobKey(folder, config)).catch(() => undefined);
-    if (document === undefined) return undefined;
-    const facts = document === 'none' ? undefined : layerFactsOf(document);
-    return facts !== undefined && 'diffIds' in facts ? facts.diffIds : [];
-  }
-
-  #keep(cache: UserCache | undefined): void {
-    const folders: Record<string, FolderFacts> = Object.fromEntries(this.#folders);
-    const text = JSON.stringify({ version: 1, folders });
-    // Names of folders in a tree can have any characters.
-    if (text.length >= KEPT_FROM * 64) cache?.write(Buffer.from(text).toString('latin1'));
-  }
 }
 
-const NOTHING: FolderFacts = { changed: 0, others: '', manifests: '' };
-
-function addOther(folder: NewFacts, { digest }: ManifestFile): void {
-  if (digest !== undefined) folder.others.push(`${shortOf(digest)} `);
-}
-
-function readFacts(cache: UserCache | undefined): Map<string, FolderFacts> {
+function readFacts(cache: UserCache | undefined): ReadonlyMap<string, FolderFacts> {
   try {
     const text = cache?.read();
-    if (text === undefined) return new Map();
-    const { folders } = cacheSchema.parse(JSON.parse(Buffer.from(text, 'latin1').toString()));
-    return new Map(Object.entries(folders));
+    if (text !== undefined) return new Map(Object.entries(cacheSchema.parse(JSON.parse(text)).folders));
   } catch {
-    return new Map(); // It is made anew.
+    // It is made anew.
   }
+  return new Map();
+}
+
+function keep(cache: UserCache | undefined, folders: ReadonlyMap<string, FolderFacts>): void {
+  let size = 0;
+  for (const { others, manifests } of folders.values()) size += others.length + manifests.length;
+  if (size >= KEPT_FROM) cache?.write(JSON.stringify({ version: 1, folders: Object.fromEntries(folders) }));
+}
+
+/** What is in a folder now: of that what was known before, and what is still to be read. */
+async function freshFacts(
+  { key, changed }: ManifestFolder,
+  before: FolderFacts,
+  kept: KeptManifests,
+): Promise<FreshFacts> {
+  const isSettled = Date.now() - changed > SETTLED_AFTER_MS;
+  const facts: FreshFacts = {
+    key,
+    changed: isSettled ? changed : 0,
+    others: [],
+    manifests: new Map(),
+    unread: [],
+  };
+  const others = new Set(before.others.split(' '));
+  const lines = new Map<string, string>();
+  for (const line of before.manifests.split('\n')) {
+    const end = line.indexOf(' ');
+    lines.set(line.slice(0, end), line.slice(end));
+  }
+  // What cannot be listed has nothing that could be read.
+  for (const file of await kept.filesIn(key).catch(() => [])) {
+    const { id, digest } = file;
+    const short = digest && shortOf(digest);
+    const line = lines.get(id);
+    if (line !== undefined) facts.manifests.set(id, line);
+    else if (short !== undefined && others.has(short)) facts.others.push(short);
+    else {
+      // Its place in the order.
+      facts.manifests.set(id, '');
+      facts.unread.push(file);
+    }
+  }
+  return facts;
+}
+
+function factsOf({ changed, others, manifests }: FreshFacts): FolderFacts {
+  return {
+    changed,
+    others: others.map((short) => `${short} `).join(''),
+    manifests: [...manifests].map(([id, pairs]) => `${id}${pairs === '' ? ' ' : pairs}\n`).join(''),
+  };
+}
+
+function isSame(one: FolderFacts, other: FolderFacts | undefined): boolean {
+  const { changed, others, manifests } = other ?? NOTHING;
+  return one.changed === changed && one.others === others && one.manifests === manifests;
 }

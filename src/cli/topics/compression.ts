@@ -26,7 +26,9 @@ push does. A changed layer gives the image a new digest, which the report shows.
     written   demo/base:1 sha256:…
     1 image: 1 written; blobs: 3 copied (…)
 
-imgconv does not compress a layer again if the target already holds its compressed form.
+imgconv does not compress a layer again if the target already holds its compressed form. For targets of many images it
+keeps in ~/.cache/imgconv, or $XDG_CACHE_HOME/imgconv, which of their manifests have which layers. Deleting these files
+is safe: the next run reads the target's manifests again.
 
 # Same input, same bytes
 The same input and level give the same bytes, whatever --jobs says. gzip's level 1 comes from an encoder of imgconv's

@@ -7,7 +7,7 @@ import { STAGING_PREFIX } from '../../storage/staging.js';
 import { MANIFEST } from './paths.js';
 
 /** A repository path has 255 characters at most, so half as many components. */
-const MAX_DEPTH = 130;
+export const MAX_DEPTH = 130;
 
 /** True when the folder is an image's, or one is found by going down first folder after first folder. */
 export function recognisesDir(path: string): boolean {
@@ -40,21 +40,17 @@ function isEngines(path: string, tree: string): boolean {
   }
 }
 
-interface FoundFolder {
-  readonly folder: string;
-  readonly isLink: boolean;
-  /** When its manifest.json was written, as `Stat.changed`; undefined where that cannot be told. */
-  readonly changed: number | undefined;
-}
-
 /**
  * Keys of folders with a manifest.json, sorted; '' is the tree itself. Symbolic links are not followed: that they are
  * there is said, since an image's folder may have been meant.
  */
-export async function* walk(tree: Storage, folder = '', depth = 0): AsyncGenerator<FoundFolder> {
-  const manifest = await manifestIn(tree, folder);
-  if (manifest !== undefined) {
-    yield { folder, isLink: false, changed: manifest.changed };
+export async function* walk(
+  tree: Storage,
+  folder = '',
+  depth = 0,
+): AsyncGenerator<{ readonly folder: string; readonly isLink: boolean }> {
+  if (await hasManifest(tree, folder)) {
+    yield { folder, isLink: false };
     return;
   }
   if (depth > MAX_DEPTH) return;
@@ -62,15 +58,15 @@ export async function* walk(tree: Storage, folder = '', depth = 0): AsyncGenerat
     if (name.startsWith(STAGING_PREFIX)) continue;
     const within = keyIn(folder, name);
     if (kind === 'folder') yield* walk(tree, within, depth + 1);
-    else if (kind === 'link') yield { folder: within, isLink: true, changed: undefined };
+    else if (kind === 'link') yield { folder: within, isLink: true };
   }
 }
 
 /** Also when it cannot be looked at: reading it will say why, and of this image alone. */
-async function manifestIn(tree: Storage, folder: string): Promise<Pick<FoundFolder, 'changed'> | undefined> {
+async function hasManifest(tree: Storage, folder: string): Promise<boolean> {
   try {
-    return await tree.stat(keyIn(folder, MANIFEST));
+    return (await tree.stat(keyIn(folder, MANIFEST))) !== undefined;
   } catch {
-    return { changed: undefined };
+    return true;
   }
 }

@@ -1,11 +1,12 @@
-import { isDigest, type Digest } from '../model/digest.js';
-import { isObject } from '../model/json.js';
-import { isImageConfig, layerCompressionOf, type Compression } from '../model/media-type.js';
+import { isDigest, type Digest } from './digest.js';
+import { isObject } from './json.js';
+import { isImageConfig, layerCompressionOf, type Compression } from './media-type.js';
 
-/** What a document says of layers, as far as it seems to be a manifest or a config. */
+/** What a document says of layers, as far as it seems to be a manifest, a config or an index. */
 export type LayerFacts =
   | { readonly config: Digest; readonly layers: readonly LayerFact[] }
-  | { readonly diffIds: readonly Digest[] };
+  | { readonly diffIds: readonly Digest[] }
+  | { readonly members: readonly Digest[] };
 
 export interface LayerFact {
   readonly digest: Digest;
@@ -20,12 +21,14 @@ export interface LayerFact {
 export function layerFactsOf(document: Uint8Array): LayerFacts | undefined {
   const raw = parsed(document);
   if (!isObject(raw)) return undefined;
-  const { config, layers, rootfs } = raw;
+  const { config, layers, manifests, rootfs } = raw;
   if (Array.isArray(layers)) {
     const isImage = isObject(config) && isImageConfig(textOf(config['mediaType']));
     const digest = isImage ? textOf(config['digest']) : '';
     return isDigest(digest) ? { config: digest, layers: layers.flatMap(layerOf) } : undefined;
   }
+  if (Array.isArray(manifests))
+    return { members: manifests.map((one) => (isObject(one) ? textOf(one['digest']) : '')).filter(isDigest) };
   const diffIds: unknown = isObject(rootfs) ? rootfs['diff_ids'] : undefined;
   return Array.isArray(diffIds) ? { diffIds: diffIds.map(textOf).filter(isDigest) } : undefined;
 }
