@@ -59,7 +59,11 @@ function write({ base, folder, path }, bytes) {
     fs.renameSync(temporary, path);
   } catch {
     // It is a matter of speed alone.
-    fs.rmSync(temporary, { force: true });
+    try {
+      fs.rmSync(temporary, { force: true });
+    } catch {
+      // Nothing is there, below what is no folder.
+    }
   }
 }
 
