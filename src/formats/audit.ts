@@ -76,8 +76,8 @@ export interface Audit {
   ofImage(image: SourceImage, root: ManifestNode): Listing<Fault>;
   /** Of the place, when all images have been looked at. */
   ofPlace(): Listing<Fault>;
-  /** The common store of blobs, to find those that no image needs. */
-  blobs(): Listing<Omit<StoredBlob, 'key'>>;
+  /** The common store of blobs, but for those of `except`: to find those that no image needs. */
+  blobs(except?: ReadonlySet<Digest>): Listing<Omit<StoredBlob, 'key'>>;
 }
 
 export interface Mending {

@@ -33,8 +33,8 @@ export interface BlobStore {
   /** @throws ImgconvError for a link that cannot be read: what it names is unknown then */
   repositories(): AsyncIterable<Repository>;
   locate(digest: Digest): Promise<LocalBytes | undefined>;
-  /** Everything where blobs lie that is called like one, in a fixed order. */
-  blobs(): AsyncIterable<StoredBlob>;
+  /** Everything where blobs lie that is called like one, in a fixed order, but for those of `except`. */
+  blobs(except?: ReadonlySet<Digest>): AsyncIterable<StoredBlob>;
   /** Folders of pushes that were not finished. */
   uploads(): Listing<StoredFile>;
   /** Takes links back; they are flushed to the disk when this settles. */

@@ -140,7 +140,7 @@ export class Check implements CheckContext {
   }
 
   async #unreachable(begun: number): Promise<void> {
-    for await (const { digest, path, size, changed } of this.audit.blobs()) {
+    for await (const { digest, path, size, changed } of this.audit.blobs(this.reached)) {
       // What was written since may be of an image that was tagged since.
       if (!this.reached.has(digest) && changed <= begun) this.findings.add(unreachable(path, size));
     }

@@ -12,7 +12,7 @@ export function layoutAudit(layout: Storage): Audit {
     mending: { storage: layout, keyOf: (_, digest) => blobName(digest) },
     ofImage: () => [],
     ofPlace: () => strayIn(layout),
-    blobs: () => storedBlobs(layout),
+    blobs: (except) => storedBlobs(layout, except),
   };
 }
 

@@ -1,6 +1,6 @@
 import { basename, resolve } from 'node:path';
 import type { Descriptor } from '../../model/descriptor.js';
-import { isDigest } from '../../model/digest.js';
+import { isDigest, type Digest } from '../../model/digest.js';
 import { blobName, INDEX_FILE, layoutName, REF_NAME } from '../../model/oci-layout.js';
 import { splitReference } from '../../model/reference.js';
 import { foldersIn, storedFile, type Storage } from '../../storage/driver.js';
@@ -17,7 +17,7 @@ export function layoutBlobStore(layout: Storage): BlobStore {
       yield await entriesOf(layout);
     },
     locate: (digest) => layout.bytes(blobName(digest)),
-    blobs: () => storedBlobs(layout),
+    blobs: (except) => storedBlobs(layout, except),
     uploads: () => [],
     unlink: (_, links) => dropEntries(layout, links),
     deleteBlob: ({ key }, deletion) => deletion.file(key),
@@ -51,10 +51,14 @@ function tagOf(annotations: Descriptor['annotations'], ownName: string): string 
   return tag ?? (digest === undefined ? name : undefined);
 }
 
-export async function* storedBlobs(layout: Storage): AsyncGenerator<StoredBlob> {
+export async function* storedBlobs(
+  layout: Storage,
+  except?: ReadonlySet<Digest>,
+): AsyncGenerator<StoredBlob> {
   for (const algorithm of await foldersIn(layout, BLOBS)) {
     for (const { name: hex } of await layout.list(`${BLOBS}/${algorithm}`)) {
       const digest = `${algorithm}:${hex}`;
+      if (isDigest(digest) && except?.has(digest) === true) continue;
       const file = isDigest(digest) ? await storedFile(layout, blobName(digest)) : undefined;
       if (file !== undefined && isDigest(digest)) yield { ...file, digest };
     }

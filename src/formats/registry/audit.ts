@@ -12,22 +12,55 @@ import { blobPath, layerLink, repositoryPath, revisionLink, tagIndexLink, tagLin
 import { readLink } from './walk.js';
 
 export function registryAudit(root: Storage): Audit {
-  /** Links of the repository at hand that were found to be right. */
-  let sound = { repository: '', links: new Set<string>() };
+  const sound = new Sound(root);
   return {
     badName: 'broken',
     mending: { storage: root, keyOf: (_, digest) => blobPath(digest) },
     async *ofImage(image, node) {
       const { name: repository } = splitReference(image.name ?? '');
-      if (sound.repository !== repository) sound = { repository, links: new Set() };
-      yield* linksOf(root, repository, image, node, sound.links);
+      yield* linksOf(sound, repository, image, node);
     },
     async *ofPlace() {
-      yield* strayIn(root);
+      yield* strayIn(sound);
       yield* uploadsIn(root);
     },
-    blobs: () => blobStoreAt(root).blobs(),
+    blobs: (except) => blobStoreAt(root).blobs(except),
   };
+}
+
+/** No more is remembered: the rest is looked at again. */
+const REMEMBERED = 100_000;
+
+/** What was found to be right need not be looked at once more, for another image or among all files. */
+class Sound {
+  readonly root: Storage;
+  readonly #links = new Set<string>();
+  readonly #blobs = new Set<Digest>();
+
+  constructor(root: Storage) {
+    this.root = root;
+  }
+
+  /** What is wrong with a link that is to hold this digest. */
+  async faultOf(key: string, digest: Digest): Promise<Fault | undefined> {
+    if (this.#links.has(key)) return undefined;
+    const fault = await faultOf(this.root, key, digest);
+    if (fault === undefined && this.#links.size < REMEMBERED) this.#links.add(key);
+    return fault;
+  }
+
+  /** True where there is something under this digest. */
+  async hasBlob(digest: Digest): Promise<boolean> {
+    if (this.#blobs.has(digest)) return true;
+    const isThere = await lies(this.root, blobPath(digest));
+    if (isThere && this.#blobs.size < REMEMBERED) this.#blobs.add(digest);
+    return isThere;
+  }
+
+  /** True where the file of this link was right, or is there. */
+  async hasLink(key: string): Promise<boolean> {
+    return this.#links.has(key) || lies(this.root, key);
+  }
 }
 
 async function* uploadsIn(root: Storage): AsyncGenerator<Fault> {
@@ -50,28 +83,25 @@ function agoText(ms: number): string {
 
 /** The links without which a registry does not serve what an image needs. */
 async function* linksOf(
-  root: Storage,
+  sound: Sound,
   repository: string,
   image: SourceImage,
   node: ManifestNode,
-  sound: Set<string>,
 ): AsyncGenerator<Fault> {
   const images = [image.name ?? ''];
   const needed = new Map<string, Digest>();
   for (const { descriptor, manifest } of manifestsOf(node)) {
     needed.set(revisionLink(repository, descriptor.digest), descriptor.digest);
     for (const digest of blobDigestsOf(manifest))
-      if (await lies(root, blobPath(digest))) needed.set(layerLink(repository, digest), digest);
+      if (await sound.hasBlob(digest)) needed.set(layerLink(repository, digest), digest);
   }
   for (const [key, digest] of needed) {
-    if (sound.has(key)) continue;
-    const fault = await faultOf(root, key, digest);
-    if (fault === undefined) sound.add(key);
-    else yield { ...fault, severity: 'broken', images };
+    const fault = await sound.faultOf(key, digest);
+    if (fault !== undefined) yield { ...fault, severity: 'broken', images };
   }
   const { tag } = splitReference(image.name ?? '');
   if (tag === undefined) return;
-  const fault = await faultOf(root, tagIndexLink(repository, tag, image.digest), image.digest);
+  const fault = await sound.faultOf(tagIndexLink(repository, tag, image.digest), image.digest);
   if (fault !== undefined)
     yield { ...fault, what: `${fault.what}: the tag's index lacks what it names`, images };
 }
@@ -117,7 +147,8 @@ const KINDS = {
 } as const;
 
 /** Checks every file of the storage: dangling links, invalid names, and files that are no part of the format. */
-async function* strayIn(root: Storage): AsyncGenerator<Fault> {
+async function* strayIn(sound: Sound): AsyncGenerator<Fault> {
+  const { root } = sound;
   let known = '';
   for await (const { key: name, kind } of allBelow(root, '')) {
     if (kind !== 'file') {
@@ -134,12 +165,12 @@ async function* strayIn(root: Storage): AsyncGenerator<Fault> {
       link === null ? `${entry?.[3] ?? ''}:${entry?.[4] ?? ''}` : `${algorithm ?? ''}:${hex ?? ''}`;
     if (link !== null || entry !== null) {
       const revision = KINDS.revision.test(name) ? [`${repository}@${digest}`] : undefined;
-      if (isDigest(digest)) yield* ofLink(root, name, digest, revision);
+      if (isDigest(digest)) yield* ofLink(sound, name, digest, revision);
       else yield stray(root.nameOf(name));
       continue;
     }
     const tag = KINDS.tag.exec(name);
-    if (tag !== null) yield* ofTag(root, name, tag[1] ?? '', tag[2] ?? '');
+    if (tag !== null) yield* ofTag(sound, name, tag[1] ?? '', tag[2] ?? '');
     else if (!isExpected(name)) yield stray(root.nameOf(name));
   }
 }
@@ -163,30 +194,31 @@ function badRepository(root: Storage, repository: string): Fault {
 
 /** `images`: what a client gets by this link and no other. */
 async function* ofLink(
-  root: Storage,
+  sound: Sound,
   key: string,
   digest: Digest,
   images: readonly string[] | undefined,
 ): AsyncGenerator<Fault> {
-  const fault = await faultOf(root, key, digest);
+  const fault = await sound.faultOf(key, digest);
   if (fault !== undefined) yield images === undefined ? fault : { ...fault, severity: 'broken', images };
-  else if (!(await lies(root, blobPath(digest))))
+  else if (!(await sound.hasBlob(digest)))
     yield {
       severity: 'cosmetic',
       kind: 'link-dangling',
-      where: root.nameOf(key),
+      where: sound.root.nameOf(key),
       what: 'the blob that it names is not there',
       digest,
     };
 }
 
-async function* ofTag(root: Storage, key: string, repository: string, tag: string): AsyncGenerator<Fault> {
+async function* ofTag(sound: Sound, key: string, repository: string, tag: string): AsyncGenerator<Fault> {
+  const { root } = sound;
   const images = [`${repository}:${tag}`];
   try {
     const digest = await readLink(root, key);
     if (digest === undefined || tagLink(repository, tag) !== key) return;
     const revision = revisionLink(repository, digest);
-    if (await lies(root, revision)) return;
+    if (await sound.hasLink(revision)) return;
     yield {
       severity: 'broken',
       kind: 'link-missing',

@@ -28,7 +28,7 @@ export function blobStoreAt(root: Storage): BlobStore {
       for await (const name of repositories(root)) yield repositoryAt(root, name);
     },
     locate: (digest) => root.bytes(blobPath(digest)),
-    blobs: () => storedBlobs(root),
+    blobs: (except) => storedBlobs(root, except),
     async *uploads() {
       for await (const repository of repositories(root)) yield* unfinished(root, uploadsPath(repository));
     },
@@ -72,11 +72,12 @@ function repositoryAt(root: Storage, name: string): Repository {
   };
 }
 
-async function* storedBlobs(root: Storage): AsyncGenerator<StoredBlob> {
+async function* storedBlobs(root: Storage, except?: ReadonlySet<Digest>): AsyncGenerator<StoredBlob> {
   for (const algorithm of await foldersIn(root, BLOBS)) {
     for (const pair of await foldersIn(root, `${BLOBS}/${algorithm}`)) {
       for (const hex of await foldersIn(root, `${BLOBS}/${algorithm}/${pair}`)) {
         const digest = `${algorithm}:${hex}`;
+        if (isDigest(digest) && except?.has(digest) === true) continue;
         const file = isDigest(digest) ? await storedFile(root, blobPath(digest)) : undefined;
         if (file !== undefined && isDigest(digest)) yield { ...file, digest };
       }
