@@ -1,12 +1,10 @@
-import { OUTPUT } from './layout.ts';
-
 // Bits are packed from the least significant one (RFC 1951, 3.1.1). Fewer than 8 wait between calls.
-export let next: usize = OUTPUT;
+export let next: usize = 0;
 export let waiting: u64 = 0;
 export let count: u64 = 0;
 
-export function startOutput(): void {
-  next = OUTPUT;
+export function startOutput(at: usize): void {
+  next = at;
   waiting = 0;
   count = 0;
 }

@@ -1,5 +1,5 @@
 import { putBits } from './bits.ts';
-import { findLengths, makeCodes } from './huffman.ts';
+import { makeCodes } from './huffman.ts';
 import {
   DISTANCE_LENGTHS,
   HEADER_ITEMS,
@@ -55,8 +55,8 @@ function lengthAt(index: usize): u32 {
     : load<u8>(DISTANCE_LENGTHS + index - literalSymbols);
 }
 
-/** Prepares the header of a block with its own codes. @returns its size in bits, without the three of the block */
-export function prepareHeader(): u32 {
+/** Lists the code lengths of a block with its own codes as the header has them, and counts in LENGTH_COUNTS what is listed. */
+export function listLengths(): void {
   literalSymbols = 286;
   while (literalSymbols > 257 && load<u8>(LITERAL_LENGTHS + literalSymbols - 1) == 0) literalSymbols--;
   distanceSymbols = 30;
@@ -70,7 +70,10 @@ export function prepareHeader(): u32 {
     while (i < total && lengthAt(i) == length) i++;
     addRun(length, <u32>(i - from));
   }
-  findLengths(LENGTH_COUNTS, LENGTH_LENGTHS, 19, 7);
+}
+
+/** The size of the header in bits, without the three of the block. LENGTH_LENGTHS are known by now. */
+export function headerSize(): u32 {
   lengthSymbols = 19;
   while (lengthSymbols > 4 && load<u8>(LENGTH_LENGTHS + load<u8>(ORDER + lengthSymbols - 1)) == 0) lengthSymbols--;
   let bits: u32 = 14 + 3 * <u32>lengthSymbols;
@@ -79,7 +82,7 @@ export function prepareHeader(): u32 {
   return bits;
 }
 
-/** Writes what `prepareHeader` prepared. */
+/** Writes what `listLengths` listed; `headerSize` comes before it. */
 export function putHeader(): void {
   putBits((literalSymbols - 257) | ((distanceSymbols - 1) << 5) | ((lengthSymbols - 4) << 10), 14);
   for (let i: usize = 0; i < lengthSymbols; i++) putBits(load<u8>(LENGTH_LENGTHS + load<u8>(ORDER + i)), 3);

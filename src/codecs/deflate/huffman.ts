@@ -33,7 +33,7 @@ function sortByByte(from: usize, to: usize, used: usize, shift: u32): void {
 }
 
 /** Sorts the keys, each count << 16 | symbol, by count and then by symbol; they are in the order of symbols now. */
-function sortKeys(used: usize): void {
+export function sortKeys(used: usize): void {
   if (used > 40) {
     sortByByte(SORT_KEYS, SORT_SPARE, used, 16);
     sortByByte(SORT_SPARE, SORT_KEYS, used, 24);

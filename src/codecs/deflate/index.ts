@@ -1,5 +1,6 @@
 import { alignToByte, next, putStored, startOutput } from './bits.ts';
-import { clearCounts, flushStored, makeMatchSymbols, putBlock } from './block.ts';
+import { flushStored, putBlock } from './block.ts';
+import { clearCounts, makeMatchSymbols } from './codes.ts';
 import { INPUT, OUTPUT } from './layout.ts';
 import { clearTable, findMatches, insertAll } from './matches.ts';
 
@@ -24,7 +25,7 @@ export function outputAt(): usize {
  */
 export function deflate(dictionarySize: u32, size: u32, isLast: bool): u32 {
   const end = INPUT + size;
-  startOutput();
+  startOutput(OUTPUT);
   clearTable(INPUT - dictionarySize);
   insertAll(INPUT - dictionarySize, INPUT);
   let blocks: u32 = (size + BLOCK - 1) / BLOCK;

@@ -82,7 +82,7 @@ function isPromising(bucket: u32, at: usize, four: u32): bool {
 /** How many bytes are alike. Reads up to 15 bytes past `most`. */
 // @ts-ignore: decorator
 @inline
-function lengthOf(at: usize, distance: usize, most: usize): usize {
+export function lengthOf(at: usize, distance: usize, most: usize): usize {
   const unlike = i8x16.bitmask(i8x16.ne(v128.load(at), v128.load(at - distance)));
   if (unlike != 0) return min(<usize>ctz(unlike), most);
   let length: usize = 16;
@@ -130,13 +130,13 @@ function distanceSymbol(before: u32): u32 {
 
 // @ts-ignore: decorator
 @inline
-function increment(counts: usize, symbol: usize): void {
+export function increment(counts: usize, symbol: usize): void {
   store<u32>(counts + (symbol << 2), load<u32>(counts + (symbol << 2)) + 1);
 }
 
 // @ts-ignore: decorator
 @inline
-function putMatch(sequence: usize, literals: usize, length: usize, before: u32): void {
+export function putMatch(sequence: usize, literals: usize, length: usize, before: u32): void {
   const symbol = distanceSymbol(before);
   store<u32>(sequence, (literals << 9) | length);
   store<u32>(sequence, (symbol << 16) | before, 4);
