@@ -94,13 +94,18 @@ const compact = (file) => readFileSync(`src/page/${file}`, 'utf8').replace(/\n\s
 const assets = { 'page.js': page, 'page.html': compact('page.html'), 'page.css': compact('page.css') };
 writeFileSync('dist/src/serve/page-assets.js', `export const ASSETS = ${JSON.stringify(assets)};\n`);
 
-/** Deflate in WebAssembly, inside the scripts. `--memoryBase`: what lies below belongs to the compiler, the rest is laid out in layout.ts. */
-const words =
-  'src/codecs/deflate/index.ts -o dist/deflate.wasm --runtime stub --noAssert --enable simd -O3 --converge --initialMemory 48 --maximumMemory 48 --memoryBase 1024';
-const { error, stderr } = await asc.main(words.split(' '));
-if (error !== null) throw new Error(`asc: ${stderr}`, { cause: error });
-const wasm = readFileSync('dist/deflate.wasm', 'base64');
-writeFileSync('dist/src/codecs/deflate-wasm.js', `export const WASM = '${wasm}';\n`);
+/**
+ * Codecs in AssemblyScript, inside the scripts: folders of src/codecs and their memory in pages of 64 KiB.
+ * `--memoryBase`: what lies below belongs to the compiler, the rest is laid out in each layout.ts.
+ */
+const WASM_CODECS = { deflate: 48, 'go-deflate': 48 };
+for (const [name, pages] of Object.entries(WASM_CODECS)) {
+  const words = `src/codecs/${name}/index.ts -o dist/${name}.wasm --runtime stub --noAssert --enable simd -O3 --converge --initialMemory ${pages} --maximumMemory ${pages} --memoryBase 1024`;
+  const { error, stderr } = await asc.main(words.split(' '));
+  if (error !== null) throw new Error(`asc: ${stderr}`, { cause: error });
+  const wasm = readFileSync(`dist/${name}.wasm`, 'base64');
+  writeFileSync(`dist/src/codecs/${name}-wasm.js`, `export const WASM = '${wasm}';\n`);
+}
 
 await bundle({
   entryPoints: {
