@@ -73,7 +73,16 @@ const formats = folders
 
 export default tseslint.config(
   // AssemblyScript, whose compiler checks types.
-  { ignores: ['src/codecs/deflate/**', 'src/codecs/go-deflate/**', 'dist/**', 'node_modules/**', 'fixtures/**', 'test/examples/**'] },
+  {
+    ignores: [
+      'src/codecs/deflate/**',
+      'src/codecs/go-deflate/**',
+      'dist/**',
+      'node_modules/**',
+      'fixtures/**',
+      'test/examples/**',
+    ],
+  },
   {
     files: ['src/**/*.ts', 'test/**/*.ts'],
     extends: [tseslint.configs.strictTypeChecked],

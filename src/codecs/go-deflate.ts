@@ -36,7 +36,8 @@ export class GoGzip {
 
   /** Begins another member; one that was not ended is dropped. @throws RangeError as the constructor does */
   start(level: number): void {
-    if (!Number.isInteger(level) || level < -2 || level > 9) throw new RangeError(`no level of Go's: ${level}`);
+    if (!Number.isInteger(level) || level < -2 || level > 9)
+      throw new RangeError(`no level of Go's: ${level}`);
     this.#wasm.start(level === -1 ? 6 : level);
     this.#crc = 0;
     this.#size = 0;
