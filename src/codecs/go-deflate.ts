@@ -18,8 +18,8 @@ interface Exports {
 }
 
 /**
- * An encoder of gzip that makes the bytes that `compress/gzip` of Go 1.7 to 1.26 makes, in 3 MiB of memory: what
- * `docker push` (level 6) and go-containerregistry (level 1) upload. The output does not depend on how the input is cut into
+ * An encoder of gzip that makes the bytes that `compress/gzip` of Go 1.19 makes, in 3 MiB of memory, and all Go before
+ * 1.27: what `docker push` (level 6) and go-containerregistry (level 1) upload. The output does not depend on how the input is cut into
  * calls of `write`: it is that of one call of Go's Write, or of `io.Copy`.
  */
 export class GoGzip {
@@ -37,7 +37,7 @@ export class GoGzip {
   /** Begins another member; one that was not ended is dropped. @throws RangeError as the constructor does */
   start(level: number): void {
     if (!Number.isInteger(level) || level < -2 || level > 9)
-      throw new RangeError(`no level of Go's: ${level}`);
+      throw new RangeError(`compress/gzip has no level ${level}`);
     this.#wasm.start(level === -1 ? 6 : level);
     this.#crc = 0;
     this.#size = 0;
@@ -62,9 +62,9 @@ export class GoGzip {
   }
 
   /**
-   * Says that the program whose output is wanted ended a call of Go's Write here. At levels 2 to 9, Go slides its window
-   * one step earlier after a call that left it less than full, if it was about to; once in a great many megabytes that
-   * changes the output. Writes of 32 KiB, as of `io.Copy`, never do.
+   * Tells that a call of Go's Write ends here, where the writes of the program whose output is wanted are known. At levels 2
+   * to 9, a call that ends within the last 261 bytes of a 32 KiB step can make Go slide its window one position earlier,
+   * and so lose a match; this is rare. Writes of 32 KiB, as of `io.Copy`, never have an effect.
    */
   cut(): void {
     this.#wasm.cut();

@@ -74,8 +74,8 @@ function putOwnHeader(): void {
 
 /**
  * Writes a block of levels 2 to 9 in the smallest form: of equal ones, fixed codes before own ones before stored
- * bytes (Go 1.19, compress/flate/huffman_bit_writer.go: writeBlock). `size` is above MOST_STORED where the bytes of
- * the block are no longer in the window.
+ * bytes (Go 1.19, compress/flate/huffman_bit_writer.go: writeBlock). `size` is above MOST_STORED where the
+ * block began before the window: its bytes cannot be stored. The literals lie at `literals` one after another.
  */
 export function putSmallest(from: usize, size: usize, literals: usize): void {
   const own = ownSize();

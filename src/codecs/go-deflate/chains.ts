@@ -7,7 +7,7 @@ export const LONGEST: usize = 258;
 export const TOO_SHORT: usize = 3;
 const NEAR: usize = 4096;
 
-/** `first` is the first of four bytes in the highest bits. */
+/** The place in NEWEST of four bytes, the first in the highest bits. */
 // @ts-ignore: decorator
 @inline
 export function placeOf(four: u32): usize {

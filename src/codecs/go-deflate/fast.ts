@@ -5,7 +5,7 @@ import { increment, lengthOf, putMatch } from '../deflate/matches.ts';
 import { MOST_STORED, putOwnOrStored } from './block.ts';
 import { FARTHEST, SEQUENCES, TABLE, TABLE_BITS, WINDOW } from './layout.ts';
 
-/** The last bytes of a block are literals unless a match reaches them (Go 1.19, compress/flate/deflatefast.go: inputMargin). */
+/** No match begins in the last bytes of a block (Go 1.19, compress/flate/deflatefast.go: inputMargin). */
 const MARGIN: usize = 15;
 const LONGEST: usize = 258;
 /** At this position in the stream, those in the table are lowered: they are 32 bits wide. */

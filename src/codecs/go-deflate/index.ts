@@ -48,7 +48,7 @@ function putFilled(): void {
   filled = 0;
 }
 
-/** Ends a call of Go's Write here, which is not seen in the output but rarely (window.ts). */
+/** Ends a call of Go's Write here; see `slide` in window.ts. */
 export function cut(): void {
   if (level > 1) cutWindow();
 }

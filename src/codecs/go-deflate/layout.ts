@@ -9,7 +9,7 @@
  *     0x0090000  sequences         8 bytes each, 16385 at most
  *     0x00c0000  history           at level 1, the end of the block before
  *     0x00c8000  window            64 KiB, and what loads may reach past it
- *     0x00e0000  output
+ *     0x00e0000  output            of 1 MiB of input and of what waited before it
  */
 
 /** Deflate's window (RFC 1951, 2): how far back a match may lie. */

@@ -6,14 +6,12 @@ import { LITERALS, SEQUENCES, WINDOW } from './layout.ts';
 
 /** A token is a literal or a match; after so many a block ends (Go 1.19, compress/flate/deflate.go: maxFlateBlockTokens). */
 const MOST_TOKENS: u32 = 16384;
-/** No position: the block begins before the window. */
-const GONE: usize = 0x10000000;
 
 let literal: usize = LITERALS;
 let run: usize = LITERALS;
 let sequence: usize = SEQUENCES;
 let free: u32 = MOST_TOKENS;
-/** Where the bytes of the block begin in the window. */
+/** Where the bytes of the block begin in the window; before it, this wraps around and is above all positions. */
 let blockStart: usize = 0;
 
 function startTokens(): void {
@@ -51,12 +49,12 @@ export function addMatch(length: usize, distance: usize): bool {
 export function endBlock(end: usize): void {
   if (free == MOST_TOKENS) return;
   store<u32>(sequence, <u32>(literal - run) << 9);
-  putSmallest(WINDOW + blockStart, blockStart > end ? GONE : end - blockStart, LITERALS);
+  putSmallest(WINDOW + blockStart, blockStart > end ? usize.MAX_VALUE : end - blockStart, LITERALS);
   blockStart = end;
   startTokens();
 }
 
 /** Follows the window by so many bytes. */
 export function slideBlock(by: usize): void {
-  blockStart = blockStart >= by && blockStart < GONE ? blockStart - by : GONE;
+  blockStart -= by;
 }

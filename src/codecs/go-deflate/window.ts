@@ -1,4 +1,4 @@
-import { clearChains, LONGEST, slideChains, TOO_SHORT } from './chains.ts';
+import { clearChains, LONGEST, slideChains } from './chains.ts';
 import { findGreedily } from './greedy.ts';
 import { FARTHEST, WINDOW } from './layout.ts';
 import { findLazily, startLazily } from './lazy.ts';
@@ -9,9 +9,19 @@ const WINDOW_SIZE: usize = 65536;
 /** Fewer bytes than these wait for more. */
 const LOOKAHEAD: usize = LONGEST + 4;
 
-/** For levels 2 to 9: longest match that is followed in full or at which lazy matching ends; length that ends a search; tries. */
+/**
+ * For levels 2 to 9: up to which length a match is followed (2, 3) or a longer one looked for (4 to 9); the length that
+ * ends a search; how many positions a search tries. Go's `good` has no effect: every search begins with a length of 3.
+ */
 const PARAMETERS = memory.data<u16>([
-  5, 16, 8, 6, 32, 32, 4, 16, 16, 16, 32, 32, 16, 128, 128, 32, 128, 256, 128, 258, 1024, 258, 258, 4096,
+  5, 16, 8,
+  6, 32, 32,
+  4, 16, 16,
+  16, 32, 32,
+  16, 128, 128,
+  32, 128, 256,
+  128, 258, 1024,
+  258, 258, 4096,
 ]);
 
 let isGreedy = false;
@@ -38,8 +48,9 @@ export function startWindow(level: i32): void {
 }
 
 /**
- * Go slides the window when it is given bytes and has come within LOOKAHEAD of the end of the window. From exactly
- * there it would have gone on in a full window: it slides only where a call of Write had left the window less than full.
+ * Go slides the window when it is given bytes and LOOKAHEAD bytes of the window or fewer are left. With exactly
+ * LOOKAHEAD left and the window full it goes on searching instead, so it slides there only after a call of Write that
+ * left the window less than full (Go 1.19, compress/flate/deflate.go: fillDeflate, deflate).
  */
 function slide(): void {
   const far = position + LOOKAHEAD;
