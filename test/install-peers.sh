@@ -2,7 +2,7 @@
 # Installs the tools that test/interop runs imgconv against, and man for its page, from Debian's own packages. Needs root; quick when they are there.
 set -euo pipefail
 
-packages=(skopeo docker-registry docker.io umoci podman containerd pigz man-db xz-utils bzip2 chromium)
+packages=(skopeo docker-registry docker.io umoci podman containerd pigz man-db xz-utils bzip2 chromium golang-go)
 
 is_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null || true)" = installed ]; }
 install() { DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"; }
@@ -23,3 +23,4 @@ docker --version
 umoci --version
 podman --version
 containerd --version
+go version
