@@ -98,7 +98,7 @@ writeFileSync('dist/src/serve/page-assets.js', `export const ASSETS = ${JSON.str
  * Codecs in AssemblyScript, inside the scripts: folders of src/codecs and their memory in pages of 64 KiB.
  * `--memoryBase`: what lies below belongs to the compiler, the rest is laid out in each layout.ts.
  */
-const WASM_CODECS = { deflate: 48, 'go-deflate': 48 };
+const WASM_CODECS = { deflate: 48, 'go-deflate': 48, 'klauspost-deflate': 40 };
 for (const [name, pages] of Object.entries(WASM_CODECS)) {
   const words = `src/codecs/${name}/index.ts -o dist/${name}.wasm --runtime stub --noAssert --enable simd -O3 --converge --initialMemory ${pages} --maximumMemory ${pages} --memoryBase 1024`;
   const { error, stderr } = await asc.main(words.split(' '));

@@ -77,6 +77,7 @@ export default tseslint.config(
     ignores: [
       'src/codecs/deflate/**',
       'src/codecs/go-deflate/**',
+      'src/codecs/klauspost-deflate/**',
       'dist/**',
       'node_modules/**',
       'fixtures/**',

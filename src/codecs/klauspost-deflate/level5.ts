@@ -1,0 +1,148 @@
+import { addBlock, base, byteAt, eightAt, fourAt, historySize, sameBytes } from './history.ts';
+import { FARTHEST, HISTORY } from './layout.ts';
+import { earlierOf, getPair, getShort, lastOf, longPlace, pushPair, setShort, shortPlace, skipped } from './long-short.ts';
+import { putLiterals, putMatch, setTokensEnd, tokensEnd } from './tokens.ts';
+
+/** No match begins in so many bytes at the end. */
+const MARGIN: i32 = 11;
+const LONGEST: i32 = 258;
+/** A match shorter than this is compared to one that is found by its end. */
+const SHORT: i32 = 30;
+
+/** The length of the match at `s` and `t`, whose first four bytes are the same, up to the longest of one token. */
+// @ts-ignore: decorator
+@inline
+function lengthOf(s: i32, t: i32, end: i32): i32 {
+  return sameBytes(s + 4, t + 4, min(s + LONGEST, end)) + 4;
+}
+
+/** Puts the positions within the match that ends at `s` in the tables: two of three in the short one and in the long one. */
+function insertMatch(from: i32, s: i32): void {
+  let i = from + 1;
+  if (i >= s - 1) return;
+  let eight = eightAt(i);
+  setShort(shortPlace(<u32>eight), i + base);
+  pushPair(longPlace(eight), i + base);
+  eight >>= 8;
+  pushPair(longPlace(eight), i + 1 + base);
+  eight >>= 8;
+  setShort(shortPlace(<u32>eight), i + 2 + base);
+  for (i += 4; i < s - 1; i += 3) {
+    eight = eightAt(i);
+    pushPair(longPlace(eight), i + base);
+    setShort(shortPlace(<u32>(eight >> 8)), i + 1 + base);
+  }
+}
+
+/** Finds the matches of `size` bytes of the block, and puts tokens; none if there is no match. */
+export function encodeLevel5(size: i32): void {
+  let s = addBlock(size);
+  if (size < MARGIN + 2) return;
+  const end = historySize;
+  const limit = end - MARGIN;
+  const cur = base;
+  let token = tokensEnd;
+  let literals = s;
+  let eight = eightAt(s);
+  while (true) {
+    let next = s;
+    let length: i32 = 0;
+    let t: i32 = 0;
+    while (true) {
+      s = next;
+      next = s + 1 + ((s - literals) >> 6);
+      if (next > limit) {
+        if (token != tokensEnd && literals < end) token = putLiterals(token, HISTORY + literals, HISTORY + end);
+        setTokensEnd(token);
+        return;
+      }
+      const four = <u32>eight;
+      const place = shortPlace(four);
+      const short = getShort(place);
+      const after = eightAt(next);
+      setShort(place, s + cur);
+      const pair = pushPair(longPlace(eight), s + cur);
+      t = lastOf(pair) - cur;
+      if (s - t < FARTHEST) {
+        const t2 = earlierOf(pair) - cur;
+        if (four == fourAt(t)) {
+          setShort(shortPlace(<u32>after), next + cur);
+          pushPair(longPlace(after), next + cur);
+          if (s - t2 < FARTHEST && four == fourAt(t2)) {
+            length = lengthOf(s, t, end);
+            const other = lengthOf(s, t2, end);
+            if (other > length) {
+              t = t2;
+              length = other;
+            }
+          }
+          break;
+        }
+        if (s - t2 < FARTHEST && four == fourAt(t2)) {
+          t = t2;
+          setShort(shortPlace(<u32>after), next + cur);
+          pushPair(longPlace(after), next + cur);
+          break;
+        }
+      }
+      t = short - cur;
+      if (s - t < FARTHEST && four == fourAt(t)) {
+        length = lengthOf(s, t, end);
+        setShort(shortPlace(<u32>after), next + cur);
+        const nextPair = pushPair(longPlace(after), next + cur);
+        let t2 = lastOf(nextPair) - cur;
+        if (next - t2 < FARTHEST) {
+          let other: i32 = 0;
+          if (fourAt(t2) == <u32>after) other = lengthOf(next, t2, end);
+          if (other <= length) {
+            t2 = earlierOf(nextPair) - cur;
+            if (next - t2 < FARTHEST && fourAt(t2) == <u32>after) other = lengthOf(next, t2, end);
+          }
+          if (other > length) {
+            t = t2;
+            s = next;
+            length = other;
+          }
+        }
+        break;
+      }
+      eight = after;
+    }
+
+    if (length == 0) length = sameBytes(s + 4, t + 4, end) + 4;
+    else if (length == LONGEST) length += sameBytes(s + length, t + length, end);
+
+    if (length < SHORT && s + length < limit) {
+      // A match that ends later: its first bytes may be unlike.
+      const t2 = lastOf(getPair(longPlace(eightAt(s + length)))) - cur - length + skipped;
+      const s2 = s + skipped;
+      if (t2 >= 0 && s2 - t2 < FARTHEST && s2 - t2 > 0) {
+        const other = sameBytes(s2, t2, end);
+        if (other > length) {
+          t = t2;
+          length = other;
+          s = s2;
+        }
+      }
+    }
+    for (; t > 0 && s > literals && byteAt(t - 1) == byteAt(s - 1); length++) {
+      s--;
+      t--;
+    }
+    token = putLiterals(token, HISTORY + literals, HISTORY + s);
+    token = putMatch(token, length, <u32>(s - t - 1));
+    s += length;
+    literals = s;
+    if (next >= s) s = next + 1;
+    if (s >= limit) {
+      if (literals < end) token = putLiterals(token, HISTORY + literals, HISTORY + end);
+      setTokensEnd(token);
+      return;
+    }
+    insertMatch(s - length, s);
+    const last = eightAt(s - 1);
+    setShort(shortPlace(<u32>last), s - 1 + cur);
+    pushPair(longPlace(last), s - 1 + cur);
+    eight = last >> 8;
+  }
+}
