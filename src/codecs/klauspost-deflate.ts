@@ -6,28 +6,46 @@ interface Exports {
   readonly memory: WebAssembly.Memory;
   inputAt(): number;
   outputAt(): number;
-  start(level: number, headers: number, skipped: number): void;
+  start(level: number, headers: number, skipped: number, isMisplaced: boolean, isCautious: boolean): void;
   addDictionary(size: number): void;
   compress(): number;
   flush(size: number): number;
   finish(size: number): number;
 }
 
+/** What differs between versions: see `start` in klauspost-deflate/index.ts. */
+interface Variant {
+  /** Of the header of a block whose codes the next one may use: all code lengths, those used, or those used, its end included. */
+  readonly headers: 0 | 1 | 2;
+  readonly skipped: 0 | 2;
+  readonly isMisplaced: boolean;
+  readonly isCautious: boolean;
+  /** Other levels of these versions have other output. */
+  readonly levels: readonly number[];
+}
+
 /**
  * The first of the releases of github.com/klauspost/compress whose output is alike, up to the next one here; `go1.27` is
- * Go's own compress/flate from 1.27 on, which was made of klauspost's.
+ * Go's own compress/flate from 1.27 on, which was made of klauspost's. By Go on amd64: releases before 1.20 estimate sizes in
+ * floating point, with other roundings where a processor multiplies and adds at once (arm64).
  */
-export type FlateVersion = '1.15.10' | '1.18.1' | '1.18.2' | 'go1.27';
+const VERSIONS = {
+  '1.14.3': { headers: 0, skipped: 0, isMisplaced: false, isCautious: true, levels: [4, 5, 6] },
+  '1.15.0': { headers: 0, skipped: 0, isMisplaced: false, isCautious: false, levels: [4, 5, 6] },
+  '1.15.11': { headers: 0, skipped: 2, isMisplaced: false, isCautious: false, levels: [1, 2, 3, 4, 5, 6] },
+  '1.18.0': { headers: 0, skipped: 2, isMisplaced: true, isCautious: false, levels: [1, 2, 3, 4, 5, 6] },
+  '1.18.1': { headers: 1, skipped: 2, isMisplaced: true, isCautious: false, levels: [1, 2, 3, 4, 5, 6] },
+  '1.18.2': { headers: 2, skipped: 2, isMisplaced: true, isCautious: false, levels: [1, 2, 3, 4, 5, 6] },
+  'go1.27': { headers: 2, skipped: 2, isMisplaced: true, isCautious: false, levels: [1, 2, 3, 4, 5, 6] },
+} as const satisfies Readonly<Record<string, Variant>>;
 
-/** Which code lengths a header of a block has, and how many bytes at the beginning of a match may be unlike at first: see index.ts. */
-const VERSIONS: Readonly<Record<FlateVersion, readonly [headers: number, skipped: number]>> = {
-  '1.15.10': [0, 2],
-  '1.18.1': [1, 2],
-  '1.18.2': [2, 2],
-  'go1.27': [2, 2],
-};
+export type FlateVersion = keyof typeof VERSIONS;
 
-const LEVELS: readonly number[] = [1, 5, 6];
+/** All versions, and the levels of each. */
+export const FLATE_LEVELS: Readonly<Record<FlateVersion, readonly number[]>> = Object.fromEntries(
+  Object.entries(VERSIONS).map(([version, { levels }]) => [version, levels]),
+);
+
 /** The window of the encoder: it compresses when it is full and more comes. */
 const WINDOW = 65535;
 
@@ -36,9 +54,11 @@ export const PGZIP_BLOCK = 1024 * 1024;
 /** What pgzip takes of the block before as dictionary. */
 export const PGZIP_TAIL = 16 * 1024;
 
+/** -1 is the default level. */
 function levelOf(version: FlateVersion, level: number): number {
   const own = level === -1 ? (version === 'go1.27' ? 6 : 5) : level;
-  if (!LEVELS.includes(own)) throw new RangeError(`level ${level} is not supported`);
+  if (!FLATE_LEVELS[version].includes(own))
+    throw new RangeError(`level ${level} of ${version} is not supported`);
   return own;
 }
 
@@ -46,20 +66,22 @@ function levelOf(version: FlateVersion, level: number): number {
 class FlateWriter {
   readonly #wasm: Exports;
   readonly #memory: Uint8Array;
-  readonly #start: readonly [number, number, number];
+  readonly #level: number;
+  readonly #variant: Variant;
   #waiting = 0;
 
   constructor(version: FlateVersion, level: number) {
     const module = new WebAssembly.Module(Buffer.from(WASM, 'base64'));
     this.#wasm = new WebAssembly.Instance(module).exports as unknown as Exports;
     this.#memory = new Uint8Array(this.#wasm.memory.buffer);
-    this.#start = [levelOf(version, level), ...VERSIONS[version]];
-    this.#wasm.start(...this.#start);
+    this.#variant = VERSIONS[version];
+    this.#level = levelOf(version, level);
+    this.#start();
   }
 
   /** flate.Writer's ResetDict. */
   reset(dictionary: Uint8Array): void {
-    this.#wasm.start(...this.#start);
+    this.#start();
     this.#waiting = 0;
     this.#memory.set(dictionary, this.#wasm.inputAt());
     this.#wasm.addDictionary(dictionary.length);
@@ -87,6 +109,11 @@ class FlateWriter {
   finish(parts: Uint8Array[]): void {
     this.#take(this.#wasm.finish(this.#waiting), parts);
     this.#waiting = 0;
+  }
+
+  #start(): void {
+    const { headers, skipped, isMisplaced, isCautious } = this.#variant;
+    this.#wasm.start(this.#level, headers, skipped, isMisplaced, isCautious);
   }
 
   #take(size: number, parts: Uint8Array[]): void {

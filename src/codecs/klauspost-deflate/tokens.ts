@@ -16,6 +16,12 @@ const LENGTH_EXTRA = memory.data<u8>([
 ]);
 const MATCH: u32 = 1 << 31;
 const LONGEST: i32 = 258;
+/** The longest part of a match that is too long for one token and for two; before 1.15.0 none is longer than 255. */
+let longestPart: i32 = LONGEST;
+
+export function setCautious(isCautious: bool): void {
+  longestPart = isCautious ? LONGEST - 3 : LONGEST;
+}
 
 /** Where the next token goes. A literal is a token, or a match: its mark, length - 3 << 20, symbol of offset << 15, offset - 1. */
 export let tokensEnd: usize = TOKENS;
@@ -116,7 +122,7 @@ export function putMatch(token: usize, length: i32, before: u32): usize {
   const symbol = offsetSymbol(before);
   const tail = MATCH | (symbol << 15) | before;
   do {
-    const part = length <= LONGEST ? length : length > LONGEST + 3 ? LONGEST : LONGEST - 3;
+    const part = length <= LONGEST ? length : length > LONGEST + 3 ? longestPart : LONGEST - 3;
     length -= part;
     increment(LITERAL_HISTOGRAM, 257 + <usize>load<u8>(LENGTH_TO_SYMBOL + part - 3));
     increment(OFFSET_HISTOGRAM, symbol);
