@@ -41,10 +41,12 @@ const VERSIONS = {
 
 export type FlateVersion = keyof typeof VERSIONS;
 
-/** All versions, and the levels of each. */
-export const FLATE_LEVELS: Readonly<Record<FlateVersion, readonly number[]>> = Object.fromEntries(
-  Object.entries(VERSIONS).map(([version, { levels }]) => [version, levels]),
-);
+export const FLATE_VERSIONS = Object.keys(VERSIONS) as readonly FlateVersion[];
+
+/** The levels of a version that there are here, from the fastest on. */
+export function flateLevels(version: FlateVersion): readonly number[] {
+  return VERSIONS[version].levels;
+}
 
 /** The window of the encoder: it compresses when it is full and more comes. */
 const WINDOW = 65535;
@@ -57,10 +59,13 @@ export const PGZIP_TAIL = 16 * 1024;
 /** -1 is the default level. */
 function levelOf(version: FlateVersion, level: number): number {
   const own = level === -1 ? (version === 'go1.27' ? 6 : 5) : level;
-  if (!FLATE_LEVELS[version].includes(own))
+  if (!flateLevels(version).includes(own))
     throw new RangeError(`level ${level} of ${version} is not supported`);
   return own;
 }
+
+/** Once for all streams. */
+let compiled: WebAssembly.Module | undefined;
 
 /** The raw deflate of one stream, as flate.Writer. */
 class FlateWriter {
@@ -71,8 +76,8 @@ class FlateWriter {
   #waiting = 0;
 
   constructor(version: FlateVersion, level: number) {
-    const module = new WebAssembly.Module(Buffer.from(WASM, 'base64'));
-    this.#wasm = new WebAssembly.Instance(module).exports as unknown as Exports;
+    compiled ??= new WebAssembly.Module(Buffer.from(WASM, 'base64'));
+    this.#wasm = new WebAssembly.Instance(compiled).exports as unknown as Exports;
     this.#memory = new Uint8Array(this.#wasm.memory.buffer);
     this.#variant = VERSIONS[version];
     this.#level = levelOf(version, level);
