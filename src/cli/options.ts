@@ -1,3 +1,4 @@
+import { PUSHES, type PushedBy } from '../transfer/pushed.js';
 import type { Format } from '../formats/format.js';
 import type { LinkMode } from '../proof/linking.js';
 import type { RegistryArguments } from './registry-options.js';
@@ -22,7 +23,7 @@ export interface ConversionArguments extends RegistryArguments {
   readonly link?: LinkMode;
   readonly platform?: string[];
   readonly all?: boolean;
-  readonly compression?: 'keep' | 'gzip' | 'zstd' | 'none';
+  readonly compression?: 'keep' | 'gzip' | 'zstd' | 'none' | PushedBy;
   readonly recompress?: boolean;
   readonly archiveCompression?: 'gzip' | 'zstd' | 'none';
   readonly missing?: 'refuse' | 'prune' | 'sparse';
@@ -145,7 +146,7 @@ const REGISTRY = {
 function layerOptions(to?: Format) {
   return grouped('Layers and files:', {
     compression: {
-      choices: ['keep', 'gzip', 'zstd', 'none'],
+      choices: ['keep', 'gzip', 'zstd', 'none', ...PUSHES],
       describe: 'for uncompressed layers (default: gzip for images without a manifest, else keep)',
     },
     'compression-level': { ...VALUE, value: 'n', describe: '1 (fast) to 9 (small); zstd: to 19' },

@@ -9,8 +9,8 @@ import { algorithmOf, type Digest } from '../model/digest.js';
 import { ImgconvError } from '../model/errors.js';
 import type { Pool } from '../threads/pool.js';
 import { expectCopies, expectOtherWay, type LinkMode, type Placement } from './linking.js';
-import { alsoCalling, packedFileOf, provedChunks, scan, uncompressed, unpack } from './reading.js';
-import type { ProofContext, Here } from './reading.js';
+import { alsoCalling, encodeTar, packedFileOf, provedChunks, scan, uncompressed, unpack } from './reading.js';
+import type { Encoding, Here, ProofContext } from './reading.js';
 
 export interface BlobOptions {
   /** What the blob must unpack to, where the source says so. */
@@ -193,6 +193,12 @@ export class VerifiedBlob {
       const staged = written && { digest, id: written };
       return { kind: 'file', path, offset: 0, size, whole: true, staged };
     });
+  }
+
+  /** The layer's tar as a program compresses it: see `encodeTar`. @throws ImgconvError DIGEST_MISMATCH */
+  async encodeTo(how: Encoding): Promise<FileBytes> {
+    const at = await this.#local();
+    return this.#creating(how.path, () => encodeTar(at, this, how, this.#context));
   }
 
   /** Removes the file at `path` when `work`, which makes it, fails. */

@@ -6,6 +6,7 @@ import type { AssembleJob } from '../bytes/assemble.js';
 import { glance, type GlanceJob, type Glances } from '../bytes/glance.js';
 import { linkProven, type LinkJob, type Unlinked } from '../bytes/link.js';
 import { scan, type ScanJob, type ScanResult } from '../bytes/scan.js';
+import type { EncodeJob, EncodeResult } from '../codecs/encode.js';
 import { compressPiece, type PieceJob, type PieceResult } from '../codecs/pieces.js';
 import { unpack, type UnpackJob, type UnpackResult } from '../codecs/unpack.js';
 import { takeThread } from './thread.js';
@@ -157,6 +158,12 @@ export class Pool {
   async glance(job: GlanceJob): Promise<Glances> {
     this.expectRunning();
     return job.files.length < SMALL_LOT ? glance(job) : this.#run(job);
+  }
+
+  /** As `scan`: a layer compressed as a program does it. Only threads have what makes it. */
+  async encode(job: EncodeJob, onBytes?: (count: number) => void): Promise<EncodeResult> {
+    this.expectRunning();
+    return this.#run(job, onBytes);
   }
 
   /** Unlike the others, this is never done by the caller's own thread. */

@@ -5,6 +5,7 @@ import { assemble, type AssembleJob } from '../bytes/assemble.js';
 import { glance, type GlanceJob, type Glances } from '../bytes/glance.js';
 import { linkProven, type LinkJob, type Unlinked } from '../bytes/link.js';
 import { scan, type ScanJob, type ScanResult } from '../bytes/scan.js';
+import { encode, type EncodeJob, type EncodeResult } from '../codecs/encode.js';
 import { compressPiece, type PieceJob, type PieceResult } from '../codecs/pieces.js';
 import { unpack, type UnpackJob, type UnpackResult } from '../codecs/unpack.js';
 
@@ -16,8 +17,9 @@ interface SmallJobs {
 }
 export type SmallResult = ScanResult | Unlinked | undefined;
 
-export type Job = ScanJob | SmallJobs | UnpackJob | PieceJob | AssembleJob | GlanceJob;
-export type JobResult = ScanResult | SmallResults | UnpackResult | PieceResult | Glances | undefined;
+export type Job = ScanJob | SmallJobs | UnpackJob | PieceJob | EncodeJob | AssembleJob | GlanceJob;
+export type JobResult =
+  ScanResult | SmallResults | UnpackResult | PieceResult | EncodeResult | Glances | undefined;
 /** In the order of the jobs. */
 export type SmallResults = readonly ({ readonly result: SmallResult } | { readonly error: ErrorText })[];
 /** An error of ours, which no message can carry. */
@@ -53,6 +55,8 @@ function resultOf(job: Job, onBytes: (count: number) => void): JobResult | Promi
       return doAll(job.jobs);
     case 'unpack':
       return unpack(job, onBytes);
+    case 'encode':
+      return encode(job, onBytes);
     case 'gzip':
     case 'zstd':
       return compressPiece(job);

@@ -6,6 +6,7 @@ import { manifestsOf, type ManifestNode } from '../model/tree.js';
 import { isContainerImage } from '../model/manifest.js';
 import { layerCompressionOf, withCompression, type Compression } from '../model/media-type.js';
 import { expectLevel } from '../threads/compress.js';
+import { isPushedBy, type PushedBy } from './pushed.js';
 
 /** What layers become. */
 export interface LayerCompression {
@@ -14,8 +15,17 @@ export interface LayerCompression {
   readonly level?: number | undefined;
   /** Also layers that are compressed already: their digests change though nothing asks for it. */
   readonly recompress?: boolean | undefined;
+  /** gzip, and the manifest, as `docker push` makes them: with the same digests. */
+  readonly as?: PushedBy | undefined;
   /** Only in images whose manifests the reader made: those of the others name layers as they are. */
   readonly onlyMade?: boolean | undefined;
+}
+
+/** What the user asks for. */
+export interface AskedCompression {
+  readonly compression?: LayerCompression['compression'] | PushedBy | undefined;
+  readonly level?: number | undefined;
+  readonly recompress?: boolean | undefined;
 }
 
 /**
@@ -26,10 +36,16 @@ export interface LayerCompression {
 export function compressionOf(
   { format: from }: Place,
   { format: to }: Place,
-  asked: { readonly [Key in keyof LayerCompression]?: LayerCompression[Key] | undefined },
+  asked: AskedCompression,
 ): LayerCompression {
   const fallback = from.traits.uncompressedByNature && to.traits.compressesSaved ? 'gzip' : 'keep';
-  const { compression = fallback, level, recompress } = asked;
+  const { compression: wanted = fallback, level, recompress } = asked;
+  const as = isPushedBy(wanted) ? wanted : undefined;
+  const compression = isPushedBy(wanted) ? 'gzip' : wanted;
+  if (as !== undefined && level !== undefined)
+    throw new ImgconvError('USAGE', `--compression-level ${level}: ${as} has a level of its own`, {
+      hint: 'leave it out, or use --compression gzip',
+    });
   if (compression === 'gzip' || compression === 'zstd') expectLevel(compression, level);
   else if (level !== undefined)
     throw new ImgconvError(
@@ -37,7 +53,7 @@ export function compressionOf(
       `--compression-level ${level}: with --compression ${compression} nothing is compressed`,
       { hint: 'did you mean --compression gzip, or zstd? otherwise leave it out' },
     );
-  return { compression, level, recompress, onlyMade: asked.compression === undefined };
+  return { compression, level, recompress, as, onlyMade: asked.compression === undefined };
 }
 
 /** What layers of this image become. */

@@ -101,8 +101,9 @@ async function fromSource(
   target: Omit<Ends, 'from' | 'reader' | 'downloads'>,
 ): Promise<Report> {
   const { to, writer, pool, compression } = target;
-  const { compression: format, level, onlyMade: exceptBlobs = false } = compression;
-  const passing = format === 'gzip' || format === 'zstd' ? { format, level, exceptBlobs } : undefined;
+  const { compression: format, level, as, onlyMade: exceptBlobs = false } = compression;
+  const isPassing = (format === 'gzip' || format === 'zstd') && as === undefined;
+  const passing = isPassing ? { format, level, exceptBlobs } : undefined;
   // What a registry or a pipe is written to is gone with this run: there is no next one to go on.
   using downloads = new StagedDownloads(writer.staging, pool, !isStream(to) && !to.format.traits.remote);
   const context: ReadContext = {

@@ -3,7 +3,7 @@ import type { Place } from '../formats/table.js';
 import type { RegistryAccess, Waiting } from '../formats/access.js';
 import type { Platform } from '../model/platform.js';
 import type { LinkMode } from '../proof/linking.js';
-import type { LayerCompression } from './compression.js';
+import type { AskedCompression } from './compression.js';
 import type { MissingMode } from './missing.js';
 import type { NameOptions } from './names.js';
 import type { ImageReport, Plan } from './report.js';
@@ -35,7 +35,7 @@ export interface ConvertOptions extends NameOptions {
   /** Without selectors: also takes images without a tag. If it is undefined, the report counts those left out. */
   readonly untagged?: boolean | undefined;
   /** Undefined: gzip for an archive's images without manifests into dir, reg and registries, else keep. */
-  readonly compression?: LayerCompression['compression'] | undefined;
+  readonly compression?: AskedCompression['compression'];
   readonly level?: number | undefined;
   readonly recompress?: boolean | undefined;
   readonly archiveCompression?: 'gzip' | 'zstd' | 'none' | undefined;

@@ -1,4 +1,5 @@
 import pLimit, { type LimitFunction } from 'p-limit';
+import type { EncoderName } from '../codecs/encoders.js';
 import { compress } from '../threads/compress.js';
 import { createHasher, expectDigest } from '../bytes/hash.js';
 import { OncePerDigest } from '../proof/once.js';
@@ -14,12 +15,16 @@ import type { Closure } from './closure.js';
 import { changedLayers, changesLayer, expectForm, type LayerCompression } from './compression.js';
 import { readDiffIds } from './configs.js';
 import { editDescriptors, editIndex, editManifest } from './edit.js';
+import { encoderOf, isUnpacked, pushedManifest, pushedNote, type PushedBy } from './pushed.js';
 
 /** Layers in the wanted compression that the destination has. */
 export interface FormsThere {
   /** By the digest of their uncompressed tar; any of several may turn out to be damaged. */
   of(diffId: Digest): AsyncIterable<VerifiedBlob>;
 }
+
+/** Layers' new forms, by the digests that they had. */
+type Forms = ReadonlyMap<Digest, VerifiedBlob>;
 
 /** How and where layers are rewritten. */
 export interface RecompressContext {
@@ -95,9 +100,10 @@ export class Recompressor {
    * @throws ImgconvError FORMAT_UNSUPPORTED when a media type has no such compression; DIGEST_MISMATCH
    */
   async apply(closure: Closure, options: LayerCompression): Promise<Closure> {
-    const { compression } = options;
+    const { compression, as } = options;
     const layers = changedLayers(closure.root, options);
-    if (layers.length === 0 || compression === 'keep') return closure;
+    const isPushed = as !== undefined && isUnpacked(closure.root);
+    if (compression === 'keep' || (layers.length === 0 && !isPushed)) return closure;
     for (const { mediaType } of layers) expectForm(mediaType, compression);
     const diffIds = await readDiffIds(closure.root, closure.blobs, this.#context.pool, 'refuse');
     const made = await Promise.all(
@@ -114,10 +120,24 @@ export class Recompressor {
       blobs.delete(digest);
       blobs.set(form.digest, form);
     }
+    if (isPushed) return this.#pushed(closure, as, forms, blobs);
     const root = await this.#rebuild(closure.root, forms, blobs);
     const what = forms.size === 1 ? '1 layer is' : `${forms.size} layers are`;
     const how = compression === 'none' ? 'uncompressed' : compression;
     return { root, blobs, notes: [...closure.notes, `${what} now ${how}, so the digest is a new one`] };
+  }
+
+  /** As `docker push` would have it. */
+  #pushed(closure: Closure, as: PushedBy, forms: Forms, blobs: Map<Digest, VerifiedBlob>): Closure {
+    const root = pushedManifest(closure.root, forms);
+    this.#replace(closure.root, root, blobs);
+    return { root, blobs, notes: [...closure.notes, pushedNote(as)] };
+  }
+
+  #replace(old: ManifestNode, { bytes, descriptor }: ManifestNode, blobs: Map<Digest, VerifiedBlob>): void {
+    const { digest } = descriptor;
+    blobs.delete(old.descriptor.digest);
+    blobs.set(digest, VerifiedBlob.of(bytes, digest, this.#context.pool, `manifest ${digest}`));
   }
 
   #convert(blob: VerifiedBlob, diffId: Digest | undefined, to: Compression): Promise<VerifiedBlob> {
@@ -143,6 +163,7 @@ export class Recompressor {
       }
       const made = await this.#atOnce(async () => {
         if (to === 'none') return this.#unpack(blob, diffId);
+        if (this.#options.as !== undefined) return this.#encode(blob, id, encoderOf(this.#options.as));
         // A plain layer's own digest is its diffID, which is proved as it is read.
         const tar =
           diffId === undefined || diffId === blob.digest ? blob.uncompressed() : provedAs(diffId, blob);
@@ -155,6 +176,12 @@ export class Recompressor {
       onDone(to === 'none' ? 'decompressed' : 'compressed', blob.size);
       return made;
     });
+  }
+
+  async #encode(blob: VerifiedBlob, diffId: Digest, encoder: EncoderName): Promise<VerifiedBlob> {
+    const { staging, pool, asFiles } = this.#context;
+    const [path, spare] = [staging.path(), staging.path()];
+    return VerifiedBlob.staged(await blob.encodeTo({ encoder, diffId, path, spare, flush: asFiles }), pool);
   }
 
   /** One that the destination has; a damaged blob is no form of anything. */
@@ -193,26 +220,16 @@ export class Recompressor {
   }
 
   /** The tree with manifests that name the new forms; what `blobs` has of each changed manifest is replaced. */
-  #rebuild(
-    root: ManifestNode,
-    forms: ReadonlyMap<Digest, VerifiedBlob>,
-    blobs: Map<Digest, VerifiedBlob>,
-  ): Promise<ManifestNode> {
+  #rebuild(root: ManifestNode, forms: Forms, blobs: Map<Digest, VerifiedBlob>): Promise<ManifestNode> {
     return fold<ManifestNode>(root, (node, children) => {
       const edited = this.#edit(node, children, forms);
       if (edited === node) return node;
-      const { digest } = edited.descriptor;
-      blobs.delete(node.descriptor.digest);
-      blobs.set(digest, VerifiedBlob.of(edited.bytes, digest, this.#context.pool, `manifest ${digest}`));
+      this.#replace(node, edited, blobs);
       return edited;
     });
   }
 
-  #edit(
-    node: ManifestNode,
-    children: readonly ManifestNode[],
-    forms: ReadonlyMap<Digest, VerifiedBlob>,
-  ): ManifestNode {
+  #edit(node: ManifestNode, children: readonly ManifestNode[], forms: Forms): ManifestNode {
     const { manifest } = node;
     if (manifest.kind === 'image' && manifest.layers.some(({ digest }) => forms.has(digest)))
       return editManifest(node, (raw) => ({ ...raw, layers: this.#layers(raw['layers'], manifest, forms) }));
