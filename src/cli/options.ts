@@ -33,6 +33,7 @@ export interface ConversionArguments extends RegistryArguments {
   readonly removeSignatures?: boolean;
   readonly untagged?: boolean;
   readonly compressionLevel?: string;
+  readonly expect?: string[];
   readonly layers?: 'keep' | 'uncompressed';
   readonly dryRun?: boolean;
   readonly jobs?: string;
@@ -150,6 +151,12 @@ function layerOptions(to?: Format) {
       describe: 'for uncompressed layers (default: gzip for images without a manifest, else keep)',
     },
     'compression-level': { ...VALUE, value: 'n', describe: '1 (fast) to 9 (small); zstd: to 19' },
+    expect: {
+      ...REPEATABLE,
+      value: 'name@digest',
+      describe:
+        'compress the layers so that the image gets the digest it had; known: as its engine remembers',
+    },
     recompress: { ...FLAG, describe: 'also change compressed layers, and so their digests' },
     layers: {
       choices: ['keep', 'uncompressed'],

@@ -6,14 +6,13 @@ import {
   DOCKER_LAYER,
   DOCKER_MANIFEST,
   OCI_CONFIG,
+  OCI_LAYER,
   OCI_MANIFEST,
   withCompression,
   type Compression,
 } from '../model/media-type.js';
 import { ImgconvError } from '../model/errors.js';
 import type { ReadContext, SourceImage } from './format.js';
-
-const OCI_LAYER = 'application/vnd.oci.image.layer.v1.tar';
 
 /** Bytes whose size is known. */
 export type SizedBytes = Bytes & { readonly size: number };

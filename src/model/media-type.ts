@@ -32,6 +32,7 @@ const LAYERS: readonly Readonly<Record<Compression, string | undefined>>[] = [
     zstd: `application/vnd.oci.image.${kind}.v1.tar+zstd`,
   })),
 ];
+export const OCI_LAYER = 'application/vnd.oci.image.layer.v1.tar';
 export const DOCKER_LAYER = 'application/vnd.docker.image.rootfs.diff.tar';
 
 const COMPRESSIONS = ['none', 'gzip', 'zstd'] as const;

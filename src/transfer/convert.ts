@@ -102,7 +102,8 @@ async function fromSource(
 ): Promise<Report> {
   const { to, writer, pool, compression } = target;
   const { compression: format, level, as, onlyMade: exceptBlobs = false } = compression;
-  const isPassing = (format === 'gzip' || format === 'zstd') && as === undefined;
+  const isAsked = as !== undefined || options.expect !== undefined;
+  const isPassing = (format === 'gzip' || format === 'zstd') && !isAsked;
   const passing = isPassing ? { format, level, exceptBlobs } : undefined;
   // What a registry or a pipe is written to is gone with this run: there is no next one to go on.
   using downloads = new StagedDownloads(writer.staging, pool, !isStream(to) && !to.format.traits.remote);

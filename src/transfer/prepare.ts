@@ -11,6 +11,7 @@ import { manifestsOf } from '../model/tree.js';
 import { referenceText, splitReference, type Reference } from '../model/reference.js';
 import type { Pool } from '../threads/pool.js';
 import { changedLayers, compressionFor, type LayerCompression } from './compression.js';
+import { Expectations, type Expected } from './expected.js';
 import type { Failure, Job } from './job.js';
 import { expectOne, nameConflict, nothingIn, ownDigest, unreadableReferrer } from './mistakes.js';
 import { targetName, type NameOptions, type TargetName } from './names.js';
@@ -27,6 +28,7 @@ export interface PrepareOptions extends NameOptions, PartOptions {
   /** Also takes images without a tag. Undefined: counts those that are left out. */
   readonly untagged?: boolean | undefined;
   readonly compression: LayerCompression;
+  readonly expect: readonly Expected[];
   /** The target is to hold one image and nothing that is attached to it. */
   readonly alone: boolean;
   readonly failFast: boolean;
@@ -68,6 +70,7 @@ export class Preparation {
   readonly #options: PrepareOptions;
   readonly #pool: Pool;
   readonly #whole: WholeImages;
+  readonly #expectations: Expectations;
   readonly #queue: Wanted[] = [];
   #next = 0;
   readonly #jobs = new Map<string, Job>();
@@ -87,6 +90,7 @@ export class Preparation {
     this.#options = options;
     this.#pool = pool;
     this.#whole = new WholeImages(options, pool);
+    this.#expectations = new Expectations(options.expect);
   }
 
   /**
@@ -107,6 +111,7 @@ export class Preparation {
       await this.#work();
     }
     this.#noteLeftBehind();
+    for (const error of this.#expectations.unmet()) throw error;
     return {
       jobs: [...this.#jobs].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, job]) => job),
       failures: this.#failures,
@@ -174,6 +179,7 @@ export class Preparation {
       name: reference,
       closure,
       compression: compressionFor(image, this.#options.compression),
+      expected: this.#expectations.of(image, reference),
       signatures: extras === false ? [] : image.signatures,
       notes: [
         ...(wanted.attached === undefined ? [] : [`attached to ${wanted.attached.to}`]),
@@ -214,7 +220,11 @@ export class Preparation {
    * Queues what is attached to an image, or remembers it where it stays behind, since it is for a digest that the image
    * loses. Gives notes.
    */
-  async #follow({ source, name, closure, compression }: Job, key: string, family: Wanted['family']) {
+  async #follow(
+    { source, name, closure, compression, expected }: Job,
+    key: string,
+    family: Wanted['family'],
+  ) {
     const { repository } = name;
     const digests = new Set(manifestsOf(closure.root).map(({ descriptor }) => descriptor.digest));
     for (const digest of digests) this.#carried.add(`${repository} ${digest}`);
@@ -240,7 +250,7 @@ export class Preparation {
       this.#told.add(one);
       this.#failures.push(unreadableReferrer(one));
     }
-    if (changedLayers(closure.root, compression).length > 0) {
+    if (expected !== undefined || changedLayers(closure.root, compression).length > 0) {
       this.#behind.set(key, { repository, followers });
       return notes;
     }

@@ -2,15 +2,10 @@ import { digestOf } from '../bytes/hash.js';
 import { encoderTitle, type EncoderName } from '../codecs/encoders.js';
 import type { Digest } from '../model/digest.js';
 import { isContainerImage, parseManifest } from '../model/manifest.js';
-import {
-  DOCKER_CONFIG,
-  DOCKER_LAYER,
-  DOCKER_MANIFEST,
-  layerCompressionOf,
-  withCompression,
-} from '../model/media-type.js';
+import { layerCompressionOf } from '../model/media-type.js';
 import type { ManifestNode } from '../model/tree.js';
 import type { VerifiedBlob } from '../proof/verified-blob.js';
+import { DOCKER_PUSH } from './manifest-forms.js';
 
 /** What `docker push` makes, by the version of Go that Docker is built with: Go's encoder changed with 1.27. */
 export const PUSHES = ['docker', 'docker:go1.27'] as const;
@@ -33,29 +28,17 @@ export function isUnpacked(node: ManifestNode): boolean {
   );
 }
 
-/**
- * The manifest that `docker push` makes of these layers: schema 2, with an indent of three spaces
- * (distribution manifest/schema2/manifest.go, FromStruct). The config stays.
- */
+/** The manifest that `docker push` makes of these layers: distribution manifest/schema2/manifest.go, FromStruct. The config stays. */
 export function pushedManifest(
   node: ManifestNode,
   forms: ReadonlyMap<Digest, Pick<VerifiedBlob, 'digest' | 'size'>>,
 ): ManifestNode {
   const { manifest } = node;
   if (manifest.kind !== 'image') return node;
-  const { config } = manifest;
-  const content = {
-    schemaVersion: 2,
-    mediaType: DOCKER_MANIFEST,
-    config: { mediaType: DOCKER_CONFIG, size: config.size, digest: config.digest },
-    layers: manifest.layers.map((layer) => {
-      const { size, digest } = forms.get(layer.digest) ?? layer;
-      return { mediaType: withCompression(DOCKER_LAYER, 'gzip'), size, digest };
-    }),
-  };
-  const bytes = Buffer.from(JSON.stringify(content, null, 3));
+  const layers = manifest.layers.map((layer) => forms.get(layer.digest) ?? layer);
+  const bytes = DOCKER_PUSH.bytes(manifest.config, layers);
   const digest = digestOf(bytes);
-  const descriptor = { ...node.descriptor, mediaType: DOCKER_MANIFEST, digest, size: bytes.length };
+  const descriptor = { ...node.descriptor, mediaType: DOCKER_PUSH.mediaType, digest, size: bytes.length };
   return { ...node, descriptor, bytes, manifest: parseManifest(bytes, `manifest ${digest}`) };
 }
 

@@ -8,12 +8,15 @@ import { stageFile } from '../storage/spool.js';
 import type { Staging } from '../storage/staging.js';
 import { VerifiedBlob } from '../proof/verified-blob.js';
 import { algorithmOf, type Digest } from '../model/digest.js';
+import { ImgconvError } from '../model/errors.js';
 import { fold, type ManifestNode } from '../model/tree.js';
 import type { ImageManifest } from '../model/manifest.js';
 import { withCompression, type Compression } from '../model/media-type.js';
 import type { Closure } from './closure.js';
 import { changedLayers, changesLayer, expectForm, type LayerCompression } from './compression.js';
 import { readDiffIds } from './configs.js';
+import type { Wanted } from './expected.js';
+import { Restorer } from './restore.js';
 import { editDescriptors, editIndex, editManifest } from './edit.js';
 import { encoderOf, isUnpacked, pushedManifest, pushedNote, type PushedBy } from './pushed.js';
 
@@ -97,9 +100,22 @@ export class Recompressor {
 
   /**
    * The image with its layers as `options` has them.
-   * @throws ImgconvError FORMAT_UNSUPPORTED when a media type has no such compression; DIGEST_MISMATCH
+   * @throws ImgconvError FORMAT_UNSUPPORTED when a media type has no such compression; DIGEST_MISMATCH, also for an image
+   * that has to get a digest and does not
    */
-  async apply(closure: Closure, options: LayerCompression): Promise<Closure> {
+  async apply(closure: Closure, options: LayerCompression, expected?: Wanted): Promise<Closure> {
+    if (expected === undefined) return this.#changed(closure, options);
+    try {
+      return await new Restorer(this.#context).restore(closure, expected.digests);
+    } catch (error) {
+      const isOther = error instanceof ImgconvError && error.code === 'DIGEST_MISMATCH';
+      if (expected.isRequired || !isOther) throw error;
+      const changed = await this.#changed(closure, options);
+      return { ...changed, notes: [...changed.notes, error.message] };
+    }
+  }
+
+  async #changed(closure: Closure, options: LayerCompression): Promise<Closure> {
     const { compression, as } = options;
     const layers = changedLayers(closure.root, options);
     const isPushed = as !== undefined && isUnpacked(closure.root);

@@ -93,6 +93,7 @@ export class Run {
       missing: this.#options.missing ?? 'refuse',
       extras: this.#options.extras ?? true,
       compression,
+      expect: this.#options.expect ?? [],
       alone: this.#options.single ?? false,
       failFast: this.#options.failFast ?? false,
       dryRun: this.#options.dryRun ?? false,
@@ -205,7 +206,7 @@ export class Run {
 
   async #stage(job: Job, recompressor: Recompressor, publishing: Publishing): Promise<Outcome> {
     const { writer } = this.#ends;
-    const closure = await recompressor.apply(job.closure, job.compression);
+    const closure = await recompressor.apply(job.closure, job.compression, job.expected);
     const digests = new Set(manifestsOf(closure.root).map(({ descriptor }) => descriptor.digest));
     const signatures = job.signatures.filter(({ of }) => digests.has(of));
     const stale = job.signatures.length - signatures.length;
