@@ -58,3 +58,18 @@ export function expectFolder(path: string): void {
     });
   }
 }
+
+/** As `Stat.changed`. */
+export function changedOf({ mtimeMs, ctimeMs }: Stats): number {
+  return Math.floor(Math.max(mtimeMs, ctimeMs));
+}
+
+/** 0 where nothing is or can be looked at. */
+export function changedAt(path: string): number {
+  try {
+    const stat = lstatSync(path, { throwIfNoEntry: false });
+    return stat === undefined ? 0 : changedOf(stat);
+  } catch {
+    return 0;
+  }
+}

@@ -22,7 +22,7 @@ import type {
   Storage,
   StorageTransaction,
 } from './driver.js';
-import { expectFolder, there } from './file-system.js';
+import { changedAt, changedOf, expectFolder, there } from './file-system.js';
 import { withLock } from './lock.js';
 import { claimsOn, deadWork, gatePath, Staging } from './staging.js';
 import { syncFileSystem, Transaction } from './transaction.js';
@@ -57,16 +57,7 @@ export class LocalStorage implements Storage {
   }
 
   times(keys: readonly string[]): Promise<readonly number[]> {
-    return settled(() =>
-      keys.map((key) => {
-        try {
-          const stat = lstatSync(this.nameOf(key), { throwIfNoEntry: false });
-          return stat === undefined ? 0 : changedOf(stat);
-        } catch {
-          return 0;
-        }
-      }),
-    );
+    return settled(() => keys.map((key) => changedAt(this.nameOf(key))));
   }
 
   #lookAt(key: string): Stats | undefined {
@@ -285,10 +276,6 @@ function kindOf(one: Pick<Stats, 'isFile' | 'isDirectory' | 'isSymbolicLink'>): 
   if (one.isFile()) return 'file';
   if (one.isDirectory()) return 'folder';
   return one.isSymbolicLink() ? 'link' : 'other';
-}
-
-function changedOf({ mtimeMs, ctimeMs }: Stats): number {
-  return Math.floor(Math.max(mtimeMs, ctimeMs));
 }
 
 function deleteFile(descent: Descent, key: string, withFolder = false): boolean {
