@@ -24,9 +24,13 @@ const MORE = {
   },
   /** About as large in Huffman codes as stored, with few matches: what level 1 decides by a sixteenth. */
   sixteenth(bytes, random) {
-    const symbols = 130 + random(127);
-    const often = 15 + random(60);
+    let symbols = 0;
+    let often = 0;
     for (let at = 0; at < bytes.length; at++) {
+      if (at % 65535 < 4) {
+        symbols = 130 + random(127);
+        often = 30 + random(150);
+      }
       if (at > 300 && at + 8 < bytes.length && random(often) === 0) {
         const from = at - 1 - random(300);
         bytes.copyWithin(at, from, from + 4 + random(4));
