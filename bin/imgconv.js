@@ -13,8 +13,10 @@ const args = process.argv.slice(2);
 const manifest = join(__dirname, '../package.json');
 if (args.length === 1 && args[0] === '--version') console.log(require(manifest).version);
 else {
-  // Conversions will want threads, which start beside what follows.
-  if (/2|^(?:copy|push)$/.test(args[0])) require('../dist/bundle/thread.js').startEarly();
+  // Conversions will want threads, which start beside what follows. What only comes from a registry, or goes to one, needs none.
+  const isAsItIs =
+    args.some((one) => one.startsWith('docker://')) && !args.some((one) => one.startsWith('docker-archive:'));
+  if (/2|^(?:copy|push)$/.test(args[0]) && !isAsItIs) require('../dist/bundle/thread.js').startEarly();
   const { run, keep } = require('./load.js').load(args[0]);
   const setBudget = (bytes) => {
     if (HAS_BUDGET) require('node:v8').setFlagsFromString(`--interrupt-budget=${bytes}`);

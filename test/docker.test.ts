@@ -373,8 +373,11 @@ describe('a download that breaks off', () => {
     await using registry = (await FakeRegistry.start()).add({ 'app:1': image });
     const store = newPlace('reg');
     const [config = image.root] = image.blobs;
-    registry.fail(new RegExp(`GET .*${config.digest}`), (_, response) =>
-      setTimeout(() => response.destroy(), 600),
+    // Twice: on a connection that was used before, a request is sent again over a new one.
+    registry.fail(
+      new RegExp(`GET .*${config.digest}`),
+      (_, response) => setTimeout(() => response.destroy(), 600),
+      2,
     );
     await failure(remote(registry), store, { sourceAccess: { retryTimes: 0 } });
     const folder = join(store.path, 'docker/registry/v2/.imgconv-partial');

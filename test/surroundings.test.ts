@@ -22,7 +22,6 @@ import { Transaction } from '../src/storage/transaction.js';
 import { VerifiedBlob } from '../src/proof/verified-blob.js';
 import { collectGarbage } from '../src/upkeep/gc.js';
 import { verify } from '../src/upkeep/verify.js';
-import { chunksOf } from './support/chunks.js';
 import { refusal } from './support/errors.js';
 import { hex, imageOf, layStore, layTree, put, storedBlob, type Sample } from './support/images.js';
 import { entriesOf, layFiles, layoutFiles } from './support/layouts.js';
@@ -282,7 +281,11 @@ describe('a folder that is replaced by a link while it is worked on', () => {
           renameSync(partial, join(root, 'was-partial'));
           symlinkSync(victim, partial);
         }
-        return Promise.resolve({ offset: 0, chunks: chunksOf(Buffer.from(sent), 4) });
+        const pour = (take: (chunk: Uint8Array) => void) => {
+          take(Buffer.from(sent));
+          return Promise.resolve();
+        };
+        return Promise.resolve({ offset: 0, pour });
       };
       const retry = { times: 0, delayMs: 0, signal: new AbortController().signal };
       await downloads.fetch({ digest, size: 4 }, { where: 'there', retry, open }).catch(() => undefined);

@@ -12,15 +12,20 @@ import { asImgconvError, ImgconvError, isErrno } from '../model/errors.js';
 import type { Pool } from '../threads/pool.js';
 import { isOurs } from './partial-downloads.js';
 
+/** Bytes that arrive. */
+interface Arriving {
+  readonly offset: number;
+  /** Gives all of them to `take`, in order; the memory of a chunk is used again after the call. */
+  readonly pour: (take: (chunk: Uint8Array) => void) => Promise<void>;
+}
+
 /** Where a blob can be fetched from. */
 export interface Origin {
   /** For messages. */
   readonly where: string;
   readonly retry: RetryPolicy;
   /** The bytes from `offset` on, or from an earlier one if the other side can only begin there. */
-  readonly open: (
-    offset: number,
-  ) => Promise<{ readonly offset: number; readonly chunks: AsyncIterable<Uint8Array> }>;
+  readonly open: (offset: number) => Promise<Arriving>;
 }
 
 /** Set-user-ID and the like; a folder inherits set-group-ID. */
@@ -149,14 +154,14 @@ export class Download {
   /** Resumes at the end of the file. */
   async #append({ where, open }: Origin): Promise<void> {
     const { size, digest } = this.#blob;
-    const { offset, chunks } = await open(this.#done);
+    const { offset, pour } = await open(this.#done);
     if (offset > this.#done)
       throw new ImgconvError(
         'REGISTRY',
         `${where}: asked for bytes from ${this.#done}, got those from ${offset}`,
       );
     let skip = this.#done - offset;
-    for await (const all of chunks) {
+    await pour((all) => {
       const chunk = all.subarray(Math.min(skip, all.length));
       skip -= all.length - chunk.length;
       if (this.#done + chunk.length > size) {
@@ -168,7 +173,7 @@ export class Download {
       }
       writeFully(this.#fd, chunk, this.#done, this.#path);
       this.#add(chunk);
-    }
+    });
     if (this.#done < size)
       throw new Transient(
         new ImgconvError('NETWORK', `${where}: ended after ${this.#done} of ${size} bytes`),

@@ -28,12 +28,13 @@ export class MemoryDownloads implements Downloads {
       try {
         const parts: Uint8Array[] = [];
         let done = 0;
-        for await (const chunk of (await open(0)).chunks) {
+        const { pour } = await open(0);
+        await pour((chunk) => {
           done += chunk.length;
           if (done > size)
             throw new ImgconvError('DIGEST_MISMATCH', `${where}: ${digest} has ${size} bytes, and more came`);
-          parts.push(chunk);
-        }
+          parts.push(new Uint8Array(chunk));
+        });
         // VerifiedBlob proves what is in memory when it reads it.
         return { kind: 'memory', path: where, size: done, bytes: Buffer.concat(parts) };
       } catch (failure) {

@@ -173,7 +173,8 @@ export class Preparation {
     const tree = await readSharedTree(image, this.#pool);
     this.#seen.add(image, digestsOf(tree));
     const { closure, notes: made } = await this.#whole.of(image, tree);
-    if (!dryRun) this.#pool.announce([...closure.blobs.values()].map(({ size }) => size));
+    const local = this.#traits.remote ? [] : [...closure.blobs.values()].filter((blob) => !blob.isRemote);
+    if (!dryRun) this.#pool.announce(local.map(({ size }) => size));
     const job: Job = {
       source: image,
       name: reference,

@@ -14,6 +14,7 @@ import {
   OCI_INDEX,
   OCI_MANIFEST,
 } from '../../model/media-type.js';
+import type { Take } from './content.js';
 import type { ApiRequest } from './endpoint.js';
 import type { Hosts } from './hosts.js';
 import { blobPath, catalogPath, manifestPath, referrersPath, tagsPath } from './paths.js';
@@ -206,7 +207,7 @@ export class Client {
     try {
       if (answer.status === 404)
         throw new ImgconvError('BLOB_MISSING', `${repositoryText(from)}: ${blob.digest} is not there`);
-      return { offset: beginningOf(answer, blob, offset), chunks: answer.chunks() };
+      return { offset: beginningOf(answer, blob, offset), pour: (take: Take) => answer.pour(take) };
     } catch (error) {
       await answer.discard();
       throw error;

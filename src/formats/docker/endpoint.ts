@@ -215,7 +215,8 @@ function isNoTls(error: unknown): boolean {
   const cause = known instanceof ImgconvError ? known.cause : undefined;
   const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
   return (
-    ['EPROTO', 'ECONNREFUSED', 'ECONNRESET', 'UND_ERR_SOCKET'].includes(code) || code.startsWith('ERR_SSL_')
+    ['EPROTO', 'ECONNREFUSED', 'ECONNRESET', 'HTTP_CLOSED', 'UND_ERR_SOCKET'].includes(code) ||
+    code.startsWith('ERR_SSL_')
   );
 }
 

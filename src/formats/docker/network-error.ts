@@ -4,7 +4,8 @@ import type { RegistryAccess } from '../access.js';
 
 /** Failures that will not pass. */
 const LASTING = new Set([
-  ...['ENOTFOUND', 'EPROTO', 'ABORT_ERR'],
+  ...['ENOTFOUND', 'EPROTO', 'ABORT_ERR', 'HTTP_REQUEST'],
+  // Of what proxies are reached with.
   ...['UND_ERR_INVALID_ARG', 'UND_ERR_ABORTED', 'UND_ERR_DESTROYED', 'UND_ERR_CLOSED'],
 ]);
 

@@ -1,5 +1,8 @@
-import type { Readable } from 'node:stream';
 import type { RegistryAccess } from '../access.js';
+import { HttpError } from './message.js';
+
+/** Less of an answer than this in the time that a server may be silent counts as silence. */
+const SLOWEST = 16 * 1024;
 
 /** So often it is said that a host sends nothing. */
 const SAID_EVERY_MS = 10_000;
@@ -48,8 +51,8 @@ export class Silence {
 }
 
 /**
- * Ends a request whose answer does not begin in time, counted from the last byte of the body sent: undici's own clock
- * restarts with each interim answer (RFC 9110, 15.2) and each byte of a header.
+ * Ends a request whose answer does not begin in time, counted from the last byte of the body sent, or stops, or is too
+ * slow. Interim answers (RFC 9110, 15.2) and bytes of a header do not count.
  */
 export class Stall {
   readonly #controller = new AbortController();
@@ -57,8 +60,11 @@ export class Stall {
   readonly #idleMs: number;
   readonly #silence: Silence;
   readonly #host: string;
-  #timer: NodeJS.Timeout | undefined;
+  readonly #timer: NodeJS.Timeout;
   #ended = false;
+  #isAnswered = false;
+  #since = 0;
+  #count = 0;
 
   constructor(outer: AbortSignal, idleMs: number, silence: Silence, host: string) {
     this.#outer = outer;
@@ -68,7 +74,10 @@ export class Stall {
     silence.begin(host);
     if (outer.aborted) this.#stop();
     else outer.addEventListener('abort', this.#stop, { once: true });
-    this.#restart();
+    this.#timer = setTimeout(() => {
+      const what = this.#isAnswered ? 'nothing more of the answer' : 'no answer';
+      this.abort(new HttpError('HTTP_SILENT', `${what} in ${this.#idleMs / 1000} s`));
+    }, idleMs);
   }
 
   get signal(): AbortSignal {
@@ -79,30 +88,41 @@ export class Stall {
     this.#controller.abort(this.#outer.reason);
   };
 
-  #restart(): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
-      const why = new Error(`no answer in ${this.#idleMs / 1000} s`);
-      this.#controller.abort(Object.assign(why, { code: 'UND_ERR_HEADERS_TIMEOUT' }));
-    }, this.#idleMs);
+  abort(error: unknown): void {
+    this.#controller.abort(error);
   }
 
   async *watched(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
     for await (const chunk of body) {
-      this.#restart();
+      this.#timer.refresh();
       this.#silence.heard(this.#host);
       yield chunk;
     }
-    this.#restart();
+    this.#timer.refresh();
   }
 
   /** The answer began; an interruption from outside still ends its body. */
-  answered(body: Readable): void {
-    clearTimeout(this.#timer);
+  answered(): void {
+    this.#isAnswered = true;
+    this.#timer.refresh();
     this.#silence.heard(this.#host);
-    body.once('close', () => {
-      this.end();
-    });
+    this.#since = Date.now();
+  }
+
+  /** So many bytes of the answer came. @throws HttpError HTTP_SILENT when that is too slow */
+  came(bytes: number): void {
+    this.#timer.refresh();
+    this.#silence.heard(this.#host);
+    this.#count += bytes;
+    const now = Date.now();
+    if (now - this.#since < this.#idleMs) return;
+    if (this.#count < SLOWEST)
+      throw new HttpError(
+        'HTTP_SILENT',
+        `no more than ${this.#count} bytes in ${Math.round(this.#idleMs / 1000)} s`,
+      );
+    this.#since = now;
+    this.#count = 0;
   }
 
   end(): void {
