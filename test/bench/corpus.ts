@@ -51,13 +51,13 @@ export class Corpus {
   readonly scale: number;
   readonly #kept: boolean;
 
-  constructor() {
+  /** `scale` multiplies all sizes. */
+  constructor(scale: number) {
     const { folder, kept } = placeOf();
     this.folder = folder;
     this.#kept = kept;
     this.outputs = mkdtempSync(join(folder, 'out-'));
-    this.scale = Number(process.env['BENCH_SCALE'] ?? 1);
-    if (!(this.scale > 0)) throw new Error('BENCH_SCALE: a number above 0 multiplies all sizes');
+    this.scale = scale;
   }
 
   [Symbol.dispose](): void {
@@ -113,17 +113,7 @@ export class Corpus {
   many(): Promise<string> {
     return this.#folder('many', async (folder) => {
       const names: string[] = [];
-      const bases = await Promise.all(
-        Array.from({ length: 10 }, (_, i) => gzipped(this.#small(folder, `many-base-${i}`, 20_000))),
-      );
-      for (let i = 0; i < this.count(MANY); i++) {
-        const own = await Promise.all(
-          [0, 1].map((n) => gzipped(this.#small(folder, `many-${i}-${n}`, 6_000))),
-        );
-        const image = imageOf(`team-${i % 7}/app-${i % 50}:v${i}`, [
-          ...bases.slice(i % 10, (i % 10) + 1),
-          ...own,
-        ]);
+      for await (const image of this.#smallImages(folder, this.count(MANY))) {
         layDir(join(folder, 'tree'), image, false);
         layStore(join(folder, 'store'), image);
         names.push(image.name);
@@ -135,6 +125,44 @@ export class Corpus {
       list('names', names);
       list('tenth', each(10));
       list('selected', each(MANY / SELECTED));
+    });
+  }
+
+  /** A store of so many small images, and two archives of an image that is not among them. */
+  async numerous(count: number): Promise<{ store: string; small: string; other: string }> {
+    const made = await this.#folder(`numerous-${count}`, async (folder) => {
+      for await (const image of this.#smallImages(join(folder, 'work'), this.count(count)))
+        layStore(join(folder, 'store'), image);
+      rmSync(join(folder, 'work'), { recursive: true });
+      for (const name of ['small', 'other'])
+        saveTar(
+          join(folder, `${name}.tar`),
+          imageOf(`demo/${name}:1`, [this.#small(folder, `layer-${name}`, 20_000)]),
+        );
+    });
+    const at = (name: string) => join(made, name);
+    return { store: at('store'), small: at('small.tar'), other: at('other.tar') };
+  }
+
+  /** Images of three small layers, the first one of ten. */
+  async *#smallImages(folder: string, count: number): AsyncGenerator<Image> {
+    mkdirSync(folder, { recursive: true });
+    const bases = await Promise.all(
+      Array.from({ length: 10 }, (_, i) => gzipped(this.#small(folder, `many-base-${i}`, 20_000))),
+    );
+    for (let i = 0; i < count; i++) {
+      const own = await Promise.all([0, 1].map((n) => gzipped(this.#small(folder, `many-${i}-${n}`, 6_000))));
+      yield imageOf(`team-${i % 7}/app-${i % 50}:v${i}`, [...bases.slice(i % 10, (i % 10) + 1), ...own]);
+    }
+  }
+
+  /** A store of one image with ten layers of 500 MB. */
+  heavy(): Promise<string> {
+    return this.#folder('heavy', async (folder) => {
+      const layers = Array.from({ length: 10 }, (_, i) => this.#layer(folder, `heavy-${i}`, 500 * MB));
+      layStore(folder, imageOf('demo/heavy:1', layers));
+      for (const { path } of layers) rmSync(path);
+      return Promise.resolve();
     });
   }
 
@@ -167,6 +195,8 @@ export class Corpus {
         mkdirSync(current, { recursive: true });
         writeFileSync(join(current, 'link'), digests[i % digests.length] ?? '');
       }
+      const selected = Array.from({ length: this.count(SELECTED) }, (_, i) => `demo/app-${i % 10}:v${i}\n`);
+      writeFileSync(join(folder, 'selected'), selected.join(''));
     });
   }
 

@@ -1,128 +1,109 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { missingPeers } from '../interop/peers.js';
+import { against, contend, profiled, type Outcome } from './contest.js';
 import { Corpus } from './corpus.js';
 import { ContentDiffers } from './equal.js';
-import { imgconvWords, measure, repeated, resultOf, type Result, type Sample } from './measure.js';
-import { within, type Bounds, type Contest, type Outputs, type Row, type Run, type Verdict } from './row.js';
-import { archiveRows } from './rows-archive.js';
-import { registryRows } from './rows-registry.js';
-import { bigRows, startRows } from './rows-small.js';
-import { storeRows } from './rows-store.js';
+import type { Result } from './measure.js';
+import { missingInBench, peerVersions } from './peers.js';
+import { setSlack, wallBelow, within, type Row, type Target } from './row.js';
+import { ROWS } from './rows.js';
+import { savedRow, tableOf, type SavedRow } from './table.js';
 
-const ROWS: readonly Row[] = [...storeRows, ...registryRows, ...archiveRows, ...startRows, ...bigRows];
 const RUNS = 5;
-/** What `--short` multiplies the sizes of corpora by. */
-const SHORT_SCALE = '0.3';
+/** What the sizes of corpora are multiplied by: in a short run, and in a whole one, which does each row at two sizes. */
+const SHORT_SCALE = 0.3;
+const SCALES = [0.2, 1];
+/** The bounds of rows are meant for the whole size. */
+const SMALL_SLACK = 1.5;
 
-const USAGE = `npm run bench -- [ROW…] [--runs N] [--short] [--profile FOLDER]
+const USAGE = `npm run bench -- [ROW…] [--runs N] [--short] [--pair CHECKOUT] [--save FILE] [--profile FOLDER]
 
 Each row runs imgconv and a peer in turn, ${RUNS} times each unless --runs says otherwise (rows without a peer once), and prints
-the medians. The exit status is 1 when a row misses its target or the two sides made different things.
+the medians. The exit status is 1 when a row misses its target or the two sides made different things. Each row runs with
+images of a fifth of the size too, where the bounds are ${SMALL_SLACK} times as wide; BENCH_SCALE, a number, chooses one size.
 --short runs some rows on a smaller corpus (BENCH_SCALE=${SHORT_SCALE}) and holds them to bounds that a row misses when it takes
 about twice as long as it should; a row that misses is run once more. --profile runs imgconv alone, under node --cpu-prof.
-BENCH_DIR names a folder for corpora, which are then kept; BENCH_SCALE, a number, multiplies their sizes.
+--pair compares with the imgconv of another checkout, which has to be built, and allows 1.1 times its time.
+--save writes the results to a file, out of which the tables of the documents are made.
+BENCH_PEERS names the root folder of a newer Debian (debootstrap) whose skopeo and crane are compared with.
+BENCH_DIR names a folder for corpora, which are then kept.
 Rows: ${ROWS.map(({ name }) => name).join(' ')}
 Rows of --short: ${ROWS.flatMap(({ name, short }) => (short === undefined ? [] : [name])).join(' ')}
 `;
 
-function oursRun({ ours, times = 1 }: Contest, out: string, profile?: string): Run {
-  const words = imgconvWords(ours(out), profile);
-  return { words: times > 1 ? repeated(times, words) : words };
-}
+const NAME = 18;
+const SIDE = 44;
+const AGAINST = 31;
 
-async function timed(run: Run, log: string): Promise<Sample> {
-  try {
-    return await measure(run.words, log);
-  } finally {
-    await run.stop?.();
-  }
-}
-
-function outputsIn(folder: string): Outputs {
-  mkdirSync(folder, { recursive: true });
-  const at = (file: string) => join(folder, file);
-  return { ours: at('ours'), oursLog: at('ours.log'), peer: at('peer'), peerLog: at('peer.log') };
-}
-
-/** Alternates between the two sides; the first outputs are compared. */
-async function contend(contest: Contest, targets: Contest['targets'], folder: string, runs: number) {
-  const { peer, peerShare = 1, before, check } = contest;
-  const samples: { ours: Sample[]; peer: Sample[] } = { ours: [], peer: [] };
-  let more: readonly Verdict[] = [];
-  for (let i = 0; i < runs; i++) {
-    const outputs = outputsIn(join(folder, String(i)));
-    await before?.(outputs.ours);
-    samples.ours.push(await timed(oursRun(contest, outputs.ours), outputs.oursLog));
-    if (peer === undefined) continue;
-    const { seconds, cpuSeconds, peakBytes } = await timed(await peer(outputs.peer), outputs.peerLog);
-    samples.peer.push({ seconds: seconds / peerShare, cpuSeconds: cpuSeconds / peerShare, peakBytes });
-    if (i === 0) more = (await check?.(outputs)) ?? [];
-  }
-  const ours = resultOf(samples.ours);
-  const theirs = resultOf(peer === undefined ? samples.ours : samples.peer);
-  return {
-    ours,
-    peer: theirs,
-    verdicts: [...targets.map((target) => target(ours, theirs)), ...more],
-  };
-}
-
-function sideText({ seconds, cpuSeconds, peakBytes, spread }: Result): string {
+function sideText({ seconds, cpuSeconds, peakBytes, spread }: Result, bytes: number | undefined): string {
   const digits = seconds < 1 ? 3 : 2;
   return [
     `${seconds.toFixed(digits)} s`.padStart(9),
     `±${Math.round(spread * 50)}%`.padStart(5),
     `${cpuSeconds.toFixed(2)} cpu`.padStart(10),
     `${Math.round(peakBytes / 1e6)} MB`.padStart(7),
+    (bytes === undefined ? '' : (bytes / 1e6).toFixed(1)).padStart(8),
   ].join(' ');
 }
 
-const NAME = 18;
-const SIDE = 35;
-const AGAINST = 31;
+function lineOf({ against }: Row, isAlone: boolean, { ours, peer, bytes, verdicts }: Outcome): string {
+  const reached = verdicts.every(({ ok }) => ok) ? 'ok    ' : 'MISSES';
+  return [
+    sideText(ours, bytes.ours),
+    (isAlone ? '' : sideText(peer, bytes.peer)).padEnd(SIDE),
+    (isAlone ? '-' : (ours.seconds / peer.seconds).toFixed(3)).padStart(6),
+    reached,
+    `${against.padEnd(AGAINST)} ${verdicts.map(({ text, ok }) => (ok ? text : `${text} (missed)`)).join('; ')}`,
+  ].join(' | ');
+}
 
-/** Prints a line; false when the row misses a target. */
-async function runRow(row: Row, corpus: Corpus, runs: number, bounds?: Bounds): Promise<boolean> {
+interface Wanted {
+  readonly runs: number;
+  readonly isShort: boolean;
+  readonly pair: string | undefined;
+}
+
+/** Prints a line. @returns undefined for a row that is left out, or whose two sides made different things */
+async function runRow(
+  row: Row,
+  corpus: Corpus,
+  { runs, isShort, pair }: Wanted,
+): Promise<SavedRow | undefined> {
   const say = (text: string) => process.stdout.write(`${row.name.padEnd(NAME)} ${text}\n`);
-  const missing = missingPeers('time', ...row.peers);
+  const missing = missingInBench('time', ...row.peers);
   if (missing !== false) {
     say(`skipped: ${missing}`);
-    return true;
+    return undefined;
   }
-  const contest = await row.prepare(corpus);
-  const alone = contest.peer === undefined;
+  const own = await row.prepare(corpus);
+  const contest = pair === undefined ? own : against(own, pair);
+  const isAlone = contest.peer === undefined;
   const folder = mkdtempSync(join(corpus.outputs, `${row.name}-`));
-  const targets = bounds === undefined ? contest.targets : within(bounds);
+  const targets: readonly Target[] =
+    pair !== undefined ? [wallBelow(1.1)] : isShort && row.short ? within(row.short) : contest.targets;
   try {
-    const { ours, peer, verdicts } = await contend(contest, targets, folder, alone ? 1 : runs);
-    const ratio = alone ? '-' : (ours.seconds / peer.seconds).toFixed(3);
-    const reached = verdicts.every(({ ok }) => ok);
-    const numbers = verdicts.map(({ text, ok }) => (ok ? text : `${text} (missed)`)).join('; ');
-    const theirs = (alone ? '' : sideText(peer)).padEnd(SIDE);
-    say(
-      `${sideText(ours)} | ${theirs} | ${ratio.padStart(6)} | ${reached ? 'ok    ' : 'MISSES'} | ${row.against.padEnd(AGAINST)} ${numbers}`,
-    );
-    return reached;
+    const outcome = await contend(contest, targets, folder, isAlone ? 1 : runs);
+    say(lineOf(row, isAlone, outcome));
+    return savedRow(row, corpus.scale, isAlone, outcome);
   } catch (error) {
     if (!(error instanceof ContentDiffers)) throw error;
     say(`THE RESULTS DIFFER: ${error.message}`);
-    return false;
+    process.exitCode = 1;
+    return undefined;
   } finally {
     await contest.after?.();
-    if (alone) rmSync(folder, { recursive: true, force: true });
+    if (isAlone) rmSync(folder, { recursive: true, force: true });
   }
 }
 
-async function profileRow(row: Row, corpus: Corpus, profiles: string): Promise<void> {
-  const contest = await row.prepare(corpus);
-  const { ours, oursLog } = outputsIn(join(corpus.outputs, row.name));
-  await contest.before?.(ours);
-  const into = join(resolve(profiles), row.name);
-  await measure(oursRun({ ...contest, times: 1 }, ours, into).words, oursLog);
-  await contest.after?.();
-  process.stdout.write(`${row.name.padEnd(NAME)} ${into}\n`);
+/** A row of a short run that misses is run once more before it counts. */
+async function settledRow(row: Row, corpus: Corpus, wanted: Wanted): Promise<SavedRow | undefined> {
+  const first = await runRow(row, corpus, wanted);
+  const last = wanted.isShort && first?.isReached === false ? await runRow(row, corpus, wanted) : first;
+  if (last?.isReached === false) process.exitCode = 1;
+  return last;
 }
 
 const { values, positionals } = parseArgs({
@@ -130,30 +111,49 @@ const { values, positionals } = parseArgs({
   options: {
     runs: { type: 'string' },
     short: { type: 'boolean', default: false },
+    pair: { type: 'string' },
+    save: { type: 'string' },
     profile: { type: 'string' },
     help: { type: 'boolean', short: 'h' },
   },
 });
-const runs = Number(values.runs ?? RUNS);
-const unknown = positionals.filter((name) => !ROWS.some((row) => row.name === name));
-if (values.help || unknown.length > 0 || !(runs >= 1)) process.stdout.write(USAGE);
-else {
-  if (values.short) process.env['BENCH_SCALE'] ??= SHORT_SCALE;
-  using corpus = new Corpus();
-  const heading = ['imgconv: median, spread, CPU, RSS', 'peer', 'ratio', 'target'];
-  if (values.profile === undefined)
-    process.stdout.write(
-      `${''.padEnd(NAME)} ${heading[0]?.padEnd(SIDE - 1) ?? ''} | ${heading[1]?.padEnd(SIDE) ?? ''} |  ${heading[2] ?? ''} | ${heading[3] ?? ''}\n`,
-    );
-  for (const row of ROWS) {
-    if (positionals.length > 0 && !positionals.includes(row.name)) continue;
-    if (values.short && row.short === undefined) continue;
-    const bounds = values.short ? row.short : undefined;
-    if (values.profile === undefined) {
-      const reached =
-        (await runRow(row, corpus, runs, bounds)) ||
-        (bounds !== undefined && (await runRow(row, corpus, runs, bounds)));
-      if (!reached) process.exitCode = 1;
-    } else await profileRow(row, corpus, values.profile);
+
+async function main(): Promise<void> {
+  const { short: isShort, profile, save } = values;
+  const wanted: Wanted = {
+    runs: Number(values.runs ?? RUNS),
+    isShort,
+    pair: values.pair && resolve(values.pair),
+  };
+  const named = process.env['BENCH_SCALE'];
+  const scales = named !== undefined ? [Number(named)] : isShort ? [SHORT_SCALE] : SCALES;
+  const unknown = positionals.some((name) => !ROWS.some((row) => row.name === name));
+  if (values.help || unknown || !(wanted.runs >= 1) || !scales.every((scale) => scale > 0)) {
+    process.stdout.write(USAGE);
+    return;
   }
+  const versions = [`Node ${process.versions.node}`, ...(await peerVersions())];
+  const cores = availableParallelism();
+  process.stdout.write(`${cores} cores; ${versions.join(', ')}\n`);
+  const heading = ['imgconv: median, spread, CPU, RSS, output in MB'.padEnd(SIDE), 'peer'.padEnd(SIDE)];
+  const saved: SavedRow[] = [];
+  for (const scale of scales) {
+    using corpus = new Corpus(scale);
+    setSlack(!isShort && scale < 1 ? SMALL_SLACK : 1);
+    process.stdout.write(`\n${`size × ${scale}`.padEnd(NAME)} ${heading.join(' | ')} |  ratio | target\n`);
+    for (const row of ROWS) {
+      if (positionals.length > 0 && !positionals.includes(row.name)) continue;
+      if (isShort && row.short === undefined) continue;
+      if (profile !== undefined) {
+        const into = join(resolve(profile), row.name);
+        await profiled(await row.prepare(corpus), join(corpus.outputs, row.name), into);
+        process.stdout.write(`${row.name.padEnd(NAME)} ${into}\n`);
+      } else saved.push(...[await settledRow(row, corpus, wanted)].filter((one) => one !== undefined));
+    }
+  }
+  const run = { versions, cores, rows: saved };
+  if (save !== undefined) writeFileSync(save, `${JSON.stringify(run, null, 2)}\n`);
+  if (saved.some(({ scale }) => scale === 1)) process.stdout.write(`\n${tableOf(run, ROWS)}`);
 }
+
+await main();

@@ -13,10 +13,10 @@ export interface Sample {
   readonly peakBytes: number;
 }
 
-/** The command as a user runs it; with `profile`, a folder, under Node's CPU profiler. */
-export function imgconvWords(words: readonly string[], profile?: string): string[] {
+/** The command of a checkout as a user runs it; with `profile`, a folder, under Node's CPU profiler. */
+export function imgconvWords(words: readonly string[], profile?: string, checkout = projectRoot): string[] {
   const profiling = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`];
-  return [process.execPath, ...profiling, join(projectRoot, 'bin/imgconv.js'), ...words];
+  return [process.execPath, ...profiling, join(checkout, 'bin/imgconv.js'), ...words];
 }
 
 /** So many runs in a row, for commands that are over before a clock has ticked. */

@@ -11,6 +11,7 @@ const NOTHING = [process.execPath, '-e', '0'];
 export const startRows: readonly Row[] = [
   {
     name: 'version',
+    work: '`imgconv --version`',
     against: 'node -e 0',
     peers: [],
     prepare() {
@@ -24,6 +25,7 @@ export const startRows: readonly Row[] = [
   },
   {
     name: 'ls-one',
+    work: '`imgconv ls` of one image',
     against: 'node -e 0',
     short: { cpu: 5, wall: 5.5 },
     peers: [],
@@ -44,6 +46,7 @@ export const startRows: readonly Row[] = [
   },
   {
     name: 'ls-many-tags',
+    work: '`imgconv ls` of 100,000 tags',
     against: 'itself on a tenth, ten times',
     peers: [],
     async prepare(corpus) {
@@ -67,9 +70,10 @@ export const startRows: readonly Row[] = [
 const BIG = 150;
 
 /** A row without a peer: what counts is memory. */
-function bigRow(name: string, words: (big: string, out: string) => string[]): Row {
+function bigRow(name: string, work: string, words: (big: string, out: string) => string[]): Row {
   return {
     name,
+    work: `${work}, one layer of 4 GB`,
     against: '',
     peers: [],
     async prepare(corpus) {
@@ -80,10 +84,15 @@ function bigRow(name: string, words: (big: string, out: string) => string[]): Ro
 }
 
 export const bigRows: readonly Row[] = [
-  bigRow('big-tree', (big, out) => ['dir2reg', '--quiet', join(big, 'tree'), out]),
-  bigRow('big-store', (big, out) => ['reg2reg', '--quiet', join(big, 'store'), out]),
-  bigRow('big-saved-gzip', (big, out) => ['tar2reg', '--quiet', join(big, 'saved.tar'), out]),
-  bigRow('big-saved-keep', (big, out) => [
+  bigRow('big-tree', 'tree to store', (big, out) => ['dir2reg', '--quiet', join(big, 'tree'), out]),
+  bigRow('big-store', 'store to store', (big, out) => ['reg2reg', '--quiet', join(big, 'store'), out]),
+  bigRow('big-saved-gzip', '`docker save` archive to store, gzip', (big, out) => [
+    'tar2reg',
+    '--quiet',
+    join(big, 'saved.tar'),
+    out,
+  ]),
+  bigRow('big-saved-keep', '`docker save` archive to store, layers unchanged', (big, out) => [
     'tar2reg',
     '--quiet',
     '--compression',
@@ -91,8 +100,8 @@ export const bigRows: readonly Row[] = [
     join(big, 'saved.tar'),
     out,
   ]),
-  bigRow('big-tar', (big, out) => ['reg2tar', '--quiet', join(big, 'store'), out]),
-  bigRow('big-tar-plain', (big, out) => [
+  bigRow('big-tar', 'store to archive', (big, out) => ['reg2tar', '--quiet', join(big, 'store'), out]),
+  bigRow('big-tar-plain', 'store to archive, layers unpacked', (big, out) => [
     'reg2tar',
     '--quiet',
     '--layers',

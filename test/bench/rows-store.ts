@@ -1,9 +1,10 @@
 import { mkdirSync, readFileSync, readdirSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { projectRoot } from '../interop/peers.js';
 import { Registry } from '../interop/registry-peer.js';
 import { linesOf, MANY, SELECTED, type Corpus } from './corpus.js';
 import { expectSame, inStore, inTree, layersLine, manifestLine } from './equal.js';
+import { peerWords } from './peers.js';
 import { fasterBy, millisecondsEach, secondsBelow, wallBelow, type Row, type Side } from './row.js';
 
 const LOOP = join(projectRoot, 'test/bench/hard-link-loop.sh');
@@ -13,17 +14,21 @@ async function fiveImages(corpus: Corpus): Promise<{ tree: string; ours: (out: s
   return { tree, ours: (out) => ['dir2reg', '--quiet', tree, out] };
 }
 
+/** All files below a folder with their sizes, the largest first. */
+export function filesBelow(folder: string): { path: string; size: number }[] {
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .map((name) => join(folder, name))
+    .map((path) => ({ path, status: statSync(path) }))
+    .filter(({ status }) => status.isFile())
+    .map(({ path, status }) => ({ path, size: status.size }))
+    .sort((a, b) => b.size - a.size);
+}
+
 /** Files of a tree, one for each digest that names them. */
 function uniqueFiles(tree: string): { path: string; size: number }[] {
-  const unique = new Map<string, { path: string; size: number }>();
-  for (const image of readdirSync(tree)) {
-    for (const file of readdirSync(join(tree, image))) {
-      const path = join(tree, image, file);
-      if (file !== 'version')
-        unique.set(file.length === 64 ? file : path, { path, size: statSync(path).size });
-    }
-  }
-  return [...unique.values()].sort((a, b) => b.size - a.size);
+  const files = filesBelow(tree).filter(({ path }) => basename(path) !== 'version');
+  const key = (path: string) => (basename(path).length === 64 ? basename(path) : path);
+  return [...new Map(files.map((file) => [key(file.path), file])).values()];
 }
 
 /** Two halves of about the same size: the next largest goes to the lighter one. */
@@ -56,6 +61,7 @@ async function sameAsLoop(ours: string, peer: string, some: readonly string[]): 
 export const storeRows: readonly Row[] = [
   {
     name: 'five-images',
+    work: 'tree of five images on one base to a store',
     against: 'skopeo sync to a registry',
     peers: ['skopeo', 'docker-registry'],
     async prepare(corpus) {
@@ -65,7 +71,10 @@ export const storeRows: readonly Row[] = [
         async peer(out) {
           mkdirSync(out);
           const registry = await Registry.start(out, out);
-          const words = 'skopeo sync --src dir --dest docker --dest-tls-verify=false'.split(' ');
+          const words = [
+            ...peerWords('skopeo'),
+            ...'sync --src dir --dest docker --dest-tls-verify=false'.split(' '),
+          ];
           return { words: [...words, tree, `${registry.host}/synced`], stop: () => registry.stop() };
         },
         targets: [wallBelow(0.25)],
@@ -80,6 +89,7 @@ export const storeRows: readonly Row[] = [
   },
   {
     name: 'five-images-hash',
+    work: 'the same, each byte proved',
     against: 'two openssl dgst at once',
     peers: ['openssl'],
     async prepare(corpus) {
@@ -104,6 +114,7 @@ export const storeRows: readonly Row[] = [
   },
   {
     name: 'many-tree',
+    work: '1,000 small images, tree to store',
     against: 'hard-link shell loop',
     short: { cpu: 0.2, wall: 0.18 },
     peers: ['bash'],
@@ -130,6 +141,7 @@ export const storeRows: readonly Row[] = [
   },
   {
     name: 'many-select',
+    work: '200 of 1,000 images, store to store',
     against: 'hard-link shell loop',
     peers: ['bash'],
     async prepare(corpus) {
