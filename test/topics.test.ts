@@ -179,6 +179,6 @@ describe('the man page', () => {
     const plain = stdout.replace(/.\u0008/g, '').replace(/\u001b\[[\d;]*m/g, '');
     for (const [name] of topics) assert.match(plain, new RegExp(`^TOPIC ${name.toUpperCase()}$`, 'm'));
     assert.match(plain, /^ +\$ imgconv dir2reg sync store demo\/app:1\.0 demo\/multi:1$/m);
-    assert.match(plain, /--compression <keep\|gzip\|zstd\|none>/);
+    assert.match(plain, /--compression <keep\|gzip\|zstd\|none\|docker\|docker:go1.27>/);
   });
 });

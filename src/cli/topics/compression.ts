@@ -12,9 +12,11 @@ push does. A changed layer gives the image a new digest, which the report shows.
 --compression gzip :: Compresses uncompressed layers with gzip.
 --compression zstd :: Compresses uncompressed layers with zstd. Only for OCI manifests: Docker's have no media type
   for it.
+--compression docker :: Compresses uncompressed layers as docker push does, and writes its manifest: the image gets the
+  digest that docker push gives it. docker:go1.27 does so for a Docker that is built with Go 1.27 or later.
 --compression none :: With --recompress: unpacks compressed layers.
 --recompress :: With gzip, zstd or none: also changes layers that are compressed in another way.
---compression-level N :: 1 (fast) to 9 (small), for zstd to 19. The default is 2 for gzip and 3 for zstd.
+--compression-level N :: 1 (fast) to 9 (small), for zstd to 19. The default is 1 for gzip and 3 for zstd.
 --layers uncompressed :: Writes a docker-archive with plain layer tars, for tools that need them. The same as
   --compression none --recompress.
 
@@ -31,12 +33,30 @@ keeps in ~/.cache/imgconv, or $XDG_CACHE_HOME/imgconv, which of their manifests 
 is safe: the next run reads the target's manifests again.
 
 # Same input, same bytes
-The same input and level give the same bytes, whatever --jobs says. gzip's level 1 comes from an encoder of imgconv's
-own, so its bytes are the same on every version of Node and every processor. It takes about half the time of level 2,
-for layers of about the same size. The bytes of other levels, the default among them, come from the zlib inside Node.
-Node 20, 22 and 24 on x86-64 give the same. Another major version or another kind of processor may give other bytes,
-and so another digest. On Node before 22.15, WebAssembly and JavaScript do the work of zstd: it is slower, and later
+The same input and level give the same bytes, whatever --jobs says. gzip's level 1, the default, comes from an encoder of
+imgconv's own, so its bytes are the same on every version of Node and every processor. It takes about half the time of
+level 2, for layers of about the same size. The bytes of other levels come from the zlib inside Node. Node 20, 22 and
+24 on x86-64 give the same. Another major version or another kind of processor may give other bytes, and so another
+digest. On Node before 22.15, WebAssembly and JavaScript do the work of zstd: it is slower, and later
 Nodes may give other bytes.
+
+# The digest that an image had
+docker save and the store of an engine hold layers unpacked, so the digest is lost by which an image is known elsewhere.
+Compressed by the same program, and with a manifest in the same form, an image has it again:
+
+    $ imgconv tar2reg saved.tar pool2 demo/app:1.0 --compression docker
+    written   demo/app:1.0 sha256:8039ed92… (from sha256:…)
+              note: digest of docker push (Go gzip, level 6)
+    1 image: 1 written; blobs: …
+
+--expect NAME@DIGEST :: Tries the known programs until the image has this digest, and fails, changing nothing, if none
+  gives it. NAME is the image's in the source or in the target, with its tag or without. The programs are those with Go's
+  gzip (docker push, BuildKit, crane) before Go 1.27 and since, and skopeo, podman and buildah. An image may have layers
+  of three of them, one above the other. The config has to be unchanged. May be repeated.
+--expect known :: Tries the digests that the source remembers: docker-root:, docker-daemon: and containers-storage: do.
+  An image that gets none of them keeps its own, and a note says so.
+
+Each program that is tried compresses all layers once. Nothing counts but an equal digest.
 
 # Archive files
 imgconv recognises archives that are compressed with gzip, zstd, xz or bzip2 by their content. It writes a compressed
