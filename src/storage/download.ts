@@ -6,6 +6,7 @@ import { createHasher, expectDigest, type Expected, type Hasher } from '../bytes
 import { writeFully } from '../bytes/output.js';
 import { readFully } from '../bytes/open-file.js';
 import type { FileBytes } from '../bytes/region.js';
+import { WriteBack } from '../bytes/write-back.js';
 import { Attempts, Transient, type RetryPolicy } from '../bytes/retry.js';
 import { algorithmOf } from '../model/digest.js';
 import { asImgconvError, ImgconvError, isErrno } from '../model/errors.js';
@@ -63,6 +64,8 @@ export class Download {
   readonly #pool: Pool;
   readonly #onBytes: ((count: number) => void) | undefined;
   readonly #fd: number;
+  /** The disk writes what came while more comes. */
+  readonly #back: WriteBack;
   #hasher: Hasher;
   #done = 0;
 
@@ -81,6 +84,7 @@ export class Download {
     this.#onBytes = onBytes;
     this.#hasher = createHasher(algorithmOf(blob.digest));
     this.#fd = openEarlier(path, root) ?? openSync(path, ANEW, 0o644);
+    this.#back = new WriteBack(this.#fd, path);
   }
 
   /** Fetches what is missing. If the digest is wrong, all is fetched once more. */
@@ -101,6 +105,7 @@ export class Download {
         }
       }
     }
+    await this.#back.end();
     const id = fileIdOf(fstatSync(this.#fd, { bigint: true }));
     const staged = { digest: this.#blob.digest, id };
     return { kind: 'file', path: this.#path, offset: 0, size, whole: true, staged };
@@ -172,6 +177,7 @@ export class Download {
         );
       }
       writeFully(this.#fd, chunk, this.#done, this.#path);
+      this.#back.wrote(chunk.length);
       this.#add(chunk);
     });
     if (this.#done < size)
@@ -180,7 +186,8 @@ export class Download {
       );
   }
 
-  [Symbol.dispose](): void {
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#back.rest();
     closeSync(this.#fd);
   }
 }

@@ -42,7 +42,7 @@ export class StagedDownloads implements Downloads {
 
   async #fetch(blob: Expected, origin: Origin, onBytes?: (count: number) => void): Promise<FileBytes> {
     const path = this.#pathFor(blob.digest);
-    using download = new Download(path, this.#staging.root, blob, this.#pool, onBytes);
+    await using download = new Download(path, this.#staging.root, blob, this.#pool, onBytes);
     return await download.complete(origin);
   }
 
