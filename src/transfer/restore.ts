@@ -21,6 +21,7 @@ export interface RestoreContext {
   readonly staging: Staging;
   /** Layers stay the files that they are staged as. */
   readonly asFiles: boolean;
+  readonly onDone: (kind: 'compressed', size: number) => void;
 }
 
 /** What gives the expected digest. */
@@ -68,6 +69,8 @@ export class Restorer {
         match = findMatch(root.manifest, tried, made, expected);
       }
       if (match === undefined) throw notRestored(expected, closure, tried.length);
+      for (const { digest, size } of layers)
+        if (made.has(keyOf('plain', digest))) this.#context.onDone('compressed', size);
       return this.#closureOf(closure, root, match, made);
     } finally {
       const kept = new Set(match?.ways.map((way, i) => `${way} ${layers[i]?.digest ?? ''}`));
