@@ -2,7 +2,7 @@
 # Installs the tools that test/interop runs imgconv against, and man for its page, from Debian's own packages. Needs root; quick when they are there.
 set -euo pipefail
 
-packages=(skopeo docker-registry docker.io umoci podman containerd pigz man-db xz-utils bzip2 chromium golang-go)
+packages=(skopeo docker-registry docker.io umoci podman containerd pigz man-db xz-utils bzip2 chromium golang-go golang-github-klauspost-compress-dev golang-github-klauspost-pgzip-dev)
 
 is_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null || true)" = installed ]; }
 install() { DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"; }

@@ -25,7 +25,6 @@ const STREAMS: Readonly<Record<EncoderName, () => GzipStream>> = {
   'pgzip-1.14.3': () => new Pgzip('1.14.3'),
   'pgzip-1.15.0': () => new Pgzip('1.15.0'),
   'pgzip-1.15.11': () => new Pgzip('1.15.11'),
-  'pgzip-1.18.0': () => new Pgzip('1.18.0'),
   'pgzip-1.18.1': () => new Pgzip('1.18.1'),
   'pgzip-1.18.2': () => new Pgzip('1.18.2'),
 };

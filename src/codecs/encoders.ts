@@ -7,12 +7,11 @@ const TITLES = {
   'go-6': 'Go gzip, level 6',
   /** go-containerregistry: crane, ko, kaniko. */
   'go-1': 'Go gzip, level 1',
-  /** skopeo, podman and buildah, with the first release of klauspost/compress whose output is alike. */
+  /** skopeo, podman and buildah, by the first release of klauspost/compress with this output at its default level. */
   'pgzip-1.15.11': 'pgzip with klauspost/compress 1.15.11',
   'pgzip-1.18.2': 'pgzip with klauspost/compress 1.18.2',
   'go1.27-6': 'Go 1.27 gzip, level 6',
   'go1.27-1': 'Go 1.27 gzip, level 1',
-  'pgzip-1.18.0': 'pgzip with klauspost/compress 1.18.0',
   'pgzip-1.18.1': 'pgzip with klauspost/compress 1.18.1',
   'pgzip-1.15.0': 'pgzip with klauspost/compress 1.15.0',
   'pgzip-1.14.3': 'pgzip with klauspost/compress 1.14.3',

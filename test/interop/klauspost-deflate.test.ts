@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { after, before, describe, test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 import { gunzipSync } from 'node:zlib';
 import { type FlateVersion, flateLevels } from '../../src/codecs/klauspost-deflate.js';
 import { type Random, randomOf } from '../support/deflate-samples.js';
@@ -160,45 +161,55 @@ function randomSizes(size: number, random: Random): number[] {
   return sizes;
 }
 
-type Digests = Record<string, Partial<Record<KlauspostKind, string>>>;
+type OfKinds = Partial<Record<KlauspostKind, string>>;
+/** By form and level. */
+type Digests = Record<string, OfKinds>;
 
-async function digestsOf(peer: KlauspostPeer, version: FlateVersion): Promise<Digests> {
+async function digestsOf(peer: KlauspostPeer, asked: Asked): Promise<Digests> {
   const found: Digests = {};
-  for (const form of formsOf(version))
-    for (const level of flateLevels(version)) {
-      const ofLevel: Partial<Record<KlauspostKind, string>> = {};
-      for (const kind of klauspostKinds) {
-        const hash = createHash('sha256');
-        for (const bytes of digestInputs(kind))
-          hash.update(await peer.compress(version === 'go1.27' ? 'go' : form, level, bytes));
-        ofLevel[kind] = hash.digest('hex');
-      }
-      found[`${form} ${level}`] = ofLevel;
+  for (const level of [1, 2, 3, 4, 5, 6]) {
+    const ofLevel: OfKinds = {};
+    for (const kind of klauspostKinds) {
+      const hash = createHash('sha256');
+      for (const bytes of digestInputs(kind)) hash.update(await peer.compress(asked, level, bytes));
+      ofLevel[kind] = hash.digest('hex');
     }
+    found[`${asked === 'pgzip' ? 'pgzip' : 'gzip'} ${level}`] = ofLevel;
+  }
   return found;
 }
 
-const known = existsSync(DIGESTS)
-  ? (JSON.parse(readFileSync(DIGESTS, 'utf8')) as Record<string, Digests>)
-  : {};
+const known = (existsSync(DIGESTS) ? JSON.parse(readFileSync(DIGESTS, 'utf8')) : {}) as Partial<
+  Record<FlateVersion, Digests>
+>;
 /** UPDATE=1.15.11 writes the digests of the last folder of IMGCONV_GOPATHS as those of that version. */
 const UPDATE = process.env['UPDATE'];
 
-async function hasOutputOf(peer: KlauspostPeer, asked: Asked, version: FlateVersion): Promise<boolean> {
-  for (const level of [-1, 4])
-    for (const kind of ['tar', 'drifting', 'copies'] as const)
-      for (const bytes of digestInputs(kind)) {
-        const ours = encode(asked === 'pgzip' ? 'pgzip' : 'gzip', version, level, bytes);
-        if (!ours.equals(await peer.compress(asked, level, bytes))) return false;
-      }
-  return true;
+async function update(peer: KlauspostPeer, updated: string): Promise<void> {
+  const version = versions.find((one) => one === updated);
+  if (version === undefined) throw new Error(`UPDATE=${updated}: not one of ${versions.join()}`);
+  const all: Digests = {};
+  for (const form of formsOf(version))
+    Object.assign(all, await digestsOf(peer, version === 'go1.27' ? 'go' : form));
+  const levels = flateLevels(version);
+  known[version] = Object.fromEntries(
+    Object.entries(all).filter(([name]) => levels.includes(Number(name.split(' ')[1]))),
+  );
+  writeFileSync(DIGESTS, `${JSON.stringify(known, null, 2)}\n`);
 }
 
+/** The version that makes what a peer makes, by the digests that test/klauspost-deflate.test.ts holds. */
 async function versionOf(peer: KlauspostPeer, asked: Asked): Promise<FlateVersion | undefined> {
-  for (const version of versions)
-    if ((version === 'go1.27') === (asked === 'go') && (await hasOutputOf(peer, asked, version)))
-      return version;
-  return undefined;
+  const made = await digestsOf(peer, asked);
+  const form = asked === 'pgzip' ? 'pgzip' : 'gzip';
+  return versions
+    .filter((version) => (version === 'go1.27') === (asked === 'go'))
+    .find((version) =>
+      flateLevels(version).every((level) => {
+        const name = `${form} ${level}`;
+        return isDeepStrictEqual(made[name], known[version]?.[name]);
+      }),
+    );
 }
 
 const tools = toolchains();
@@ -246,25 +257,20 @@ for (const tool of tools.length === 0 ? [undefined] : tools)
       return bytes;
     }
 
-    test('the digests that test/klauspost-deflate.test.ts holds', async () => {
-      if (UPDATE !== undefined && tool === tools.at(-1)) {
-        known[UPDATE] = await digestsOf(peer, UPDATE as FlateVersion);
-        writeFileSync(DIGESTS, `${JSON.stringify(known, null, 2)}\n`);
-      }
-      const version = await versionOf(peer, 'pgzip');
-      assert.ok(version !== undefined, 'no version here has the output of this one');
-      assert.deepEqual(await digestsOf(peer, version), known[version]);
-    });
+    const versionsOf = new Map<Asked, FlateVersion>();
 
-    test(`${FUZZ} random inputs, written in random parts`, async (context) => {
-      const versionsOf = new Map<Asked, FlateVersion>();
+    test('are those of one version, whose digests test/klauspost-deflate.test.ts holds', async (context) => {
+      if (UPDATE !== undefined && tool === tools.at(-1)) await update(peer, UPDATE);
       for (const asked of ['go', 'gzip', 'pgzip'] as const) {
         const version = await versionOf(peer, asked);
-        // Go before 1.27 has another encoder.
         if (version !== undefined) versionsOf.set(asked, version);
+        // Go before 1.27 has another encoder.
         else assert.equal(asked, 'go');
       }
       context.diagnostic([...versionsOf].map(([asked, version]) => `${asked}: ${version}`).join(', '));
+    });
+
+    test(`of ${FUZZ} random inputs, written in random parts`, async () => {
       const askable = [...versionsOf];
       for (let seed = 1; seed <= FUZZ; seed++) {
         const random = randomOf(seed);
@@ -319,7 +325,7 @@ describe('the layers of skopeo', { skip: missingPeers('skopeo') }, () => {
     from: string,
     to: string,
     copy: (from: string, to: string) => Promise<unknown>,
-  ): Promise<void> {
+  ): Promise<string> {
     makeLayout(from, layers);
     await copy(from, to);
     const blobs = new Set(readdirSync(join(to, 'blobs/sha256')));
@@ -331,15 +337,17 @@ describe('the layers of skopeo', { skip: missingPeers('skopeo') }, () => {
           return blobs.has(hash.digest('hex'));
         }),
     );
-    assert.equal(found.length, 1, `layers are those of: ${found.join()}`);
+    assert.ok(found.length > 0, 'layers are those of no version');
+    return found.join();
   }
   const WORDS = ['copy', '--insecure-policy', '--quiet'];
 
-  test('have the digests of one version', async () => {
+  test('have the digests of one version', async (context) => {
     const scratch = await scratchFolder();
-    await check(join(scratch, 'a'), join(scratch, 'b'), (from, to) =>
+    const found = await check(join(scratch, 'a'), join(scratch, 'b'), (from, to) =>
       run('skopeo', [...WORDS, `oci:${from}`, `oci:${to}:t`]),
     );
+    context.diagnostic(found);
     await tidy(scratch);
   });
 
