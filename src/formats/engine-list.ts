@@ -29,7 +29,8 @@ interface Candidate {
 export class EngineList {
   /** For which platforms indexes are listed, best first. */
   readonly #platforms: readonly Platform[];
-  readonly #entries: EngineEntry[] = [];
+  /** As JSON. */
+  readonly #entries: string[] = [];
   readonly #repositories = new Map<string, Map<string, string>>();
 
   constructor(platforms: readonly Platform[]) {
@@ -75,7 +76,7 @@ export class EngineList {
   }
 
   add(name: Reference, entry: EngineEntry): void {
-    this.#entries.push(entry);
+    this.#entries.push(JSON.stringify(entry));
     const top = entry.Layers.at(-1);
     if (name.tag === undefined || top === undefined) return;
     const repository = referenceText({ host: name.host, repository: name.repository });
@@ -84,11 +85,11 @@ export class EngineList {
   }
 
   /** The documents, by their names in the archive. */
-  documents(): readonly (readonly [name: string, content: unknown])[] {
+  documents(): readonly (readonly [name: string, json: string])[] {
     const tags = [...this.#repositories].map(([repository, of]) => [repository, Object.fromEntries(of)]);
     return [
-      [MANIFEST, this.#entries],
-      [REPOSITORIES, Object.fromEntries(tags)],
+      [MANIFEST, `[${this.#entries.join(',')}]`],
+      [REPOSITORIES, JSON.stringify(Object.fromEntries(tags))],
     ];
   }
 }

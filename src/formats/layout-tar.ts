@@ -12,9 +12,8 @@ import {
   type TarSink,
 } from '../storage/tar-sink.js';
 import { Transaction } from '../storage/transaction.js';
-import type { Digest } from '../model/digest.js';
+import { DigestMap } from '../model/digest-map.js';
 import { ImgconvError } from '../model/errors.js';
-import type { ManifestNode } from '../model/tree.js';
 import {
   blobName,
   INDEX_FILE,
@@ -44,6 +43,11 @@ function packingFor(file: string, asked: Packing | undefined): Packing {
   return /\.(?:zst|tzst)$/.test(file) ? 'zstd' : 'none';
 }
 
+function indexText(entries: readonly string[]): string {
+  const [before, after] = JSON.stringify({ ...INDEX_TEMPLATE, manifests: [] }).split('[]');
+  return `${before ?? ''}[${entries.join(',')}]${after ?? ''}`;
+}
+
 /** Writes an OCI layout into a tar; with `engines` also what `docker load` goes by. */
 export class LayoutTarWriter implements ImageWriter {
   readonly staging: Staging;
@@ -60,8 +64,9 @@ export class LayoutTarWriter implements ImageWriter {
   readonly #packing: Packing;
   #tar: TarSink | undefined;
   #staged = '';
-  readonly #added = new Map<Digest, number>();
-  readonly #images: { name: Reference; root: ManifestNode }[] = [];
+  readonly #added = new DigestMap();
+  /** Of index.json, as JSON. */
+  readonly #entries: string[] = [];
 
   constructor(path: string, context: WriteContext, engines: boolean) {
     this.#name = basename(path);
@@ -112,7 +117,9 @@ export class LayoutTarWriter implements ImageWriter {
       this.#context.onPut(blob.putAs, blob.size);
     }
     if (entry !== undefined) this.#engines?.add(name, entry);
-    this.#images.push({ name, root });
+    const own = { ...root.descriptor, mediaType: root.manifest.mediaType };
+    const ownName = this.#engines === undefined ? ownNameOf(this.#name) : undefined;
+    this.#entries.push(JSON.stringify(layoutEntry(name, own, ownName)));
     return { changed: true, notes };
   }
 
@@ -130,19 +137,15 @@ export class LayoutTarWriter implements ImageWriter {
 
   async finish(): Promise<boolean> {
     const tar = this.#tar;
-    if (tar === undefined || this.#images.length === 0) return false;
+    if (tar === undefined || this.#entries.length === 0) return false;
     if (this.#context.omits === undefined) await tar.addBytes(LAYOUT_FILE, Buffer.from(LAYOUT_CONTENT));
-    const ownName = this.#engines === undefined ? ownNameOf(this.#name) : undefined;
-    const manifests = this.#images.map(({ name, root: { descriptor, manifest } }) =>
-      layoutEntry(name, { ...descriptor, mediaType: manifest.mediaType }, ownName),
-    );
     // Without some of its layers it is no layout.
     const isLayout = this.#context.omits === undefined;
     const documents = [
-      ...(isLayout ? [[INDEX_FILE, { ...INDEX_TEMPLATE, manifests }] as const] : []),
+      ...(isLayout ? [[INDEX_FILE, indexText(this.#entries)] as const] : []),
       ...(this.#engines?.documents() ?? []),
     ];
-    for (const [name, content] of documents) await tar.addBytes(name, Buffer.from(JSON.stringify(content)));
+    for (const [name, text] of documents) await tar.addBytes(name, Buffer.from(text));
     await tar.end();
     this.#tar = undefined;
     await tar.close();

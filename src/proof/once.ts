@@ -9,6 +9,19 @@ export class OncePerDigest<T> {
   readonly #done = new Map<Digest, Promise<T>>();
   readonly #failed = new Map<string, unknown>();
 
+  /** Hands over what is done, and forgets it: whoever takes it knows it from then on. */
+  async handOver(take: (digest: Digest, value: T) => void): Promise<void> {
+    for (const [digest, working] of this.#done) {
+      const done = await working.then(
+        (value) => ({ value }),
+        () => undefined,
+      );
+      if (done === undefined || this.#done.get(digest) !== working) continue;
+      take(digest, done.value);
+      this.#done.delete(digest);
+    }
+  }
+
   async run(blob: VerifiedBlob, work: () => Promise<T>): Promise<T> {
     const key = `${blob.digest} ${blob.origin}`;
     for (;;) {

@@ -1,5 +1,6 @@
 import type { LocalBytes } from '../bytes/region.js';
 import type { Digest } from '../model/digest.js';
+import { DigestMap } from '../model/digest-map.js';
 import { OncePerDigest } from '../proof/once.js';
 import type { LinkMode, Placement } from '../proof/linking.js';
 import { VerifiedBlob } from '../proof/verified-blob.js';
@@ -8,6 +9,16 @@ import type { Storage, StorageTransaction } from './driver.js';
 
 /** What became of a blob, for the report; `present`: it was in its place and intact; a registry mounts what another repository has. */
 export type Put = Placement | 'present' | 'uploaded' | 'mounted';
+const PUTS: readonly Put[] = [
+  'present',
+  'linked',
+  'reflinked',
+  'copied',
+  'moved',
+  'fetched',
+  'uploaded',
+  'mounted',
+];
 
 interface BlobContext {
   readonly pool: Pool;
@@ -32,6 +43,8 @@ export class BlobWriter {
   #hasAny = false;
   readonly #once = new OncePerDigest<Put>();
   readonly #puts: Promise<Put>[] = [];
+  /** What became of blobs that are committed, as places in `PUTS`. */
+  readonly #committed = new DigestMap();
 
   private constructor(
     storage: Storage,
@@ -72,6 +85,8 @@ export class BlobWriter {
 
   /** Stages the blob unless it is there. */
   put(blob: VerifiedBlob): Promise<Put> {
+    const before = PUTS[this.#committed.get(blob.digest) ?? -1];
+    if (before !== undefined) return Promise.resolve(before);
     const put = this.#once.run(blob, async () => {
       const how = await this.#stage(blob);
       this.#context.onPut(how, blob.size);
@@ -91,6 +106,9 @@ export class BlobWriter {
     // Also those of images that failed by another blob.
     await Promise.allSettled(this.#puts.splice(0));
     await this.#transaction.commit();
+    await this.#once.handOver((digest, how) => {
+      this.#committed.set(digest, PUTS.indexOf(how));
+    });
     if (!this.#hasAny) await this.#lookForBlobs();
   }
 

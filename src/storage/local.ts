@@ -1,11 +1,12 @@
 import { linkSync, lstatSync, mkdirSync, renameSync, rmSync, statSync, type Stats } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Descent, expectPlain, notPlain, placeBelow, prefixBelow, removeBelow } from '../bytes/below.js';
 import { entriesIn } from '../bytes/folder.js';
 import { closeFile, openRegular, readFully } from '../bytes/open-file.js';
 import type { FileBytes } from '../bytes/region.js';
 import { isThere, lookAt, wholeFile } from '../bytes/there.js';
+import { DigestMap } from '../model/digest-map.js';
 import { ImgconvError, isErrno } from '../model/errors.js';
 import { OncePerDigest } from '../proof/once.js';
 import type { LinkMode, Placement } from '../proof/linking.js';
@@ -174,6 +175,8 @@ class LocalTransaction implements StorageTransaction {
   readonly #aside = new Map<string, string>();
   /** A file of each blob in the staging folder, for replaced folders to link to. */
   readonly #anchors = new OncePerDigest<string>();
+  /** Of blobs that are committed: their numbers there. */
+  readonly #anchored = new DigestMap();
 
   constructor(storage: Storage, pool: Pool | undefined) {
     this.#storage = storage;
@@ -236,11 +239,13 @@ class LocalTransaction implements StorageTransaction {
     link: LinkMode,
     onPut: (blob: VerifiedBlob, how: Placement) => void,
   ): Promise<void> {
-    const anchor = await this.#anchors.run(blob, async () => {
+    const number = this.#anchored.get(blob.digest);
+    const make = async () => {
       const anchor = this.staging.path();
       onPut(blob, await blob.place(anchor, link));
       return anchor;
-    });
+    };
+    const anchor = number === undefined ? await this.#anchors.run(blob, make) : this.staging.pathOf(number);
     try {
       linkSync(anchor, path);
     } catch (error) {
@@ -258,6 +263,9 @@ class LocalTransaction implements StorageTransaction {
     }
     this.#reserved.clear();
     await this.#files.commit();
+    await this.#anchors.handOver((digest, anchor) => {
+      this.#anchored.set(digest, Number(basename(anchor)));
+    });
   }
 
   close(): void {

@@ -50,7 +50,12 @@ export class Staging {
   /** A new name in the folder, which exists from now on; what dead processes left in the root does not. */
   path(): string {
     this.#make();
-    return join(this.folder, String(this.#count++));
+    return this.pathOf(this.#count++);
+  }
+
+  /** The name with this number, of those that `path` gave. */
+  pathOf(number: number): string {
+    return join(this.folder, String(number));
   }
 
   #make(): void {

@@ -1,4 +1,5 @@
 import { algorithmOf, type Digest } from '../../model/digest.js';
+import { DigestMap } from '../../model/digest-map.js';
 import { ImgconvError } from '../../model/errors.js';
 import { blobDigestsOf } from '../../model/graph.js';
 import { manifestsOf } from '../../model/tree.js';
@@ -35,8 +36,8 @@ class DirWriter implements ImageWriter {
   readonly #context: WriteContext;
   readonly #transaction: StorageTransaction;
   /** Sizes of blobs that were there, and those that were placed, in whichever image. */
-  readonly #present = new Map<Digest, number>();
-  readonly #placed = new Set<Digest>();
+  readonly #present = new DigestMap();
+  readonly #placed = new DigestMap();
   /** Folders of images of this run, and those that they lie in. */
   readonly #folders = new Set<string>();
   readonly #above = new Set<string>();
@@ -90,7 +91,7 @@ class DirWriter implements ImageWriter {
     await this.#expectFree(folder);
     await this.#transaction.replaceFolder(folder, contents, this.#context.link, (blob, how) => {
       this.#context.onPut(how, blob.size);
-      this.#placed.add(blob.digest);
+      this.#placed.set(blob.digest, blob.size);
     });
     return { changed: true, notes: [] };
   }
@@ -155,7 +156,7 @@ class DirWriter implements ImageWriter {
 
   async finish(): Promise<boolean> {
     await this.publish();
-    for (const [digest, size] of this.#present)
+    for (const [digest, size] of this.#present.entries())
       if (!this.#placed.has(digest)) this.#context.onPut('present', size);
     return true;
   }

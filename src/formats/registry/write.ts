@@ -1,4 +1,5 @@
 import type { Digest } from '../../model/digest.js';
+import { DigestMap } from '../../model/digest-map.js';
 import { ImgconvError } from '../../model/errors.js';
 import { blobDigestsOf } from '../../model/graph.js';
 import { manifestPayload } from '../../model/manifest.js';
@@ -25,18 +26,41 @@ export async function createRegistry(storage: Storage, context: WriteContext): P
 }
 
 interface Link {
+  readonly kind: 'layer' | 'revision' | 'tag';
   readonly key: string;
   readonly digest: Digest;
   readonly step: Step;
+}
+
+/** The links that a run put, without their names: most digests are linked in one repository alone. */
+class LinksPut {
+  readonly #numbers = new Map<string, number>();
+  /** By digest, the number of the first repository that has it, and the kind of link. */
+  readonly #first = new DigestMap();
+  readonly #others = new Set<string>();
+
+  /** False when it was put before. */
+  add(repository: string, { kind, digest, key }: Link): boolean {
+    // A tag is written once a run.
+    if (kind === 'tag') return true;
+    const number = this.#numbers.get(repository) ?? this.#numbers.size;
+    this.#numbers.set(repository, number);
+    const value = number * 2 + (kind === 'layer' ? 1 : 0);
+    const first = this.#first.get(digest);
+    if (first === undefined) this.#first.set(digest, value);
+    if (first === undefined || first === value || this.#others.has(key)) return first === undefined;
+    this.#others.add(key);
+    return true;
+  }
 }
 
 class RegistryMapping implements StoreMapping {
   readonly blobsFolder = BLOBS;
   readonly blobKey = blobPath;
   readonly spread = 'pairs';
-  /** Of links of this run, by key and digest, whether they were there. */
+  /** Of links that were looked at since the last commit, by key and digest, whether they were there. */
   readonly #said = new Map<string, Promise<boolean>>();
-  readonly #put = new Set<string>();
+  readonly #put = new LinksPut();
   /** Repositories that this run met, and whether they were there then: in a new one no link needs looking at. */
   readonly #wasThere = new Map<string, Promise<boolean>>();
 
@@ -58,11 +82,9 @@ class RegistryMapping implements StoreMapping {
     const isNew = !(await this.#isThere(store.storage, repository));
     const said = isNew ? [] : await Promise.all(links.map((link) => this.#says(store.storage, link)));
     for (const node of manifestsOf(image.root)) store.blobs.keep(node.descriptor.digest);
-    for (const [i, { key, digest, step }] of links.entries()) {
-      const id = `${key} ${digest}`;
-      if (said[i] === true || this.#put.has(id)) continue;
-      this.#put.add(id);
-      store.transaction.put(key, digest, step);
+    for (const [i, link] of links.entries()) {
+      if (said[i] === true || !this.#put.add(repository, link)) continue;
+      store.transaction.put(link.key, link.digest, link.step);
       changed = true;
     }
     if (tag === undefined) notes.push('stored without a tag: pull it by its digest');
@@ -76,6 +98,7 @@ class RegistryMapping implements StoreMapping {
   }
 
   commit(): Promise<void> {
+    this.#said.clear();
     return Promise.resolve();
   }
 
@@ -100,15 +123,16 @@ function linksOf({ name: { repository, tag }, root, blobs }: ImageToWrite): Link
   const links: Link[] = [];
   for (const { descriptor, manifest } of manifestsOf(root)) {
     for (const digest of blobDigestsOf(manifest))
-      if (blobs.has(digest)) links.push({ key: layerLink(repository, digest), digest, step: 'content' });
+      if (blobs.has(digest))
+        links.push({ kind: 'layer', key: layerLink(repository, digest), digest, step: 'content' });
     const step = manifest.kind === 'index' ? 'index' : 'content';
     const { digest } = descriptor;
-    links.push({ key: revisionLink(repository, digest), digest, step });
+    links.push({ kind: 'revision', key: revisionLink(repository, digest), digest, step });
   }
   const { digest } = root.descriptor;
   if (tag !== undefined)
     for (const key of [tagIndexLink(repository, tag, digest), tagLink(repository, tag)])
-      links.push({ key, digest, step: 'tag' });
+      links.push({ kind: 'tag', key, digest, step: 'tag' });
   return links;
 }
 
