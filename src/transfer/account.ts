@@ -14,16 +14,15 @@ export class Account {
   }
 
   done(
-    { source, name, closure, notes, reference, previous }: Job,
+    { source, name, key, digest, notes, reference, previous }: Job,
     status: 'written' | 'unchanged' | 'planned',
   ): void {
     const choice = source.name === undefined ? choiceText(source) : undefined;
-    const { digest } = closure.root.descriptor;
     const [from, sourceDigest] = [source.name ?? source.where, source.digest];
     const previousDigest = previous === digest ? undefined : previous;
     const isUpdated = status === 'written' && previousDigest !== undefined;
     this.#add({
-      ...{ source: from, choice, name: referenceText(name), reference, sourceDigest, digest },
+      ...{ source: from, choice, name: same(key, referenceText(name)), reference, sourceDigest, digest },
       ...{ previousDigest, status: isUpdated ? 'updated' : status, notes },
     });
   }
@@ -40,8 +39,8 @@ export class Account {
   /** Jobs that nothing was said of. */
   skipRest(jobs: readonly Job[]): void {
     const told = new Set(this.images.map(({ name }) => name));
-    for (const { source, name } of jobs)
-      if (!told.has(referenceText(name))) this.skipped(source.name ?? source.where, name);
+    for (const { source, name, key } of jobs)
+      if (!told.has(key)) this.skipped(source.name ?? source.where, name);
   }
 
   #add({
@@ -63,4 +62,9 @@ export class Account {
     this.images.push(report);
     this.#hear?.(report);
   }
+}
+
+/** The one of two equal texts that is held anyhow. */
+function same(held: string, text: string | undefined): string | undefined {
+  return text === held ? held : text;
 }

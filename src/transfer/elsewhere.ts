@@ -106,6 +106,9 @@ export class FilledReader implements ImageReader {
     if ('error' in image) return image;
     return {
       ...image,
+      // A reader may tell these when it is asked.
+      name: image.name,
+      where: image.where,
       locate: async (wanted, as) => {
         const own = await image.locate(wanted, as);
         const at = own ?? (await this.#elsewhere.find(wanted.digest));

@@ -10,7 +10,14 @@ import type { Closure } from './closure.js';
 export interface Job {
   readonly source: SourceImage;
   readonly name: Reference;
-  readonly closure: Closure;
+  /** The name as text: jobs are in the order of these. */
+  readonly key: string;
+  /** Of its root: as it was found, and once it is written as it is there. */
+  readonly digest: Digest;
+  /** Of all its blobs. */
+  readonly bytes: number;
+  /** Undefined for one that is found again when it is needed: those of a hundred thousand images would take gigabytes. */
+  readonly closure: Closure | undefined;
   readonly compression: LayerCompression;
   /** The digests that it is to get. */
   readonly expected?: Wanted | undefined;
@@ -27,4 +34,16 @@ export interface Failure {
   readonly sourceDigest?: string | undefined;
   readonly name?: Reference | undefined;
   readonly error: ImgconvError;
+}
+
+/** What is to be done. */
+export interface Prepared {
+  /** By name, so that what is written does not depend on the order in which the source has it. */
+  readonly jobs: readonly Job[];
+  readonly failures: readonly Failure[];
+  /** Sources that were not looked at any more. */
+  readonly skipped: readonly string[];
+  readonly untaggedLeftOut: number;
+  /** The closure of a job, found again if it was not held. */
+  readonly closureOf: (job: Job) => Promise<Closure>;
 }

@@ -38,9 +38,10 @@ export async function knownForms(
   { compression, as }: LayerCompression,
   pool: Pool,
 ): Promise<FormsThere> {
+  // Those with layers that change are held.
   const changing = jobs.map((job) => ({
     name: job.name,
-    diffIds: changedLayers(job.closure.root, job.compression).map(({ digest }) => digest),
+    diffIds: job.closure ? changedLayers(job.closure.root, job.compression).map(({ digest }) => digest) : [],
   }));
   const wanted = new Set(changing.flatMap(({ diffIds }) => diffIds));
   const forms = new Map<Digest, VerifiedBlob[]>();

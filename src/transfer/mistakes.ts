@@ -55,3 +55,19 @@ export function nameConflict(name: string, one: SourceImage, other: SourceImage)
     { hint: 'nothing was written; tell them apart with --rename, --scoped or an images file' },
   );
 }
+
+/** A name that is none was read somewhere. */
+export function located(error: ImgconvError, where: string): ImgconvError {
+  const { code, message, hint } = error;
+  if (code !== 'NAME_INVALID' || message.includes(where)) return error;
+  return new ImgconvError(code, `${where}: ${message}`, {
+    cause: error,
+    ...(hint !== undefined && { hint }),
+  });
+}
+
+export function tooManyAttached({ name, where }: SourceImage, most: number): ImgconvError {
+  return new ImgconvError('MANIFEST_INVALID', `${name ?? where}: more than ${most} attached artifacts`, {
+    hint: '--no-extras leaves out all that is attached',
+  });
+}

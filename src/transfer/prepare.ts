@@ -10,14 +10,23 @@ import { asImgconvError, counted, ImgconvError } from '../model/errors.js';
 import { manifestsOf } from '../model/tree.js';
 import { referenceText, splitReference, type Reference } from '../model/reference.js';
 import type { Pool } from '../threads/pool.js';
+import type { Closure } from './closure.js';
 import { changedLayers, compressionFor, type LayerCompression } from './compression.js';
 import { Expectations, type Expected } from './expected.js';
-import type { Failure, Job } from './job.js';
-import { expectOne, nameConflict, nothingIn, ownDigest, unreadableReferrer } from './mistakes.js';
+import type { Failure, Job, Prepared } from './job.js';
+import {
+  expectOne,
+  located,
+  nameConflict,
+  nothingIn,
+  ownDigest,
+  tooManyAttached,
+  unreadableReferrer,
+} from './mistakes.js';
 import { targetName, type NameOptions, type TargetName } from './names.js';
 import { readSharedTree } from './tree.js';
 import { listOptions, select, type Selected, type Selector } from './select.js';
-import { digestsOf, Seen, untaggedImages } from './untagged.js';
+import { DigestsIn, digestsOf, Seen, untaggedImages } from './untagged.js';
 import { WholeImages, type PartOptions } from './whole.js';
 
 export interface PrepareOptions extends NameOptions, PartOptions {
@@ -35,26 +44,26 @@ export interface PrepareOptions extends NameOptions, PartOptions {
   /** Nothing is going to be read but manifests and configs. */
   readonly dryRun: boolean;
   readonly signal?: AbortSignal | undefined;
+  /** To find an image again asks another machine again: all closures are held. */
+  readonly holds: boolean;
+  /** Hears of each image that is found, with its closure. */
+  readonly onFound: (job: Job, closure: Closure) => Promise<void>;
 }
 
 /** A registry could make up artifacts that are attached to artifacts for as long as it is asked. */
 const MAX_ATTACHED = 10_000;
 
-export interface Prepared {
-  /** By name, so that what is written does not depend on the order in which the source has it. */
-  readonly jobs: readonly Job[];
-  readonly failures: readonly Failure[];
-  /** Sources that were not looked at any more. */
-  readonly skipped: readonly string[];
-  readonly untaggedLeftOut: number;
-}
-
 /** An image that is to get a name: the user's own, or what the mapping makes of the source's. */
 interface Wanted extends Pick<Selected, 'image' | 'rename'> {
-  /** What is attached to a chosen image, to what is attached to that, and so on. */
-  readonly family: { size: number };
+  /** What is attached to a chosen image, to what is attached to that, and so on; undefined for the chosen one. */
+  readonly family?: { size: number };
   /** Of an attached image: its name, and that of the image that it is attached to. */
   readonly attached?: { readonly target: Reference; readonly to: string };
+}
+
+interface Found {
+  readonly job: Job;
+  readonly closure: Closure;
 }
 
 /** Referrers of an image that gets another digest. */
@@ -71,7 +80,7 @@ export class Preparation {
   readonly #pool: Pool;
   readonly #whole: WholeImages;
   readonly #expectations: Expectations;
-  readonly #queue: Wanted[] = [];
+  readonly #queue: (Wanted | undefined)[] = [];
   #next = 0;
   readonly #jobs = new Map<string, Job>();
   readonly #failures: Failure[] = [];
@@ -80,7 +89,7 @@ export class Preparation {
   readonly #told = new Set<SourceImage | UnreadableImage>();
   readonly #seen = new Seen();
   /** Repositories and digests of all manifests that are converted. */
-  readonly #carried = new Set<string>();
+  readonly #carried = new DigestsIn();
   readonly #behind = new Map<string, LeftBehind>();
   readonly #placeNoted = new Set<string>();
 
@@ -107,16 +116,19 @@ export class Preparation {
     await this.#work();
     const left = asksUntagged ? await untaggedImages(all, this.#seen, this.#pool) : [];
     if (untagged === true) {
-      for (const image of left) this.#queue.push({ image, rename: undefined, family: { size: 0 } });
+      for (const image of left) this.#queue.push({ image, rename: undefined });
       await this.#work();
     }
     this.#noteLeftBehind();
     for (const error of this.#expectations.unmet()) throw error;
+    // Jobs hold no more of the preparation than this.
+    const whole = this.#whole;
     return {
       jobs: [...this.#jobs].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, job]) => job),
       failures: this.#failures,
       skipped: this.#skipped,
       untaggedLeftOut: untagged === undefined ? left.length : 0,
+      closureOf: async ({ closure, source }) => closure ?? whole.again(source),
     };
   }
 
@@ -130,23 +142,25 @@ export class Preparation {
     for (const { image, rename = tag, exact } of selected) {
       this.#told.add(image);
       const isAttached = isAttachedTag(splitReference(image.name ?? '').tag);
-      if (extras !== false || exact || !isAttached) this.#queue.push({ image, rename, family: { size: 0 } });
+      if (extras !== false || exact || !isAttached) this.#queue.push({ image, rename });
     }
   }
 
   /** Prepares all that is queued, and what that adds to the queue. */
   async #work(): Promise<void> {
     for (let wanted = this.#queue[this.#next]; wanted !== undefined; wanted = this.#queue[++this.#next]) {
+      this.#queue[this.#next] = undefined;
       const { image, family } = wanted;
+      let found: Found | undefined;
       const source = image.name ?? image.where;
       if (this.#options.failFast && this.#failures.length > 0) {
         this.#skipped.push(source);
         continue;
       }
-      if (family.size > MAX_ATTACHED) continue;
+      if (family !== undefined && family.size > MAX_ATTACHED) continue;
       try {
         if ('error' in image) throw image.error;
-        await this.#prepare(image, wanted);
+        found = await this.#prepare(image, wanted);
       } catch (cause) {
         const error = located(asImgconvError(cause, source), image.where);
         if (error.code === 'NAME_CONFLICT' || this.#options.signal?.aborted === true) throw error;
@@ -157,30 +171,39 @@ export class Preparation {
           error,
         });
       }
+      // What fails there fails the whole run.
+      if (found !== undefined) await this.#options.onFound(found.job, found.closure);
     }
   }
 
-  async #prepare(image: SourceImage, wanted: Wanted): Promise<void> {
+  async #prepare(image: SourceImage, wanted: Wanted): Promise<Found | undefined> {
     const { extras, dryRun } = this.#options;
     const { reference, notes } = this.#nameOf(image, wanted);
     // A registry's referrers tag is an index of what is attached: what came with that is not carried again.
-    if (wanted.attached?.target.digest !== undefined && this.#isCarried(reference.repository, image)) return;
+    if (wanted.attached?.target.digest !== undefined && this.#isCarried(reference.repository, image))
+      return undefined;
     const key = referenceText(reference);
     const other = this.#jobs.get(key);
     if (other !== undefined && other.source.digest !== image.digest)
       throw nameConflict(key, other.source, image);
-    if (other !== undefined) return;
+    if (other !== undefined) return undefined;
     const tree = await readSharedTree(image, this.#pool);
     this.#seen.add(image, digestsOf(tree));
     const { closure, notes: made } = await this.#whole.of(image, tree);
     const local = this.#traits.remote ? [] : [...closure.blobs.values()].filter((blob) => !blob.isRemote);
     if (!dryRun) this.#pool.announce(local.map(({ size }) => size));
+    const compression = compressionFor(image, this.#options.compression);
+    const expected = this.#expectations.of(image, reference);
+    const changes = expected !== undefined || changedLayers(closure.root, compression).length > 0;
     const job: Job = {
       source: image,
       name: reference,
-      closure,
-      compression: compressionFor(image, this.#options.compression),
-      expected: this.#expectations.of(image, reference),
+      key,
+      digest: closure.root.descriptor.digest,
+      bytes: [...closure.blobs.values()].reduce((sum, { size }) => sum + size, 0),
+      closure: changes || this.#options.holds || this.#whole.mayHold(closure) ? closure : undefined,
+      compression,
+      expected,
       signatures: extras === false ? [] : image.signatures,
       notes: [
         ...(wanted.attached === undefined ? [] : [`attached to ${wanted.attached.to}`]),
@@ -191,8 +214,9 @@ export class Preparation {
         ...closure.notes,
       ],
     };
-    const unseen = await this.#follow(job, key, wanted.family);
-    this.#jobs.set(key, { ...job, notes: [...job.notes, ...unseen] });
+    const unseen = await this.#follow(job, closure, changes, wanted.family);
+    this.#jobs.set(key, unseen.length === 0 ? job : { ...job, notes: [...job.notes, ...unseen] });
+    return { job, closure };
   }
 
   /** What is to be known of the whole place: with the first image of it. */
@@ -214,7 +238,7 @@ export class Preparation {
   }
 
   #isCarried(repository: string, { digest }: SourceImage): boolean {
-    return this.#carried.has(`${repository} ${digest}`);
+    return this.#carried.has(repository, digest);
   }
 
   /**
@@ -222,22 +246,18 @@ export class Preparation {
    * loses. Gives notes.
    */
   async #follow(
-    { source, name, closure, compression, expected }: Job,
-    key: string,
-    family: Wanted['family'],
+    { source, name, key }: Job,
+    closure: Closure,
+    changes: boolean,
+    family: { size: number } = { size: 0 },
   ) {
     const { repository } = name;
     const digests = new Set(manifestsOf(closure.root).map(({ descriptor }) => descriptor.digest));
-    for (const digest of digests) this.#carried.add(`${repository} ${digest}`);
+    for (const digest of digests) this.#carried.add(repository, digest);
     if (this.#options.extras !== true) return [];
     const { images, notes } = await this.#reader.attached(source, digests);
     const followers = images.filter((one): one is SourceImage => !('error' in one));
-    if ((family.size += followers.length) > MAX_ATTACHED)
-      throw new ImgconvError(
-        'MANIFEST_INVALID',
-        `${source.name ?? source.where}: more than ${MAX_ATTACHED} attached artifacts`,
-        { hint: '--no-extras leaves out all that is attached' },
-      );
+    if ((family.size += followers.length) > MAX_ATTACHED) throw tooManyAttached(source, MAX_ATTACHED);
     if (this.#options.alone) {
       if (followers.length === 0) return notes;
       const left = counted(followers.length, 'attached artifact');
@@ -251,7 +271,7 @@ export class Preparation {
       this.#told.add(one);
       this.#failures.push(unreadableReferrer(one));
     }
-    if (expected !== undefined || changedLayers(closure.root, compression).length > 0) {
+    if (changes) {
       this.#behind.set(key, { repository, followers });
       return notes;
     }
@@ -274,14 +294,4 @@ export class Preparation {
       this.#jobs.set(key, { ...job, notes: [...job.notes, note] });
     }
   }
-}
-
-/** A name that is none was read somewhere. */
-function located(error: ImgconvError, where: string): ImgconvError {
-  const { code, message, hint } = error;
-  if (code !== 'NAME_INVALID' || message.includes(where)) return error;
-  return new ImgconvError(code, `${where}: ${message}`, {
-    cause: error,
-    ...(hint !== undefined && { hint }),
-  });
 }

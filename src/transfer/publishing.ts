@@ -1,10 +1,13 @@
 import type { ImageWriter } from '../formats/format.js';
+import type { Digest } from '../model/digest.js';
 import type { Job } from './job.js';
 
 /** An image that is staged. */
 export interface Outcome {
   readonly job: Job;
   readonly changed: boolean;
+  /** Blobs that were fetched for it, and may go now. */
+  readonly fetched: readonly Digest[];
 }
 
 /** So many images or bytes become visible together: syncing once for many is what makes many cheap. */
@@ -18,9 +21,8 @@ const LONGEST_MS = 2000;
  */
 export class Publishing {
   readonly #writer: ImageWriter;
-  /** Hears of images that have become visible, in the order of `jobs`. */
+  /** Hears of images that have become visible, in the order of their keys. */
   readonly #onPublished: (outcomes: readonly Outcome[]) => void;
-  readonly #order: ReadonlyMap<Job['source'], number>;
   readonly #staged: Outcome[] = [];
   #bytes = 0;
   #writing = 0;
@@ -29,14 +31,9 @@ export class Publishing {
   #isClosed = false;
   #publishing: Promise<void> | undefined;
 
-  constructor(
-    writer: ImageWriter,
-    jobs: readonly Job[],
-    onPublished: (outcomes: readonly Outcome[]) => void,
-  ) {
+  constructor(writer: ImageWriter, onPublished: (outcomes: readonly Outcome[]) => void) {
     this.#writer = writer;
     this.#onPublished = onPublished;
-    this.#order = new Map(jobs.map(({ source }, i) => [source, i]));
   }
 
   /** Runs `work`, which stages an image, while nothing is published. */
@@ -55,7 +52,7 @@ export class Publishing {
   async add(outcome: Outcome): Promise<void> {
     if (this.#isClosed) return;
     this.#staged.push(outcome);
-    for (const { size } of outcome.job.closure.blobs.values()) this.#bytes += size;
+    this.#bytes += outcome.job.bytes;
     if (this.#staged.length >= MOST.images || this.#bytes >= MOST.bytes) await this.publish();
     else
       this.#timer ??= setTimeout(() => {
@@ -82,8 +79,7 @@ export class Publishing {
     // No image was written since, so that these are all visible.
     const staged = this.#staged.splice(0);
     this.#bytes = 0;
-    const place = ({ job }: Outcome) => this.#order.get(job.source) ?? 0;
-    this.#onPublished(staged.sort((a, b) => place(a) - place(b)));
+    this.#onPublished(staged.sort(({ job: a }, { job: b }) => (a.key < b.key ? -1 : 1)));
   }
 
   /** Nothing more is published. */

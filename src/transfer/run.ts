@@ -2,18 +2,19 @@ import type { ImageReader, ImageWriter } from '../formats/format.js';
 import { isStream, type Place } from '../formats/table.js';
 import { isAttachedTag } from '../model/attached.js';
 import { asImgconvError, counted, ImgconvError } from '../model/errors.js';
-import { manifestsOf } from '../model/tree.js';
+import { manifestsOf, type ManifestNode } from '../model/tree.js';
 import { referenceText, type Reference } from '../model/reference.js';
 import type { StagedDownloads } from '../storage/downloads.js';
 import type { Pool } from '../threads/pool.js';
 import { Account } from './account.js';
+import { BUNDLE, bundlesOf } from './bundles.js';
 import type { Closure } from './closure.js';
 import { keptNote, type LayerCompression } from './compression.js';
-import type { Job } from './job.js';
+import type { Job, Prepared } from './job.js';
 import { interrupted, type SoFar } from './interrupted.js';
 import { knownForms } from './known-forms.js';
 import type { ConvertOptions } from './options.js';
-import { expectSpace, planOf } from './plan.js';
+import { expectSpace, Planner } from './plan.js';
 import { expectWritable } from '../storage/file-system.js';
 import { Preparation } from './prepare.js';
 import { Publishing, type Outcome } from './publishing.js';
@@ -32,8 +33,6 @@ export interface Ends {
   readonly counter: Counter;
 }
 
-/** So many small images go together, so that their files are many to a message. */
-const BUNDLE = { images: 8, bytes: 1024 * 1024 };
 /** Bundles of images under way at once: enough to keep the threads busy while others wait for the disk. */
 const BUNDLES_AT_ONCE = 8;
 
@@ -54,19 +53,20 @@ export class Run {
   async run(): Promise<Report> {
     const { to, writer, counter } = this.#ends;
     const { progress, link = 'auto', dryRun = false } = this.#options;
-    const { jobs, failures, skipped, untaggedLeftOut } = await this.#prepare();
+    const planner = new Planner(writer, link);
+    const { jobs, failures, skipped, untaggedLeftOut, closureOf } = await this.#prepare(planner);
     for (const failure of failures) this.#account.failed(failure);
     for (const source of skipped) this.#account.skipped(source);
-    const plan = await planOf(jobs, writer, link);
+    const plan = planner.plan();
     this.#images = jobs.length;
     progress?.planned?.(plan);
     const { link: links, copy, fetch, compress } = plan;
     const writes = [links, copy, fetch, compress].some(({ blobs }) => blobs > 0);
     if (writes && !isStream(to) && !to.format.traits.remote) expectWritable(writer.staging.root);
-    if (dryRun) for (const job of jobs) await this.#planOne(job);
+    if (dryRun) for (const job of jobs) await this.#planOne(job, closureOf);
     else if (!this.#stops) {
       if (!isStream(to)) expectSpace(plan, plan.toRegistry ? writer.staging.root : to.path);
-      await this.#write(jobs);
+      await this.#write(jobs, closureOf);
     }
     return { images: this.#account.images, tally: counter.tally(), untaggedLeftOut, plan };
   }
@@ -80,7 +80,7 @@ export class Run {
     return { to, complete: complete.length, images: this.#images, downloads: downloads.kept() };
   }
 
-  #prepare() {
+  #prepare(planner: Planner) {
     const { from, reader, to, pool, compression } = this.#ends;
     const { progress } = this.#options;
     const options = {
@@ -98,20 +98,28 @@ export class Run {
       failFast: this.#options.failFast ?? false,
       dryRun: this.#options.dryRun ?? false,
       onBytes: progress?.bytes && ((count: number) => progress.bytes?.(count)),
+      holds: this.#isFetched,
+      onFound: (job: Job, closure: Closure) => planner.add(job, closure),
     };
     return new Preparation(reader, to.format.traits, options, pool).run();
+  }
+
+  /** Blobs may come from another machine. */
+  get #isFetched(): boolean {
+    const places = [this.#ends.from, ...(this.#options.blobsFrom ?? [])];
+    return places.some(({ format }) => format.traits.remote);
   }
 
   get #stops(): boolean {
     return this.#options.failFast === true && this.#account.hasFailures;
   }
 
-  async #write(jobs: readonly Job[]): Promise<void> {
+  async #write(jobs: readonly Job[], closureOf: Prepared['closureOf']): Promise<void> {
     const { to, writer, downloads } = this.#ends;
     const { sequential, remote } = to.format.traits;
     if (jobs.length > 0 && !isStream(to)) await writer.claim(this.#options.signal);
     const recompressor = await this.#recompressorFor(jobs);
-    const publishing = new Publishing(writer, jobs, (done) => {
+    const publishing = new Publishing(writer, (done) => {
       this.#tell(done);
     });
     /** An archive says at its end whether it changed. */
@@ -123,7 +131,8 @@ export class Run {
     };
     try {
       await this.#writeAll(jobs, async (job) => {
-        const outcome = await this.#writeOne(job, recompressor, publishing);
+        const stage = () => this.#stage(job, closureOf, recompressor, publishing);
+        const outcome = await this.#writeOne(job, stage, recompressor);
         if (outcome !== undefined) await onStaged(outcome);
       });
       await publishing.publish();
@@ -135,7 +144,7 @@ export class Run {
       return;
     }
     const changed = await writer.finish();
-    this.#tell(changed ? pending : pending.map(({ job }) => ({ job, changed })));
+    this.#tell(changed ? pending : pending.map((outcome) => ({ ...outcome, changed })));
     // An archive is written anew by the next run, which then needs all of it again.
     if (!this.#account.hasFailures) downloads.releaseAll();
   }
@@ -157,8 +166,8 @@ export class Run {
 
   #tell(outcomes: readonly Outcome[]): void {
     const { to, downloads } = this.#ends;
-    for (const { job, changed } of outcomes) {
-      if (!to.format.traits.sequential) downloads.release(job.closure.blobs.keys());
+    for (const { job, changed, fetched } of outcomes) {
+      if (!to.format.traits.sequential) downloads.release(fetched);
       this.#account.done(job, changed ? 'written' : 'unchanged');
     }
   }
@@ -179,10 +188,9 @@ export class Run {
 
   async #writeOne(
     job: Job,
+    stage: () => Promise<Outcome>,
     recompressor: Recompressor,
-    publishing: Publishing,
   ): Promise<Outcome | undefined> {
-    const stage = () => this.#stage(job, recompressor, publishing);
     const { source, name } = job;
     const { progress } = this.#options;
     const text = referenceText(name);
@@ -204,19 +212,25 @@ export class Run {
     }
   }
 
-  async #stage(job: Job, recompressor: Recompressor, publishing: Publishing): Promise<Outcome> {
+  async #stage(
+    job: Job,
+    closureOf: Prepared['closureOf'],
+    recompressor: Recompressor,
+    publishing: Publishing,
+  ): Promise<Outcome> {
     const { writer } = this.#ends;
-    const closure = await recompressor.apply(job.closure, job.compression, job.expected);
+    const found = await closureOf(job);
+    const closure = await recompressor.apply(found, job.compression, job.expected);
     const digests = new Set(manifestsOf(closure.root).map(({ descriptor }) => descriptor.digest));
     const signatures = job.signatures.filter(({ of }) => digests.has(of));
     const stale = job.signatures.length - signatures.length;
     const { digest } = closure.root.descriptor;
     // A name that is a digest is that of what is written.
     const name = job.name.tag === undefined ? { ...job.name, digest } : job.name;
-    const known = await this.#knownTo(job, name, closure);
+    const known = await this.#knownTo(job, name, closure.root);
     await this.#fetch(name, closure);
     const { changed, notes } = await publishing.write(() => writer.write({ ...closure, name, signatures }));
-    const made = closure.notes.filter((note) => !job.closure.notes.includes(note));
+    const made = closure.notes.filter((note) => !found.notes.includes(note));
     const left = `${counted(stale, 'signature file')} left out: made for a digest that the image no longer has`;
     const all = [
       ...job.notes,
@@ -225,12 +239,14 @@ export class Run {
       ...notes,
       ...keptNote(closure.root, job.compression),
     ];
-    return { job: { ...known, name, closure, notes: all }, changed };
+    const fetched = this.#isFetched ? [...closure.blobs.keys()] : [];
+    return { job: { ...known, name, digest, closure: undefined, notes: all }, changed, fetched };
   }
 
-  async #planOne(job: Job): Promise<void> {
+  async #planOne(job: Job, closureOf: Prepared['closureOf']): Promise<void> {
     try {
-      this.#account.done(await this.#knownTo(job, job.name, job.closure), 'planned');
+      const { root } = await closureOf(job);
+      this.#account.done(await this.#knownTo(job, job.name, root), 'planned');
     } catch (cause) {
       this.#failed(job, asImgconvError(cause, job.source.where));
     }
@@ -241,7 +257,7 @@ export class Run {
   }
 
   /** With what the target has under this name. @throws ImgconvError NAME_CONFLICT for another image that is to stay */
-  async #knownTo(job: Job, name: Reference, { root }: Closure): Promise<Job> {
+  async #knownTo(job: Job, name: Reference, root: ManifestNode): Promise<Job> {
     const { writer } = this.#ends;
     const reference = writer.referenceOf(name);
     const previous = await writer.tagged(name, root);
@@ -276,19 +292,4 @@ export class Run {
       }),
     );
   }
-}
-
-/** In their order, each of so many images, or as soon as it has so many bytes. */
-function* bundlesOf(jobs: readonly Job[], most: typeof BUNDLE): Generator<Job[]> {
-  let bundle: Job[] = [];
-  let bytes = 0;
-  for (const job of jobs) {
-    bundle.push(job);
-    for (const { size } of job.closure.blobs.values()) bytes += size;
-    if (bundle.length < most.images && bytes < most.bytes) continue;
-    yield bundle;
-    bundle = [];
-    bytes = 0;
-  }
-  if (bundle.length > 0) yield bundle;
 }

@@ -6,21 +6,37 @@ import { manifestsOf, type ManifestNode } from '../model/tree.js';
 import { splitReference } from '../model/reference.js';
 import { readSharedTree } from './tree.js';
 
-/** Manifests by repository and digest: a digest that two repositories have is an image of each. */
-export class Seen {
-  readonly #keys = new Set<string>();
+/** Digests by repository: a manifest that two repositories have is an image of each. */
+export class DigestsIn {
+  readonly #digests = new Map<string, Set<Digest>>();
 
-  add(image: SourceImage, digests: Iterable<Digest> = [image.digest]): void {
-    for (const digest of digests) this.#keys.add(keyOf(image, digest));
+  add(repository: string, digest: Digest): void {
+    const others = this.#digests.get(repository);
+    if (others === undefined) this.#digests.set(repository, new Set([digest]));
+    else others.add(digest);
   }
 
-  has(image: SourceImage, digest: Digest = image.digest): boolean {
-    return this.#keys.has(keyOf(image, digest));
+  has(repository: string, digest: Digest): boolean {
+    return this.#digests.get(repository)?.has(digest) === true;
   }
 }
 
-function keyOf({ name }: SourceImage, digest: Digest): string {
-  return `${splitReference(name ?? '').name} ${digest}`;
+/** Manifests by the repository of an image, and digest. */
+export class Seen {
+  readonly #digests = new DigestsIn();
+
+  add(image: SourceImage, digests: Iterable<Digest> = [image.digest]): void {
+    const repository = repositoryOf(image);
+    for (const digest of digests) this.#digests.add(repository, digest);
+  }
+
+  has(image: SourceImage, digest: Digest = image.digest): boolean {
+    return this.#digests.has(repositoryOf(image), digest);
+  }
+}
+
+function repositoryOf({ name }: SourceImage): string {
+  return splitReference(name ?? '').name;
 }
 
 /** Of all manifests of a tree, also of those that are absent. */

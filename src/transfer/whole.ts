@@ -6,6 +6,7 @@ import { withoutAttestations } from './extras.js';
 import { withoutMissing, type MissingMode } from './missing.js';
 import { choosePlatforms } from './platforms.js';
 import { findClosure, type Closure } from './closure.js';
+import { readSharedTree } from './tree.js';
 
 /** Which parts of an image are taken. */
 export interface PartOptions {
@@ -23,11 +24,17 @@ interface Whole {
   readonly notes: readonly string[];
 }
 
+/** Closures of so many blobs are held, so that the images of most runs are found only once. */
+const MOST_HELD = 2000;
+
 /** Images with all their blobs, found once for all names that share a tree. */
 export class WholeImages {
   readonly #options: PartOptions;
   readonly #pool: Pool;
   readonly #known = new WeakMap<ManifestNode, Promise<Whole>>();
+
+  readonly #held = new WeakSet<Closure>();
+  #heldBlobs = 0;
 
   constructor(options: PartOptions, pool: Pool) {
     this.#options = options;
@@ -39,6 +46,19 @@ export class WholeImages {
     const whole = this.#known.get(tree) ?? this.#find(image, tree);
     this.#known.set(tree, whole);
     return whole;
+  }
+
+  /** True while few are held, and for one that is held already. */
+  mayHold(closure: Closure): boolean {
+    if (this.#held.has(closure)) return true;
+    if ((this.#heldBlobs += closure.blobs.size) > MOST_HELD) return false;
+    this.#held.add(closure);
+    return true;
+  }
+
+  /** Of an image that was found before, and was not held. */
+  async again(image: SourceImage): Promise<Closure> {
+    return (await this.of(image, await readSharedTree(image, this.#pool))).closure;
   }
 
   async #find(image: SourceImage, tree: ManifestNode): Promise<Whole> {
