@@ -3,7 +3,7 @@ import type { LocalBytes } from '../bytes/region.js';
 import type { Descriptor, PartialDescriptor } from '../model/descriptor.js';
 import { ImgconvError } from '../model/errors.js';
 import type { ProvedManifest } from '../model/tree.js';
-import { MAX_MANIFEST } from '../model/json.js';
+import { MAX_LAYOUT_INDEX, MAX_MANIFEST } from '../model/json.js';
 import {
   blobName,
   checkLayoutVersion,
@@ -35,7 +35,7 @@ export async function readDocument(
 export async function readLayout(files: Files): Promise<Descriptor[]> {
   const version = await readDocument(files, LAYOUT_FILE, MAX_MANIFEST);
   if (version !== undefined) checkLayoutVersion(version, `${files.path}: ${LAYOUT_FILE}`);
-  const index = await readDocument(files, INDEX_FILE, MAX_MANIFEST);
+  const index = await readDocument(files, INDEX_FILE, MAX_LAYOUT_INDEX);
   if (index === undefined)
     throw new ImgconvError('NOT_FOUND', `${files.path}: no ${INDEX_FILE} in it: not an OCI layout`);
   return parseLayoutIndex(index, `${files.path}: ${INDEX_FILE}`);

@@ -4,6 +4,8 @@ import { endOfString, foldCase } from './go-json.js';
 
 /** Manifests and indexes are held in memory; more than registries take (4 MiB, distribution `maxBodySize`) is refused. */
 export const MAX_MANIFEST = 4 * 1024 * 1024;
+/** The list of a whole layout has an entry for each image: 28 MB for a hundred thousand. */
+export const MAX_LAYOUT_INDEX = 32 * 1024 * 1024;
 /** Configs are held in memory too. */
 export const MAX_CONFIG = 8 * 1024 * 1024;
 

@@ -136,7 +136,12 @@ async function listed(image: SourceImage, pool: Pool): Promise<ListedImage> {
       size: sizeOf(root),
     };
   } catch (error) {
-    return unlisted({ ...image, error: asImgconvError(error, image.where) });
+    return unlisted({
+      ...image,
+      name: image.name,
+      where: image.where,
+      error: asImgconvError(error, image.where),
+    });
   }
 }
 

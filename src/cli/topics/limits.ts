@@ -18,7 +18,8 @@ export const limits: Topic = {
 - A conversion deletes nothing from a target.
 
 # Images
-- Manifests over 4 MiB, configs over 8 MiB, indexes nested more than 8 deep and sparse tar entries are refused.
+- Manifests over 4 MiB, configs over 8 MiB, an index.json of a layout over 32 MiB, indexes nested more than 8
+  deep and sparse tar entries are refused.
 - Digests may be sha256, sha384 or sha512, and stay. Two places take only sha256 for an image's own manifest: a skopeo
   directory named by a tag, and a registry to which an image is pushed by tag.
 - Foreign layers (Windows base images) may be absent. imgconv keeps their URLs.

@@ -1,7 +1,9 @@
+import type { LocalBytes } from '../../bytes/region.js';
+import type { Digest } from '../../model/digest.js';
 import { asImgconvError, ImgconvError } from '../../model/errors.js';
 import { choiceOf, isGlob, repositoryKey } from '../../model/reference.js';
 import type { Storage } from '../../storage/driver.js';
-import type { ImageReader, ListOptions, SourceImage, UnreadableImage } from '../format.js';
+import type { ImageReader, ListOptions, Located, SourceImage, UnreadableImage } from '../format.js';
 import { ListingReader } from '../listing.js';
 import { registryAudit } from './audit.js';
 import {
@@ -47,7 +49,7 @@ async function* images(
     if (!isWanted(repository)) continue;
     try {
       for (const { name: tag } of await root.list(tagsPath(repository))) {
-        const image = await imageAt(root, repository, `:${tag}`, tagLink(repository, tag));
+        const image = await imageAt(root, repository, { tag });
         if (image !== undefined) yield image;
       }
       if (untagged) yield* revisions(root, repository);
@@ -60,46 +62,86 @@ async function* images(
 
 async function* revisions(root: Storage, repository: string): AsyncGenerator<SourceImage | UnreadableImage> {
   for await (const digest of digestsIn(root, revisionsPath(repository))) {
-    const image = await imageAt(root, repository, `@${digest}`, revisionLink(repository, digest));
-    if (image === undefined) continue;
-    if ('error' in image || image.digest === digest) yield { ...image, untagged: true };
-    else {
-      const what = `${image.where}: says ${image.digest}, and lies where ${digest} belongs`;
-      const error = new ImgconvError('DIGEST_MISMATCH', what);
-      yield { name: image.name, where: image.where, untagged: true, error };
-    }
+    const image = await imageAt(root, repository, { revision: digest });
+    if (image !== undefined) yield image;
   }
+}
+
+const NONE: readonly never[] = [];
+
+/** A tag or a revision: with a hundred thousand of them in a list, what can be told from little is not held. */
+class RegistryImage implements SourceImage {
+  readonly digest: Digest;
+  readonly untagged: boolean;
+  readonly provesDiffIds = false;
+  readonly signatures = NONE;
+  readonly warnings = NONE;
+  readonly #root: Storage;
+  readonly #repository: string;
+  readonly #tag: string | undefined;
+
+  /** Without a `tag` it is a revision. */
+  constructor(root: Storage, repository: string, tag: string | undefined, digest: Digest) {
+    this.#root = root;
+    this.#repository = repository;
+    this.#tag = tag;
+    this.digest = digest;
+    this.untagged = tag === undefined;
+  }
+
+  get #linked(): Linked {
+    return this.#tag === undefined ? { revision: this.digest } : { tag: this.#tag };
+  }
+
+  get name(): string {
+    return nameOf(this.#repository, this.#linked);
+  }
+
+  get where(): string {
+    return this.#root.nameOf(linkOf(this.#repository, this.#linked));
+  }
+
+  async locate({ digest }: Located, as: 'manifest' | 'blob'): Promise<LocalBytes | undefined> {
+    // A registry deletes a manifest by its revision link, and then no longer serves what tags still name.
+    const isDeleted =
+      as === 'manifest' &&
+      digest === this.digest &&
+      (await this.#root.bytes(revisionLink(this.#repository, digest))) === undefined;
+    return isDeleted ? undefined : this.#root.bytes(blobPath(digest));
+  }
+}
+
+/** What a link is of: a tag, or a revision. */
+type Linked = { readonly tag: string } | { readonly revision: Digest };
+
+function nameOf(repository: string, linked: Linked): string {
+  return 'tag' in linked ? `${repository}:${linked.tag}` : `${repository}@${linked.revision}`;
+}
+
+function linkOf(repository: string, linked: Linked): string {
+  return 'tag' in linked ? tagLink(repository, linked.tag) : revisionLink(repository, linked.revision);
 }
 
 /** Undefined where a deleted tag or revision left its folder behind. */
 async function imageAt(
   root: Storage,
   repository: string,
-  suffix: string,
-  key: string,
+  linked: Linked,
 ): Promise<SourceImage | UnreadableImage | undefined> {
-  const name = `${repository}${suffix}`;
-  const where = root.nameOf(key);
+  const key = linkOf(repository, linked);
+  const unreadable = (error: unknown) => {
+    const [name, where] = [nameOf(repository, linked), root.nameOf(key)];
+    const isRevision = 'revision' in linked && { untagged: true };
+    return { name, where, ...isRevision, error: asImgconvError(error, where) };
+  };
   try {
     const digest = await readLink(root, key);
     if (digest === undefined) return undefined;
-    return {
-      name,
-      where,
-      digest,
-      locate: async ({ digest: wanted }, as) => {
-        // A registry deletes a manifest by its revision link, and then no longer serves what tags still name.
-        const isDeleted =
-          as === 'manifest' &&
-          wanted === digest &&
-          (await root.bytes(revisionLink(repository, digest))) === undefined;
-        return isDeleted ? undefined : root.bytes(blobPath(wanted));
-      },
-      provesDiffIds: false,
-      signatures: [],
-      warnings: [],
-    };
+    if ('tag' in linked) return new RegistryImage(root, repository, linked.tag, digest);
+    if (digest === linked.revision) return new RegistryImage(root, repository, undefined, digest);
+    const what = `${root.nameOf(key)}: says ${digest}, and lies where ${linked.revision} belongs`;
+    return unreadable(new ImgconvError('DIGEST_MISMATCH', what));
   } catch (error) {
-    return { name, where, error: asImgconvError(error, where) };
+    return unreadable(error);
   }
 }
