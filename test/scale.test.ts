@@ -1,0 +1,51 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { promisify } from 'node:util';
+import { DigestMap } from '../src/model/digest-map.js';
+import { digestOf } from '../src/bytes/hash.js';
+import { projectRoot } from './support/fixtures.js';
+import { tempFolder } from './support/temp.js';
+
+const FEW = 600;
+const MANY = 1800;
+/** Bytes of the heap for each image more. */
+const MOST = { reg: 5500, oci: 5500, dir: 5500, 'docker-archive': 5500 } as const;
+
+/** By format, how much of the heap a conversion of so many images needs. */
+async function heapFor(count: number): Promise<Map<string, number>> {
+  const script = join(projectRoot, 'dist/test/support/heap-of-run.js');
+  const words = ['--expose-gc', script, tempFolder(), String(count), ...Object.keys(MOST)];
+  const { stdout } = await promisify(execFile)(process.execPath, words);
+  const lines = stdout.trim().split('\n');
+  return new Map(lines.map((line) => [line.split(' ')[0] ?? '', Number(line.split(' ')[1])]));
+}
+
+describe('many images', () => {
+  test('take little memory each', { timeout: 600_000 }, async () => {
+    const few = await heapFor(FEW);
+    const many = await heapFor(MANY);
+    for (const [format, most] of Object.entries(MOST)) {
+      const each = ((many.get(format) ?? NaN) - (few.get(format) ?? NaN)) / (MANY - FEW);
+      assert.ok(each < most, `${format}: ${Math.round(each)} bytes an image`);
+    }
+  });
+});
+
+test('a map of digests holds what a Map would', () => {
+  const map = new DigestMap();
+  const expected = new Map<string, number>();
+  for (let i = 0; i < 1000; i++) {
+    const digest = digestOf(Buffer.from(String(i % 700)), i % 10 === 0 ? 'sha512' : 'sha256');
+    assert.equal(map.get(digest), expected.get(digest));
+    map.set(digest, i);
+    expected.set(digest, i);
+  }
+  assert.equal(map.size, expected.size);
+  assert.deepEqual([...map.entries()].sort(), [...expected].sort());
+  assert.deepEqual(
+    [...map.values()].sort((a, b) => a - b),
+    [...expected.values()].sort((a, b) => a - b),
+  );
+});
