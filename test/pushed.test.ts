@@ -92,7 +92,7 @@ test('layers get encoders in at most three runs, each combination once', () => {
         .toString(3)
         .padStart(count, '0')
         .slice(-count || undefined);
-      const changes = [...word].filter((letter, i) => i > 0 && letter !== word[i - 1]).length;
+      const changes = Array.from(word).filter((letter, i) => i > 0 && letter !== word[i - 1]).length;
       if (changes <= 2) expected++;
     }
     assert.equal(seen.size, count === 0 ? 1 : expected);

@@ -40,6 +40,17 @@ export function alsoCalling(
   return { pool, onBytes };
 }
 
+/** What is known of a blob besides its digest and size. */
+export interface BlobOptions {
+  /** What the blob must unpack to, where the source says so. */
+  readonly diffId?: Digest | undefined;
+  /** What it is of its image, for messages: `layer 2 of 4`. */
+  readonly what?: string | undefined;
+  readonly onBytes?: ((count: number) => void) | undefined;
+  /** True for what is no blob of the source. */
+  readonly isMade?: boolean | undefined;
+}
+
 export type Unpacked = Pick<UnpackResult, 'unpacked' | 'written'>;
 
 /**

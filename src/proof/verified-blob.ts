@@ -10,17 +10,7 @@ import { ImgconvError } from '../model/errors.js';
 import type { Pool } from '../threads/pool.js';
 import { expectCopies, expectOtherWay, type LinkMode, type Placement } from './linking.js';
 import { alsoCalling, encodeTar, packedFileOf, provedChunks, scan, uncompressed, unpack } from './reading.js';
-import type { Encoding, Here, ProofContext } from './reading.js';
-
-export interface BlobOptions {
-  /** What the blob must unpack to, where the source says so. */
-  readonly diffId?: Digest | undefined;
-  /** What it is of its image, for messages: `layer 2 of 4`. */
-  readonly what?: string | undefined;
-  readonly onBytes?: ((count: number) => void) | undefined;
-  /** True for what is no blob of the source. */
-  readonly isMade?: boolean | undefined;
-}
+import type { BlobOptions, Encoding, Here, ProofContext } from './reading.js';
 
 /**
  * A blob that cannot be reached but through its proof: each method hashes the bytes on their way, or has hashed the
