@@ -141,7 +141,7 @@ export const registryRows: readonly Row[] = [
         before: async (out) => {
           await registries.start(out);
         },
-        ours: () => ['copy', '--quiet', `dir:${tree}`, `docker://${registries.last()}/synced`],
+        ours: () => ['copy', '--quiet', `dir:${tree}`, `docker://${registries.last()}/synced/`],
         peer: async (out) => {
           const { host } = await registries.start(out);
           const words = [
