@@ -18,6 +18,8 @@ const GZIP_RATIO = 0.5;
 const ACTIONS = ['compress', 'present', 'link', 'copy', 'fetch', 'upload', 'mount'] as const;
 type Action = (typeof ACTIONS)[number];
 const PRESENT = ACTIONS.indexOf('present');
+/** A size and an action are one number: what claims to be larger, over a petabyte, is counted as this. */
+const MOST = Math.floor(Number.MAX_SAFE_INTEGER / ACTIONS.length) - 1;
 
 /** Counts each blob once, as the run will place it. Reads nothing but sizes. */
 export class Planner {
@@ -60,7 +62,7 @@ export class Planner {
     for (const [i, action] of found.entries()) {
       const blob = open[i];
       if (blob === undefined) continue;
-      known(blob).set(blob.digest, blob.size * ACTIONS.length + ACTIONS.indexOf(action));
+      known(blob).set(blob.digest, Math.min(blob.size, MOST) * ACTIONS.length + ACTIONS.indexOf(action));
       if (action === 'upload' && blob.isRemote) this.#passing += blob.size;
     }
   }

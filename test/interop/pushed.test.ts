@@ -103,6 +103,37 @@ describe('the digests of docker push', { skip: missingPeers('dockerd', 'docker',
     assert.equal(await digestIn(`${folder}/root`, 'demo/built:1'), digest);
   });
 
+  test('--expect: what skopeo and podman pushed', { skip: missingPeers('skopeo', 'podman') }, async () => {
+    const folder = await newFolder(scratch);
+    const saved = join(folder, 'saved.tar');
+    await engine.docker('save', '-o', saved, 'demo/app:1.0');
+    const archive = `docker-archive:${saved}:demo/app:1.0`;
+    const insecure = '--dest-tls-verify=false';
+    await run('skopeo', ['copy', '-q', insecure, archive, `docker://${registry.host}/by-skopeo:1`]);
+    const storage = ['--root', `${folder}/root`, '--runroot', `${folder}/run`, '--storage-driver', 'vfs'];
+    const podman = (...words: string[]) => run('podman', [...storage, ...words]);
+    await podman('load', '-q', '-i', saved);
+    // In OCI's form both would write another config, and so another image.
+    const there = `${registry.host}/by-podman:1`;
+    await podman('push', '-q', '-f', 'v2s2', '--tls-verify=false', 'demo/app:1.0', there);
+    for (const name of ['by-skopeo:1', 'by-podman:1']) {
+      const { digest } = await registry.manifest(name);
+      const store = join(folder, name.replace(':', '-'));
+      const told = await imgconv('tar2reg', '--expect', `demo/app:1.0@${digest}`, saved, store);
+      assert.match(told, /as expected: all 4 layers matched \(4 pgzip with klauspost\/compress 1\.15\.11\)/);
+      assert.equal(await digestIn(store, 'demo/app:1.0'), digest);
+    }
+  });
+
+  test('--expect known: the digest that a data root remembers', async () => {
+    const { digest } = await pushed('demo/base:1');
+    const store = join(await newFolder(scratch), 'store');
+    const place = `docker-root:${engine.dataRoot}`;
+    const told = await imgconv('copy', '--expect', 'known', place, `reg:${store}`, 'demo/base:1');
+    assert.match(told, /as expected: /);
+    assert.equal(await digestIn(store, 'demo/base:1'), digest);
+  });
+
   test('a layer of many blocks', async () => {
     const context = await newFolder(scratch);
     await writeFile(join(context, 'Dockerfile'), 'FROM scratch\nCOPY tree.tar /\nCOPY node /\n');

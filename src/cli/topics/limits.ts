@@ -12,7 +12,7 @@ export const limits: Topic = {
 - imgconv flushes files with sync -f of coreutils; without that program it flushes each file by itself.
 
 # Other programs
-- imgconv does not read or write the stores of running engines. Use pipes (imgconv help archives).
+- imgconv writes no engine's store: docker-daemon: and pipes load images (imgconv help archives).
 - Do not run the garbage collection of a registry while imgconv writes into its storage. imgconv gc and other runs of
   imgconv do no harm.
 - A conversion deletes nothing from a target.
