@@ -380,8 +380,13 @@ describe('few bytes that mean much work', () => {
     const sample = { root: indexTimes([root], 100_000), members: [root], blobs, platform: undefined };
     await refuses(layout(layoutFiles(entriesOf({ 'a:1': sample }))), 'MANIFEST_INVALID');
     const files = layoutFiles(entriesOf({ 'a:1': await app }));
-    const index = { schemaVersion: 2, manifests: Array.from({ length: 100_000 }, () => descriptorOf(root)) };
-    await refuses(layout({ ...files, 'index.json': json(index) }), 'ARCHIVE_INVALID');
+    const index = (length: number) => ({
+      schemaVersion: 2,
+      manifests: Array.from({ length }, () => descriptorOf(root)),
+    });
+    await refuses(layout({ ...files, 'index.json': json(index(100_000)) }), 'NAME_MISSING');
+    // Over 32 MiB.
+    await refuses(layout({ ...files, 'index.json': json(index(300_000)) }), 'ARCHIVE_INVALID');
   });
 
   test('an index that names itself is none: its digest cannot be known before it', async () => {
