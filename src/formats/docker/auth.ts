@@ -183,7 +183,10 @@ export class Authenticator {
     });
     const { where } = answer;
     if (answer.status !== 200) {
-      const words = this.redact(await saidBy(answer)).slice(0, SHOWN);
+      // What is no error may hold a token.
+      const isError = answer.status >= 400;
+      const words = isError ? this.redact(await saidBy(answer)).slice(0, SHOWN) : '';
+      if (!isError) await answer.discard();
       const none = `${where}: gives no token for ${wanted.join(' ') || this.#host}`;
       if (answer.status < 500 && answer.status !== 429) throw this.refused(answer.status, none, words, realm);
       throw new ImgconvError('REGISTRY', `${none}: status ${answer.status}${words && `: ${words}`}`);
