@@ -96,6 +96,20 @@ test('the output does not depend on what was compressed before', () => {
   }
 });
 
+test('what an earlier piece left behind the end does not change what matches are found before it', () => {
+  for (let n = 0; n < 3000; n++) {
+    // Four bytes again and again, with other ones between them: which of them is found is decided by what follows.
+    const bytes = sampleOf('random', 40 + (n % 40), randomOf(n)).map((byte, at) => (at % 8 < 4 ? at % 4 : byte & 3));
+    const fresh = Buffer.from(new Deflate().deflate({ bytes, isLast: true }));
+    for (const rest of [0, 1, 2, 3]) {
+      const longer = new Uint8Array(200).fill(rest);
+      longer.set(bytes);
+      encoder.deflate({ bytes: longer, isLast: true });
+      assert.ok(fresh.equals(encoder.deflate({ bytes, isLast: true })), String(n));
+    }
+  }
+});
+
 test('an empty place in the table points at nothing that an earlier dictionary left', () => {
   for (let at = 3000; at < 3020; at++)
     for (const size of [0, 1, 2, 3]) {
@@ -141,14 +155,14 @@ test('gives the same bytes on every Node.js and every processor', () => {
   const hash = createHash('sha256');
   for (const kind of kinds)
     hash.update(encoder.deflate({ bytes: sampleOf(kind, MOST, randomOf(9)), isLast: true }));
-  assert.equal(hash.digest('hex'), '4a3a2ba1094064f01cbb7d7a4cdfc1d4e125656544a32226188fd1112fba49db');
+  assert.equal(hash.digest('hex'), '00bea5c8e1ddd9d13064fb678691ddf56f2f33877f368faae496ff30e0a514e0');
 });
 
-test("what it makes of scripts and of a binary is at most 2 % larger than zlib's level 2", () => {
+test("what it makes of scripts and of a binary is no larger than what zlib's level 2 makes", () => {
   for (const path of [join(projectRoot, 'dist/bundle/main.js'), process.execPath]) {
     const bytes = readFileSync(path).subarray(0, MOST);
     const made = encoder.deflate({ bytes, isLast: true }).length;
     const zlibs = deflateRawSync(bytes, { level: 2, memLevel: 9 }).length;
-    assert.ok(made <= zlibs * 1.02, `${path}: ${made}, zlib's ${zlibs}`);
+    assert.ok(made <= zlibs, `${path}: ${made}, zlib's ${zlibs}`);
   }
 });

@@ -35,7 +35,7 @@ is safe: the next run reads the target's manifests again.
 # Same input, same bytes
 The same input and level give the same bytes, whatever --jobs says. gzip's level 1, the default, comes from an encoder of
 imgconv's own, so its bytes are the same on every version of Node and every processor. It takes about half the time of
-level 2, for layers of about the same size. The bytes of other levels come from the zlib inside Node. Node 20, 22 and
+level 4, for layers of the same size. The bytes of other levels come from the zlib inside Node. Node 20, 22 and
 24 on x86-64 give the same. Another major version or another kind of processor may give other bytes, and so another
 digest. On Node before 22.15, WebAssembly and JavaScript do the work of zstd: it is slower, and later
 Nodes may give other bytes.

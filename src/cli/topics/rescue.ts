@@ -23,7 +23,7 @@ What is damaged: each layer is put together and compared with its digest, and a 
 Copy all into a store. Images that are damaged fail, the others come:
 
     $ imgconv copy docker-root:node/var/lib/docker reg:rescued
-    written   sample/hard:1 sha256:9467d344… (from …)
+    written   sample/hard:1 sha256:756f6694… (from …)
               note: 5 layers are now gzip, so the digest is a new one
     …
     4 images: 4 written; blobs: …

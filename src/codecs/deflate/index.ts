@@ -4,8 +4,8 @@ import { clearCounts, makeMatchSymbols } from './codes.ts';
 import { INPUT, OUTPUT } from './layout.ts';
 import { clearTable, findMatches, insertAll } from './matches.ts';
 
-/** The most bytes of a block, but for the match that reaches over its end. 32 KiB: 0.1 % smaller, 2 % slower. */
-const BLOCK: u32 = 49152;
+/** The most bytes of a block, but for the match that reaches over its end. 48 KiB: 0.2 % larger. */
+const BLOCK: u32 = 32768;
 
 makeMatchSymbols();
 
@@ -25,6 +25,8 @@ export function outputAt(): usize {
  */
 export function deflate(dictionarySize: u32, size: u32, isLast: bool): u32 {
   const end = INPUT + size;
+  // The hash of eight bytes reads past the end, where an earlier piece may have been.
+  store<u64>(end, 0);
   startOutput(OUTPUT);
   clearTable(INPUT - dictionarySize);
   insertAll(INPUT - dictionarySize, INPUT);

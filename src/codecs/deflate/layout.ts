@@ -1,8 +1,9 @@
 /**
  * Where everything lies. The memory is static: nothing is allocated.
  *
- *     0x0010000  hash table        32768 buckets of two 16-bit positions
- *     0x0030000  sequences         8 bytes each; a block has at most BLOCK / 4 + 2
+ *     0x0010000  hash table        32768 positions in 16 bits: where four bytes were last
+ *     0x0020000  long hash table   32768 buckets of two positions: where eight bytes were last
+ *     0x0040000  sequences         8 bytes each; a block has at most BLOCK / 4 + 2
  *     0x0072000  Huffman tables
  *     0x0090000  32 KiB that stay zero, which empty places of the hash table point into
  *     0x00a0000  dictionary        its last byte is before INPUT
@@ -15,10 +16,11 @@ export const WINDOW: usize = 32768;
 
 export const HASH_BITS: u32 = 15;
 export const HASH_TABLE: usize = 0x10000;
-export const HASH_TABLE_SIZE: usize = 4 << HASH_BITS;
+export const LONG_TABLE: usize = 0x20000;
+export const TABLES_SIZE: usize = 6 << HASH_BITS;
 
 /** A run of literals and the match after it: u32 literals << 9 | length, u32 slot << 16 | distance - 1. */
-export const SEQUENCES: usize = 0x30000;
+export const SEQUENCES: usize = 0x40000;
 
 /** 288 u32: how often each literal and length symbol occurs in the block. */
 export const LITERAL_COUNTS: usize = 0x72000;
