@@ -3,7 +3,7 @@ import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Descent, expectPlain, notPlain, placeBelow, prefixBelow, removeBelow } from '../bytes/below.js';
 import { entriesIn } from '../bytes/folder.js';
-import { closeFile, openRegular, readFully } from '../bytes/open-file.js';
+import { openRegular, readFully } from '../bytes/open-file.js';
 import type { FileBytes } from '../bytes/region.js';
 import { isThere, lookAt, wholeFile } from '../bytes/there.js';
 import { DigestMap } from '../model/digest-map.js';
@@ -90,13 +90,10 @@ export class LocalStorage implements Storage {
         return undefined;
       }
       if (!stat.isFile()) throw notPlain(path, stat, this.name, 'file');
-      const { fd } = openRegular(path, this.name);
-      try {
-        const content = new Uint8Array(Math.min(limit, stat.size));
-        return content.subarray(0, readFully(fd, content, 0, path));
-      } finally {
-        closeFile(fd, path);
-      }
+      using file = openRegular(path, this.name);
+      // The size that it was opened with: another process may just have replaced it.
+      const content = new Uint8Array(Math.min(limit, Number(file.id.size)));
+      return content.subarray(0, readFully(file.fd, content, 0, path));
     });
   }
 

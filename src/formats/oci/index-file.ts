@@ -1,7 +1,7 @@
 import * as z from 'zod';
-import { headOf } from '../../bytes/region.js';
+import { documentAt } from '../../bytes/document.js';
 import { listOf } from '../../model/descriptor.js';
-import { parseJson, parseWith } from '../../model/json.js';
+import { MAX_LAYOUT_INDEX, parseJson, parseWith } from '../../model/json.js';
 import { INDEX_FILE, INDEX_TEMPLATE } from '../../model/oci-layout.js';
 import type { Storage, StorageTransaction } from '../../storage/driver.js';
 import { LOCK } from './paths.js';
@@ -14,7 +14,7 @@ export type LayoutIndex = z.infer<typeof indexSchema>;
 export async function readIndex(layout: Storage): Promise<LayoutIndex> {
   const at = await layout.bytes(INDEX_FILE);
   if (at === undefined) return { ...INDEX_TEMPLATE, manifests: [] };
-  return parseWith(indexSchema, parseJson(headOf(at, at.size), at.path), at.path);
+  return parseWith(indexSchema, parseJson(documentAt(at, at.path, MAX_LAYOUT_INDEX), at.path), at.path);
 }
 
 /**
