@@ -99,7 +99,9 @@ test('the output does not depend on what was compressed before', () => {
 test('what an earlier piece left behind the end does not change what matches are found before it', () => {
   for (let n = 0; n < 3000; n++) {
     // Four bytes again and again, with other ones between them: which of them is found is decided by what follows.
-    const bytes = sampleOf('random', 40 + (n % 40), randomOf(n)).map((byte, at) => (at % 8 < 4 ? at % 4 : byte & 3));
+    const bytes = sampleOf('random', 40 + (n % 40), randomOf(n)).map((byte, at) =>
+      at % 8 < 4 ? at % 4 : byte & 3,
+    );
     const fresh = Buffer.from(new Deflate().deflate({ bytes, isLast: true }));
     for (const rest of [0, 1, 2, 3]) {
       const longer = new Uint8Array(200).fill(rest);
