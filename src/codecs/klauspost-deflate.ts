@@ -6,7 +6,7 @@ interface Exports {
   readonly memory: WebAssembly.Memory;
   inputAt(): number;
   outputAt(): number;
-  start(level: number, headers: number, skipped: number, isMisplaced: boolean, isCautious: boolean): void;
+  start(level: number, headers: number, skipped: number, isCautious: boolean): void;
   addDictionary(size: number): void;
   compress(): number;
   flush(size: number): number;
@@ -18,9 +18,8 @@ interface Variant {
   /** Of the header of a block whose codes the next one may use: all code lengths, those used, or those used, its end included. */
   readonly headers: 0 | 1 | 2;
   readonly skipped: 0 | 2;
-  readonly isMisplaced: boolean;
   readonly isCautious: boolean;
-  /** Other levels of these versions have other output. */
+  /** Of 1, 5 and 6, the levels that programs use: those at which all these releases have the same output. */
   readonly levels: readonly number[];
 }
 
@@ -30,13 +29,12 @@ interface Variant {
  * floating point, with other roundings where a processor multiplies and adds at once (arm64).
  */
 const VERSIONS = {
-  '1.14.3': { headers: 0, skipped: 0, isMisplaced: false, isCautious: true, levels: [4, 5, 6] },
-  '1.15.0': { headers: 0, skipped: 0, isMisplaced: false, isCautious: false, levels: [4, 5, 6] },
-  '1.15.11': { headers: 0, skipped: 2, isMisplaced: false, isCautious: false, levels: [1, 2, 3, 4, 5, 6] },
-  '1.18.0': { headers: 0, skipped: 2, isMisplaced: true, isCautious: false, levels: [1, 2, 3, 4, 5, 6] },
-  '1.18.1': { headers: 1, skipped: 2, isMisplaced: true, isCautious: false, levels: [1, 2, 3, 4, 5, 6] },
-  '1.18.2': { headers: 2, skipped: 2, isMisplaced: true, isCautious: false, levels: [1, 2, 3, 4, 5, 6] },
-  'go1.27': { headers: 2, skipped: 2, isMisplaced: true, isCautious: false, levels: [1, 2, 3, 4, 5, 6] },
+  '1.14.3': { headers: 0, skipped: 0, isCautious: true, levels: [5, 6] },
+  '1.15.0': { headers: 0, skipped: 0, isCautious: false, levels: [5, 6] },
+  '1.15.11': { headers: 0, skipped: 2, isCautious: false, levels: [1, 5, 6] },
+  '1.18.1': { headers: 1, skipped: 2, isCautious: false, levels: [1, 5, 6] },
+  '1.18.2': { headers: 2, skipped: 2, isCautious: false, levels: [1, 5, 6] },
+  'go1.27': { headers: 2, skipped: 2, isCautious: false, levels: [1, 5, 6] },
 } as const satisfies Readonly<Record<string, Variant>>;
 
 export type FlateVersion = keyof typeof VERSIONS;
@@ -117,8 +115,8 @@ class FlateWriter {
   }
 
   #start(): void {
-    const { headers, skipped, isMisplaced, isCautious } = this.#variant;
-    this.#wasm.start(this.#level, headers, skipped, isMisplaced, isCautious);
+    const { headers, skipped, isCautious } = this.#variant;
+    this.#wasm.start(this.#level, headers, skipped, isCautious);
   }
 
   #take(size: number, parts: Uint8Array[]): void {

@@ -167,7 +167,7 @@ type Digests = Record<string, OfKinds>;
 
 async function digestsOf(peer: KlauspostPeer, asked: Asked): Promise<Digests> {
   const found: Digests = {};
-  for (const level of [1, 2, 3, 4, 5, 6]) {
+  for (const level of [1, 5, 6]) {
     const ofLevel: OfKinds = {};
     for (const kind of klauspostKinds) {
       const hash = createHash('sha256');

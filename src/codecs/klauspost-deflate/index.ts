@@ -3,9 +3,6 @@ import { startBlocks, writeLast, writeLiterals, writeStored, writeTokens } from 
 import { clearHistory, forgetHistory } from './history.ts';
 import { BLOCK, BLOCK_SIZE, OUTPUT } from './layout.ts';
 import { encodeLevel1 } from './level1.ts';
-import { encodeLevel2 } from './level2.ts';
-import { encodeLevel3 } from './level3.ts';
-import { encodeLevel4, setMisplaced } from './level4.ts';
 import { encodeLevel5 } from './level5.ts';
 import { encodeLevel6 } from './level6.ts';
 import { setSkipped } from './long-short.ts';
@@ -26,11 +23,10 @@ export function outputAt(): usize {
   return OUTPUT;
 }
 
-/** Begins a stream. What differs between versions of the original: see `startBlocks`, `setSkipped`, `setMisplaced` and `setCautious`. */
-export function start(newLevel: i32, headers: i32, skipped: i32, isMisplaced: bool, isCautious: bool): void {
+/** Begins a stream at level 1, 5 or 6. What differs between versions of the original: see `startBlocks`, `setSkipped` and `setCautious`. */
+export function start(newLevel: i32, headers: i32, skipped: i32, isCautious: bool): void {
   level = newLevel;
   setSkipped(skipped);
-  setMisplaced(isMisplaced);
   setCautious(isCautious);
   clearBits();
   clearTokens();
@@ -40,9 +36,6 @@ export function start(newLevel: i32, headers: i32, skipped: i32, isMisplaced: bo
 
 function encode(size: i32): void {
   if (level == 1) encodeLevel1(size);
-  else if (level == 2) encodeLevel2(size);
-  else if (level == 3) encodeLevel3(size);
-  else if (level == 4) encodeLevel4(size);
   else if (level == 5) encodeLevel5(size);
   else encodeLevel6(size);
 }

@@ -3,8 +3,8 @@
  *
  *     0x010000  counts, codes, and what they are made with
  *     0x020000  tokens           65536 u32
- *     0x070000  short table      32768 i32; levels 7 to 9: chains
- *     0x090000  long table       up to 131072 i32; levels 7 to 9: heads of chains
+ *     0x070000  short table      32768 i32
+ *     0x090000  long table       32768 pairs of i32
  *     0x120000  history          the last blocks, one after another
  *     0x180000  block            what is to be compressed next
  *     0x1a0000  output
@@ -57,15 +57,11 @@ export const NEXT_CODE: usize = 0x19080;
 export const LENGTH_TO_SYMBOL: usize = 0x19100;
 /** 256 u32: for a match length - 3, its code and extra bits, as other codes. */
 export const MATCH_CODES: usize = 0x19200;
-/** 256 u32: codes of literals, to estimate what a match saves (level 9). */
-export const ESTIMATE_CODES: usize = 0x19600;
-/** 256 u32: how often each literal occurs in what is to be compressed next (level 9). */
-export const ESTIMATE_COUNTS: usize = 0x19a00;
 
 export const TOKENS: usize = 0x20000;
 export const SHORT_TABLE: usize = 0x70000;
 export const LONG_TABLE: usize = 0x90000;
-export const TABLES_END: usize = 0x110000;
+export const TABLES_END: usize = 0xd0000;
 export const HISTORY: usize = 0x120000;
 export const BLOCK: usize = 0x180000;
 export const OUTPUT: usize = 0x1a0000;

@@ -2,8 +2,8 @@ import { hash4, hash7 } from './hashes.ts';
 import { LONG_TABLE, SHORT_TABLE } from './layout.ts';
 
 /*
- * The tables of levels 4 to 6: where four bytes were last (short), and where seven bytes were, the last time and, on
- * levels 5 and 6, the time before (long). A pair is a u64, the last time in its lower half.
+ * The tables of levels 5 and 6: where four bytes were last (short), and where seven bytes were the last two times
+ * (long). A pair of those is a u64, the last time in its lower half.
  */
 const BITS: u32 = 15;
 
