@@ -26,6 +26,13 @@ export function resumeOutput(at: usize, bits: u64, length: u64): void {
   count = length;
 }
 
+/** Takes away the whole bytes that lie at `from`: the next are put there. @returns how many they are */
+export function takeBytes(from: usize): usize {
+  const size = next - from;
+  next = from;
+  return size;
+}
+
 /** Fills the last byte with zeros. */
 export function alignToByte(): void {
   if (count > 0) putBits(0, 8 - count);

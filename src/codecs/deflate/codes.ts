@@ -9,6 +9,7 @@ import {
   MATCH_CODES,
   MATCH_SYMBOLS,
 } from './layout.ts';
+import { increment } from './matches.ts';
 
 /** RFC 1951, 3.2.5: the least length and the number of extra bits of the symbols from 257. */
 const MATCH_BASES = memory.data<u16>([
@@ -30,6 +31,10 @@ export function clearCounts(): void {
   memory.fill(LITERAL_COUNTS, 0, 288 * 4);
   memory.fill(DISTANCE_COUNTS, 0, 32 * 4);
   store<u32>(LITERAL_COUNTS + END_OF_BLOCK * 4, 1);
+}
+
+export function countLiterals(from: usize, to: usize): void {
+  for (; from < to; from++) increment(LITERAL_COUNTS, load<u8>(from));
 }
 
 /** RFC 1951, 3.2.6. */

@@ -55,12 +55,15 @@ function lengthAt(index: usize): u32 {
     : load<u8>(DISTANCE_LENGTHS + index - literalSymbols);
 }
 
-/** Lists the code lengths of a block with its own codes as the header has them, and counts in LENGTH_COUNTS what is listed. */
-export function listLengths(): void {
+/**
+ * Lists the code lengths of a block with its own codes as the header has them, and counts in LENGTH_COUNTS what is listed.
+ * `isFull`: also those after the last symbol that has a code.
+ */
+export function listLengths(isFull: bool): void {
   literalSymbols = 286;
-  while (literalSymbols > 257 && load<u8>(LITERAL_LENGTHS + literalSymbols - 1) == 0) literalSymbols--;
+  while (!isFull && literalSymbols > 257 && load<u8>(LITERAL_LENGTHS + literalSymbols - 1) == 0) literalSymbols--;
   distanceSymbols = 30;
-  while (distanceSymbols > 1 && load<u8>(DISTANCE_LENGTHS + distanceSymbols - 1) == 0) distanceSymbols--;
+  while (!isFull && distanceSymbols > 1 && load<u8>(DISTANCE_LENGTHS + distanceSymbols - 1) == 0) distanceSymbols--;
   memory.fill(LENGTH_COUNTS, 0, 19 * 4);
   itemsEnd = HEADER_ITEMS;
   const total = literalSymbols + distanceSymbols;

@@ -57,3 +57,10 @@ export const NEXT_CODE: usize = 0x74d80;
 
 export const INPUT: usize = 0xa8000;
 export const OUTPUT: usize = 0x1b0000;
+
+/** Package-merge (go-lengths.ts, not used here): two lists of 576 u32, the weights of a level and of the one below. */
+export const MERGED: usize = 0x60000;
+export const MERGED_SIZE: usize = 0x900;
+/** 15 lists of 288 u16: how many of the first 2, 4, 6, … nodes of each level are leaves. */
+export const LEAVES: usize = 0x61200;
+export const LEAVES_SIZE: usize = 0x240;

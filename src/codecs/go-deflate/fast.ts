@@ -1,7 +1,6 @@
 import { putStored } from '../deflate/bits.ts';
-import { clearCounts } from '../deflate/codes.ts';
-import { LITERAL_COUNTS } from '../deflate/layout.ts';
-import { increment, lengthOf, putMatch } from '../deflate/matches.ts';
+import { clearCounts, countLiterals } from '../deflate/codes.ts';
+import { lengthOf, putMatch } from '../deflate/matches.ts';
 import { MOST_STORED, putOwnOrStored } from './block.ts';
 import { FARTHEST, SEQUENCES, TABLE, TABLE_BITS, WINDOW } from './layout.ts';
 
@@ -41,10 +40,6 @@ function lowerTable(): void {
     store<u32>(place, at > by ? at - by : 0, TABLE);
   }
   base -= by;
-}
-
-function countLiterals(from: usize, to: usize): void {
-  for (; from < to; from++) increment(LITERAL_COUNTS, load<u8>(from));
 }
 
 /** Writes the block as literals or stored. */

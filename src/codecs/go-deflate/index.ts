@@ -1,4 +1,4 @@
-import { count, next, putBits, putStored, resumeOutput, startOutput, waiting } from '../deflate/bits.ts';
+import { putBits, putStored, startOutput, takeBytes } from '../deflate/bits.ts';
 import { makeMatchSymbols } from '../deflate/codes.ts';
 import { MOST_STORED } from './block.ts';
 import { putFast, putLiterals, startFast } from './fast.ts';
@@ -68,7 +68,5 @@ export function outputAt(): usize {
 
 /** How much output there is; after it, output begins at `outputAt` again. */
 export function takeOutput(): usize {
-  const size = next - OUTPUT;
-  resumeOutput(OUTPUT, waiting, count);
-  return size;
+  return takeBytes(OUTPUT);
 }

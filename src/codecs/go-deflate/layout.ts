@@ -3,8 +3,8 @@
  *
  *     0x0010000  newest positions  131072 u16; at level 1, 16384 u32
  *     0x0050000  older positions   32768 u16
- *     0x0060000  package-merge     two lists of 576 u32, then 15 lists of 288 u16
- *     0x0072000  Huffman tables    ../deflate/layout.ts
+ *     0x0060000  package-merge     ../deflate/layout.ts
+ *     0x0072000  Huffman tables    the same
  *     0x0080000  literals          of a block of 16384 tokens
  *     0x0090000  sequences         8 bytes each, 16385 at most
  *     0x00c0000  history           at level 1, the end of the block before
@@ -25,13 +25,6 @@ export const OLDER_END: usize = 0x60000;
 /** At level 1: for each hash, the newest position in the stream that has it. */
 export const TABLE: usize = 0x10000;
 export const TABLE_BITS: u32 = 14;
-
-/** Package-merge: the weights of a level and of the one below. */
-export const MERGED: usize = 0x60000;
-export const MERGED_SIZE: usize = 0x900;
-/** How many of the first 2, 4, 6, … nodes of each level are leaves. */
-export const LEAVES: usize = 0x61200;
-export const LEAVES_SIZE: usize = 0x240;
 
 export const LITERALS: usize = 0x80000;
 /** A run of literals and the match after it, as in ../deflate/layout.ts. */

@@ -1,67 +1,45 @@
-import { alignToByte, putBits, putStored } from './bits.ts';
-import { prepareHeader, putHeader } from './header.ts';
-import { findCodes, hasAll, sizeIn } from './huffman.ts';
-import {
-  END_OF_BLOCK,
-  FIXED_LITERAL_CODES,
-  FIXED_OFFSET_CODES,
-  LITERAL_CODES,
-  LITERAL_COUNTS,
-  LITERAL_HISTOGRAM,
-  LITERAL_SYMBOLS,
-  NO_OFFSET_CODES,
-  OFFSET_CODES,
-  OFFSET_COUNTS,
-  OFFSET_HISTOGRAM,
-  OFFSET_SYMBOLS,
-  SPARE_CODES,
-} from './layout.ts';
-import { putBytes, putEnd, putTokens } from './symbols.ts';
-import { estimatedBits, lengthExtra, offsetExtra, tokenCount } from './tokens.ts';
+import { alignToByte, putBits, putStored } from '../deflate/bits.ts';
+import { clearCounts, countLiterals, END_OF_BLOCK } from '../deflate/codes.ts';
+import { findLengths, findOwnLengths, prepareHeader } from '../deflate/go-lengths.ts';
+import { DISTANCE_COUNTS, DISTANCE_LENGTHS, LITERAL_COUNTS, LITERAL_LENGTHS } from '../deflate/layout.ts';
+import { beginBlock, endBlock, putSequences } from '../deflate/sequences.ts';
+import { codedSize, extraSize, fixedSize, sizeIn, storedSize } from '../deflate/sizes.ts';
+import { estimatedSize } from './entropy.ts';
+import { SEQUENCES, SPARE_LENGTHS } from './layout.ts';
 
 /** The code of fixed lengths is tried for fewer tokens than this. */
-const FEW_TOKENS: i32 = 250;
+const FEW_TOKENS: u32 = 250;
 /** A guess of the size of a header, in bits. */
-const USUAL_HEADER: i32 = 70 * 8;
-const NEVER: i32 = i32.MAX_VALUE;
+const USUAL_HEADER: u32 = 70 * 8;
+/** A new code is thought to take 1 / 2^PENALTY more than is estimated. */
+const PENALTY: u32 = 7;
 
 /** The size of the header of the block that is not ended yet, in bits, or 0: what comes next may go on with its codes. */
-let openHeader: i32 = 0;
+let openHeader: u32 = 0;
 /** The block that is not ended has codes for literals alone. */
 let isLiteral: bool = false;
-let literalCodes: usize = LITERAL_CODES;
-let spareCodes: usize = SPARE_CODES;
-/** A new code is thought to take 1 / 2^penalty more than is estimated. */
-let penalty: u32 = 7;
 /** Of a block that is not ended at once: whether its header has a length for every symbol, though they end in zeros. */
 let isFull: bool = false;
 /** And whether its end is counted when the code of the block before is tried. */
 let isEndCounted: bool = false;
 
 /** `headers`: 0 has all lengths, 1 those that are used, 2 too and counts the end. */
-export function startBlocks(newPenalty: u32, headers: i32): void {
+export function startBlocks(headers: i32): void {
   openHeader = 0;
   isLiteral = false;
-  penalty = newPenalty;
   isFull = headers == 0;
   isEndCounted = headers == 2;
 }
 
-// @ts-ignore: decorator
-@inline
-function get(table: usize, index: usize): u32 {
-  return load<u32>(table + (index << 2));
-}
-
 function endOpenBlock(): void {
-  if (openHeader > 0) putEnd(literalCodes);
+  if (openHeader > 0) endBlock();
   openHeader = 0;
 }
 
 /** A stored block. */
-export function writeStored(from: usize, size: i32): void {
+export function writeStored(from: usize, size: usize): void {
   endOpenBlock();
-  putStored(from, size);
+  putStored(from, size, false);
 }
 
 /** The last block, which is empty. */
@@ -71,114 +49,81 @@ export function writeLast(): void {
   alignToByte();
 }
 
-function storedSize(size: i32): i32 {
-  return (size + 5) << 3;
-}
-
-/** Puts the histograms of the tokens in the counts. */
-function takeCounts(isEnded: bool): void {
-  memory.copy(LITERAL_COUNTS, LITERAL_HISTOGRAM, 288 * 4);
-  memory.copy(OFFSET_COUNTS, OFFSET_HISTOGRAM, 32 * 4);
-  if (isEnded || isEndCounted) store<u32>(LITERAL_COUNTS + (END_OF_BLOCK << 2), 1);
-  if ((isEnded || !isFull) && usedOf(OFFSET_COUNTS, OFFSET_SYMBOLS) == 0) store<u32>(OFFSET_COUNTS, 1);
-}
-
-/** How many symbols there are up to the last one that is counted. */
-function usedOf(counts: usize, size: usize): usize {
-  while (size > 0 && get(counts, size - 1) == 0) size--;
-  return size;
-}
-
-function extraSize(): i32 {
-  let bits: u32 = 0;
-  for (let symbol: usize = 257; symbol < LITERAL_SYMBOLS; symbol++)
-    bits += get(LITERAL_COUNTS, symbol) * lengthExtra(symbol - 257);
-  for (let symbol: usize = 0; symbol < OFFSET_SYMBOLS; symbol++)
-    bits += get(OFFSET_COUNTS, symbol) * offsetExtra(<u32>symbol);
-  return <i32>bits;
-}
-
-function tokensIn(literals: usize, offsets: usize): i32 {
-  return sizeIn(literals, LITERAL_COUNTS, LITERAL_SYMBOLS) + sizeIn(offsets, OFFSET_COUNTS, OFFSET_SYMBOLS);
-}
-
-function writeFixed(): void {
+function writeFixed(from: usize): void {
   endOpenBlock();
-  putBits(2, 3);
-  putTokens(FIXED_LITERAL_CODES, FIXED_OFFSET_CODES);
-  putEnd(FIXED_LITERAL_CODES);
+  beginBlock(false, false);
+  putSequences(SEQUENCES, from, true, 3);
+  endBlock();
+}
+
+function countEnd(times: u32): void {
+  store<u32>(LITERAL_COUNTS + (END_OF_BLOCK << 2), times);
+}
+
+/** Whether a code with these lengths has all the symbols that are counted. */
+function hasAll(lengths: usize, counts: usize, symbols: usize): bool {
+  for (let symbol: usize = 0; symbol < symbols; symbol++)
+    if (load<u32>(counts + (symbol << 2)) > 0 && load<u8>(lengths + symbol) == 0) return false;
+  return true;
+}
+
+function canReuse(): bool {
+  return hasAll(DISTANCE_LENGTHS, DISTANCE_COUNTS, 30) && hasAll(LITERAL_LENGTHS, LITERAL_COUNTS, 286);
 }
 
 /**
- * Writes the tokens: with the codes of the block before, or in a block with its own or fixed codes, or the `size` bytes
- * at `from` that they stand for. `from` is 0 if the bytes are not there any more. With `isEnded` the block ends with them.
+ * Writes so many tokens, of which one at least is a match: with the codes of the block before, or in a block with its own
+ * or fixed codes, or the `size` bytes at `from` that they stand for. With `isEnded` the block ends with them.
  */
-export function writeTokens(from: usize, size: i32, isEnded: bool): void {
-  const tokens = tokenCount() + (isEnded ? 1 : 0);
-  if (isEnded) store<u32>(LITERAL_HISTOGRAM + (END_OF_BLOCK << 2), 1);
+export function writeTokens(from: usize, size: usize, tokens: u32, isEnded: bool): void {
+  if (isEnded) tokens++;
   if (openHeader > 0 && (isLiteral || !canReuse())) endOpenBlock();
   isLiteral = false;
-  takeCounts(isEnded);
-  const stored = from == 0 ? NEVER : storedSize(size);
-  const extra = from != 0 || openHeader > 0 ? extraSize() : 0;
+  countEnd(isEnded || isEndCounted ? 1 : 0);
+  const stored = storedSize(size);
+  const extra = extraSize();
   if (openHeader > 0) {
-    let own = openHeader + estimatedBits(tokens);
-    own += <i32>(get(literalCodes, END_OF_BLOCK) & 0xff) + (own >> penalty);
-    let least = tokensIn(literalCodes, OFFSET_CODES) + extra;
+    let own = openHeader + estimatedSize(tokens);
+    own += load<u8>(LITERAL_LENGTHS + END_OF_BLOCK) + (own >>> PENALTY);
+    let least = codedSize() + extra;
     if (own < least) {
       endOpenBlock();
       least = own;
     }
-    const isFixed = tokens < FEW_TOKENS && tokensIn(FIXED_LITERAL_CODES, FIXED_OFFSET_CODES) + extra + 10 < least;
     if (stored <= least) return writeStored(from, size);
-    if (isFixed) return writeFixed();
+    if (tokens < FEW_TOKENS && fixedSize() + extra + 10 < least) return writeFixed(from);
   }
   if (openHeader == 0 && !beginOwn(from, size, isEnded, tokens, stored, extra)) return;
-  if (isEnded) openHeader = 0;
-  putTokens(literalCodes, OFFSET_CODES);
-  if (isEnded) putEnd(literalCodes);
-}
-
-function canReuse(): bool {
-  return (
-    hasAll(OFFSET_CODES, OFFSET_HISTOGRAM, OFFSET_SYMBOLS) && hasAll(literalCodes, LITERAL_HISTOGRAM, LITERAL_SYMBOLS)
-  );
+  putSequences(SEQUENCES, from, true, 3);
+  if (isEnded) endOpenBlock();
 }
 
 /** Begins a block with codes of its own, or writes the whole as a block of another kind. @returns whether it began one */
-function beginOwn(from: usize, size: i32, isEnded: bool, tokens: i32, stored: i32, extra: i32): bool {
-  const isCut = isEnded || !isFull;
-  const literals = isCut ? usedOf(LITERAL_COUNTS, LITERAL_SYMBOLS) : LITERAL_SYMBOLS;
-  const offsets = isCut ? usedOf(OFFSET_COUNTS, OFFSET_SYMBOLS) : OFFSET_SYMBOLS;
-  store<u32>(LITERAL_COUNTS + (END_OF_BLOCK << 2), 1);
-  findCodes(LITERAL_COUNTS, literalCodes, LITERAL_SYMBOLS, 15);
-  findCodes(OFFSET_COUNTS, OFFSET_CODES, OFFSET_SYMBOLS, 15);
-  const header = prepareHeader(literalCodes, literals, OFFSET_CODES, offsets);
-  const own = header + tokensIn(literalCodes, OFFSET_CODES) + extra;
-  if (tokens < FEW_TOKENS) {
-    const fixed = 3 + tokensIn(FIXED_LITERAL_CODES, FIXED_OFFSET_CODES) + extra;
-    if (fixed <= own) {
-      if (stored <= fixed) writeStored(from, size);
-      else writeFixed();
-      return false;
-    }
-  }
-  if (stored <= own) {
+function beginOwn(from: usize, size: usize, isEnded: bool, tokens: u32, stored: u32, extra: u32): bool {
+  countEnd(1);
+  const header = findOwnLengths(isFull && !isEnded);
+  const own = header + codedSize() + extra;
+  const fixed: u32 = tokens < FEW_TOKENS ? 3 + fixedSize() + extra : u32.MAX_VALUE;
+  if (stored <= min(own, fixed)) {
     writeStored(from, size);
     return false;
   }
-  putHeader();
-  openHeader = isEnded ? 0 : header;
+  if (fixed <= own) {
+    writeFixed(from);
+    return false;
+  }
+  beginBlock(true, false);
+  openHeader = header;
   return true;
 }
 
 /** Whether bytes are spread so evenly that they are not worth a try. */
-function isEven(size: i32): bool {
+function isEven(size: usize): bool {
   const average = <f64>size / 256;
   const most = <f64>(size * 2);
   let total: f64 = 0;
   for (let byte: usize = 0; byte < 256; byte++) {
-    const difference = <f64>get(LITERAL_COUNTS, byte) - average;
+    const difference = <f64>load<u32>(LITERAL_COUNTS + (byte << 2)) - average;
     total += difference * difference;
     if (total > most) return false;
   }
@@ -186,31 +131,28 @@ function isEven(size: i32): bool {
 }
 
 /** Writes bytes as literals, or stores them if that saves little. With `isEnded` the block ends with them. */
-export function writeLiterals(from: usize, size: i32, isEnded: bool): void {
-  memory.fill(LITERAL_COUNTS, 0, 288 * 4);
-  for (let at = from; at < from + size; at++) {
-    const place = LITERAL_COUNTS + (<usize>load<u8>(at) << 2);
-    store<u32>(place, load<u32>(place) + 1);
-  }
+export function writeLiterals(from: usize, size: usize, isEnded: bool): void {
+  clearCounts();
+  countLiterals(from, from + size);
   if (size > 1024 && isEven(size)) return writeStored(from, size);
-  store<u32>(LITERAL_COUNTS + (END_OF_BLOCK << 2), 1);
-  findCodes(LITERAL_COUNTS, spareCodes, 257, 15);
-  let own = sizeIn(spareCodes, LITERAL_COUNTS, 257) + (openHeader > 0 ? openHeader : USUAL_HEADER);
-  own += own >> penalty;
+  findLengths(LITERAL_COUNTS, SPARE_LENGTHS, 288, 15);
+  let own = sizeIn(SPARE_LENGTHS, LITERAL_COUNTS, 257) + (openHeader > 0 ? openHeader : USUAL_HEADER);
+  own += own >>> PENALTY;
   if (storedSize(size) <= own) return writeStored(from, size);
   if (openHeader > 0) {
-    const canGoOn = hasAll(literalCodes, LITERAL_COUNTS, 256);
-    if (!canGoOn || own < sizeIn(literalCodes, LITERAL_COUNTS, 256)) endOpenBlock();
+    const canGoOn = hasAll(LITERAL_LENGTHS, LITERAL_COUNTS, 256);
+    if (!canGoOn || own < sizeIn(LITERAL_LENGTHS, LITERAL_COUNTS, 256)) endOpenBlock();
   }
   if (openHeader == 0) {
-    const made = spareCodes;
-    spareCodes = literalCodes;
-    literalCodes = made;
-    openHeader = prepareHeader(literalCodes, 257, NO_OFFSET_CODES, 1);
-    putHeader();
+    memory.copy(LITERAL_LENGTHS, SPARE_LENGTHS, 288);
+    memory.fill(DISTANCE_LENGTHS, 0, 30);
+    store<u8>(DISTANCE_LENGTHS, 1);
+    openHeader = prepareHeader(false);
+    beginBlock(true, false);
     isLiteral = true;
   }
-  putBytes(literalCodes, from, size);
+  store<u32>(SEQUENCES, <u32>size << 9);
+  putSequences(SEQUENCES, from, true, 3);
   if (isEnded) {
     endOpenBlock();
     isLiteral = false;

@@ -1,4 +1,5 @@
-import { alignToByte, clearBits, takeOutput } from './bits.ts';
+import { alignToByte, startOutput, takeBytes } from '../deflate/bits.ts';
+import { clearCounts, makeMatchSymbols } from '../deflate/codes.ts';
 import { startBlocks, writeLast, writeLiterals, writeStored, writeTokens } from './block.ts';
 import { clearHistory, forgetHistory } from './history.ts';
 import { BLOCK, BLOCK_SIZE, OUTPUT } from './layout.ts';
@@ -6,11 +7,9 @@ import { encodeLevel1 } from './level1.ts';
 import { encodeLevel5 } from './level5.ts';
 import { encodeLevel6 } from './level6.ts';
 import { setSkipped } from './long-short.ts';
-import { makeFixedCodes } from './symbols.ts';
-import { clearTokens, makeLengthSymbols, setCautious, tokenCount } from './tokens.ts';
+import { setCautious, tokenCount } from './tokens.ts';
 
-makeLengthSymbols();
-makeFixedCodes();
+makeMatchSymbols();
 
 let level: i32 = 0;
 
@@ -28,13 +27,13 @@ export function start(newLevel: i32, headers: i32, skipped: i32, isCautious: boo
   level = newLevel;
   setSkipped(skipped);
   setCautious(isCautious);
-  clearBits();
-  clearTokens();
+  startOutput(OUTPUT);
   clearHistory();
-  startBlocks(7, headers);
+  startBlocks(headers);
 }
 
 function encode(size: i32): void {
+  clearCounts();
   if (level == 1) encodeLevel1(size);
   else if (level == 5) encodeLevel5(size);
   else encodeLevel6(size);
@@ -43,7 +42,6 @@ function encode(size: i32): void {
 /** `size` bytes at `inputAt` come before the stream: matches may lie there. */
 export function addDictionary(size: i32): void {
   encode(size);
-  clearTokens();
 }
 
 /** Compresses a block: of 65535 bytes, or what is left before the output is flushed. */
@@ -57,28 +55,27 @@ function step(size: i32, isFlush: bool): void {
   encode(size);
   const tokens = tokenCount();
   if (tokens == 0) writeStored(BLOCK, size);
-  else if (tokens > size - (size >> 4)) writeLiterals(BLOCK, size, isFlush);
-  else writeTokens(BLOCK, size, isFlush);
-  clearTokens();
+  else if (tokens > <u32>(size - (size >> 4))) writeLiterals(BLOCK, size, isFlush);
+  else writeTokens(BLOCK, size, tokens, isFlush);
 }
 
 /** Compresses 65535 bytes; more follow. @returns the size of the output */
-export function compress(): i32 {
+export function compress(): usize {
   step(BLOCK_SIZE, false);
-  return takeOutput();
+  return takeBytes(OUTPUT);
 }
 
 /** Compresses the last bytes before a flush, which is an empty stored block. @returns the size of the output */
-export function flush(size: i32): i32 {
+export function flush(size: i32): usize {
   step(size, true);
   writeStored(BLOCK, 0);
-  return takeOutput();
+  return takeBytes(OUTPUT);
 }
 
 /** Compresses the last bytes of the stream. @returns the size of the output */
-export function finish(size: i32): i32 {
+export function finish(size: i32): usize {
   step(size, true);
   writeLast();
   alignToByte();
-  return takeOutput();
+  return takeBytes(OUTPUT);
 }

@@ -1,7 +1,7 @@
 import { hash5 } from './hashes.ts';
 import { addBlock, base, byteAt, eightAt, fourAt, historySize, sameBytes } from './history.ts';
-import { FARTHEST, HISTORY, SHORT_TABLE } from './layout.ts';
-import { putLiterals, putMatch, setTokensEnd, tokensEnd } from './tokens.ts';
+import { FARTHEST, SEQUENCES, SHORT_TABLE } from './layout.ts';
+import { endSequences, putSequence } from './tokens.ts';
 
 /** No match begins in so many bytes at the end. */
 const MARGIN: i32 = 11;
@@ -17,14 +17,14 @@ function swap(eight: u64, position: i32): i32 {
   return before;
 }
 
-/** Finds the matches of `size` bytes of the block, and puts tokens; none if there is no match. */
+/** Finds the matches of `size` bytes of the block, and puts and counts them with the literals; nothing without a match. */
 export function encodeLevel1(size: i32): void {
   let s = addBlock(size);
   if (size < MARGIN + 2) return;
   const end = historySize;
   const limit = end - MARGIN;
   const cur = base;
-  let token = tokensEnd;
+  let sequence: usize = SEQUENCES;
   let literals = s;
   let eight = eightAt(s);
   while (true) {
@@ -33,9 +33,7 @@ export function encodeLevel1(size: i32): void {
     while (true) {
       next = s + 2 + ((s - literals) >> 5);
       if (next > limit) {
-        if (token != tokensEnd && literals < end) token = putLiterals(token, HISTORY + literals, HISTORY + end);
-        setTokensEnd(token);
-        return;
+        return endSequences(sequence, literals, end);
       }
       const after = eightAt(next);
       t = swap(eight, s + cur) - cur;
@@ -60,16 +58,13 @@ export function encodeLevel1(size: i32): void {
         s--;
         t--;
       }
-      token = putLiterals(token, HISTORY + literals, HISTORY + s);
-      token = putMatch(token, length, <u32>(s - t - 1));
+      sequence = putSequence(sequence, literals, s, length, s - t);
       s += length;
       literals = s;
       if (next >= s) s = next + 1;
       if (s >= limit) {
         if (s + length + 8 < end) swap(eightAt(s), s + cur);
-        if (literals < end) token = putLiterals(token, HISTORY + literals, HISTORY + end);
-        setTokensEnd(token);
-        return;
+        return endSequences(sequence, literals, end);
       }
       let pairs = eightAt(s - 2);
       swap(pairs, s - 2 + cur);

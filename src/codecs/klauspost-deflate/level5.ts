@@ -1,20 +1,24 @@
 import { addBlock, base, byteAt, eightAt, fourAt, historySize, sameBytes } from './history.ts';
-import { FARTHEST, HISTORY } from './layout.ts';
-import { earlierOf, getPair, getShort, lastOf, longPlace, pushPair, setShort, shortPlace, skipped } from './long-short.ts';
-import { putLiterals, putMatch, setTokensEnd, tokensEnd } from './tokens.ts';
+import { FARTHEST, SEQUENCES } from './layout.ts';
+import {
+  earlierOf,
+  getPair,
+  getShort,
+  lastOf,
+  lengthOf,
+  LONGEST,
+  longPlace,
+  pushPair,
+  setShort,
+  shortPlace,
+  skipped,
+} from './long-short.ts';
+import { endSequences, putSequence } from './tokens.ts';
 
 /** No match begins in so many bytes at the end. */
 const MARGIN: i32 = 11;
-const LONGEST: i32 = 258;
 /** A match shorter than this is compared to one that is found by its end. */
 const SHORT: i32 = 30;
-
-/** The length of the match at `s` and `t`, whose first four bytes are the same, up to the longest of one token. */
-// @ts-ignore: decorator
-@inline
-function lengthOf(s: i32, t: i32, end: i32): i32 {
-  return sameBytes(s + 4, t + 4, min(s + LONGEST, end)) + 4;
-}
 
 /** Puts the positions within the match that ends at `s` in the tables: two of three in the short one and in the long one. */
 function insertMatch(from: i32, s: i32): void {
@@ -34,14 +38,14 @@ function insertMatch(from: i32, s: i32): void {
   }
 }
 
-/** Finds the matches of `size` bytes of the block, and puts tokens; none if there is no match. */
+/** Finds the matches of `size` bytes of the block, and puts and counts them with the literals; nothing without a match. */
 export function encodeLevel5(size: i32): void {
   let s = addBlock(size);
   if (size < MARGIN + 2) return;
   const end = historySize;
   const limit = end - MARGIN;
   const cur = base;
-  let token = tokensEnd;
+  let sequence: usize = SEQUENCES;
   let literals = s;
   let eight = eightAt(s);
   while (true) {
@@ -52,9 +56,7 @@ export function encodeLevel5(size: i32): void {
       s = next;
       next = s + 1 + ((s - literals) >> 6);
       if (next > limit) {
-        if (token != tokensEnd && literals < end) token = putLiterals(token, HISTORY + literals, HISTORY + end);
-        setTokensEnd(token);
-        return;
+        return endSequences(sequence, literals, end);
       }
       const four = <u32>eight;
       const place = shortPlace(four);
@@ -129,15 +131,12 @@ export function encodeLevel5(size: i32): void {
       s--;
       t--;
     }
-    token = putLiterals(token, HISTORY + literals, HISTORY + s);
-    token = putMatch(token, length, <u32>(s - t - 1));
+    sequence = putSequence(sequence, literals, s, length, s - t);
     s += length;
     literals = s;
     if (next >= s) s = next + 1;
     if (s >= limit) {
-      if (literals < end) token = putLiterals(token, HISTORY + literals, HISTORY + end);
-      setTokensEnd(token);
-      return;
+      return endSequences(sequence, literals, end);
     }
     insertMatch(s - length, s);
     const last = eightAt(s - 1);

@@ -1,4 +1,5 @@
 import { hash4, hash7 } from './hashes.ts';
+import { sameBytes } from './history.ts';
 import { LONG_TABLE, SHORT_TABLE } from './layout.ts';
 
 /*
@@ -6,6 +7,8 @@ import { LONG_TABLE, SHORT_TABLE } from './layout.ts';
  * (long). A pair of those is a u64, the last time in its lower half.
  */
 const BITS: u32 = 15;
+/** Deflate's longest match (RFC 1951, 3.2.5). */
+export const LONGEST: i32 = 258;
 
 /** How many bytes at the beginning of a match that is found by its end may be unlike at first. */
 export let skipped: i32 = 2;
@@ -56,4 +59,11 @@ export function pushPair(place: usize, position: i32): u64 {
   const pair = getPair(place);
   store<u64>(place, (pair << 32) | <u64>(<u32>position), LONG_TABLE);
   return pair;
+}
+
+/** The length of the match at `s` and `t`, whose first four bytes are the same, up to the longest of one token. */
+// @ts-ignore: decorator
+@inline
+export function lengthOf(s: i32, t: i32, end: i32): i32 {
+  return sameBytes(s + 4, t + 4, min(s + LONGEST, end)) + 4;
 }

@@ -1,6 +1,18 @@
-import { sortKeys } from '../deflate/huffman.ts';
-import { SORT_KEYS } from '../deflate/layout.ts';
-import { LEAVES, LEAVES_SIZE, MERGED, MERGED_SIZE } from './layout.ts';
+import { headerSize, listLengths } from './header.ts';
+import { sortKeys } from './huffman.ts';
+import {
+  DISTANCE_COUNTS,
+  DISTANCE_LENGTHS,
+  LEAVES,
+  LEAVES_SIZE,
+  LENGTH_COUNTS,
+  LENGTH_LENGTHS,
+  LITERAL_COUNTS,
+  LITERAL_LENGTHS,
+  MERGED,
+  MERGED_SIZE,
+  SORT_KEYS,
+} from './layout.ts';
 
 // @ts-ignore: decorator
 @inline
@@ -71,4 +83,18 @@ export function findLengths(counts: usize, lengths: usize, size: usize, longest:
     }
     nodes = (nodes - taken) << 1;
   }
+}
+
+/** Prepares the header of a block, see `listLengths`. @returns its size in bits */
+export function prepareHeader(isFull: bool): u32 {
+  listLengths(isFull);
+  findLengths(LENGTH_COUNTS, LENGTH_LENGTHS, 19, 7);
+  return 3 + headerSize();
+}
+
+/** Makes the lengths of the codes that a block has for itself, and prepares its header. @returns its size in bits */
+export function findOwnLengths(isFull: bool): u32 {
+  findLengths(LITERAL_COUNTS, LITERAL_LENGTHS, 288, 15);
+  findLengths(DISTANCE_COUNTS, DISTANCE_LENGTHS, 30, 15);
+  return prepareHeader(isFull);
 }
