@@ -22,7 +22,10 @@ export function outputAt(): usize {
   return OUTPUT;
 }
 
-/** Begins a stream at level 1, 5 or 6. What differs between versions of the original: see `startBlocks`, `setSkipped` and `setCautious`. */
+/**
+ * Begins a stream at level 1, 5 or 6. What differs between versions of the original: see `startBlocks`, `setSkipped`
+ * and `setCautious`.
+ */
 export function start(newLevel: i32, headers: i32, skipped: i32, isCautious: bool): void {
   level = newLevel;
   setSkipped(skipped);

@@ -12,8 +12,12 @@
  *     0x1a0000  output
  */
 
+/** No match begins in so many bytes at the end of a block. */
+export const MARGIN: i32 = 11;
 /** How far back a match may lie. */
 export const FARTHEST: i32 = 32768;
+/** Deflate's longest match (RFC 1951, 3.2.5). */
+export const LONGEST: i32 = 258;
 /** The most bytes of one block: the most that a stored block holds (RFC 1951, 3.2.4). */
 export const BLOCK_SIZE: i32 = 65535;
 

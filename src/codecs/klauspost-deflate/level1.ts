@@ -1,10 +1,8 @@
 import { hash5 } from './hashes.ts';
 import { addBlock, base, byteAt, eightAt, fourAt, historySize, sameBytes } from './history.ts';
-import { FARTHEST, SEQUENCES, SHORT_TABLE } from './layout.ts';
+import { FARTHEST, MARGIN, SEQUENCES, SHORT_TABLE } from './layout.ts';
 import { endSequences, putSequence } from './tokens.ts';
 
-/** No match begins in so many bytes at the end. */
-const MARGIN: i32 = 11;
 const BITS: u64 = 15;
 
 /** Where five bytes were last, if anywhere; now they are at `position`. */

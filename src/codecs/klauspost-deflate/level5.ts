@@ -1,12 +1,12 @@
 import { addBlock, base, byteAt, eightAt, fourAt, historySize, sameBytes } from './history.ts';
-import { FARTHEST, SEQUENCES } from './layout.ts';
+import { FARTHEST, LONGEST, MARGIN, SEQUENCES } from './layout.ts';
 import {
   earlierOf,
+  enter,
   getPair,
   getShort,
   lastOf,
   lengthOf,
-  LONGEST,
   longPlace,
   pushPair,
   setShort,
@@ -15,8 +15,6 @@ import {
 } from './long-short.ts';
 import { endSequences, putSequence } from './tokens.ts';
 
-/** No match begins in so many bytes at the end. */
-const MARGIN: i32 = 11;
 /** A match shorter than this is compared to one that is found by its end. */
 const SHORT: i32 = 30;
 
@@ -25,8 +23,7 @@ function insertMatch(from: i32, s: i32): void {
   let i = from + 1;
   if (i >= s - 1) return;
   let eight = eightAt(i);
-  setShort(shortPlace(<u32>eight), i + base);
-  pushPair(longPlace(eight), i + base);
+  enter(eight, i + base);
   eight >>= 8;
   pushPair(longPlace(eight), i + 1 + base);
   eight >>= 8;
@@ -68,8 +65,7 @@ export function encodeLevel5(size: i32): void {
       if (s - t < FARTHEST) {
         const t2 = earlierOf(pair) - cur;
         if (four == fourAt(t)) {
-          setShort(shortPlace(<u32>after), next + cur);
-          pushPair(longPlace(after), next + cur);
+          enter(after, next + cur);
           if (s - t2 < FARTHEST && four == fourAt(t2)) {
             length = lengthOf(s, t, end);
             const other = lengthOf(s, t2, end);
@@ -82,16 +78,14 @@ export function encodeLevel5(size: i32): void {
         }
         if (s - t2 < FARTHEST && four == fourAt(t2)) {
           t = t2;
-          setShort(shortPlace(<u32>after), next + cur);
-          pushPair(longPlace(after), next + cur);
+          enter(after, next + cur);
           break;
         }
       }
       t = short - cur;
       if (s - t < FARTHEST && four == fourAt(t)) {
         length = lengthOf(s, t, end);
-        setShort(shortPlace(<u32>after), next + cur);
-        const nextPair = pushPair(longPlace(after), next + cur);
+        const nextPair = enter(after, next + cur);
         let t2 = lastOf(nextPair) - cur;
         if (next - t2 < FARTHEST) {
           let other: i32 = 0;
@@ -140,8 +134,7 @@ export function encodeLevel5(size: i32): void {
     }
     insertMatch(s - length, s);
     const last = eightAt(s - 1);
-    setShort(shortPlace(<u32>last), s - 1 + cur);
-    pushPair(longPlace(last), s - 1 + cur);
+    enter(last, s - 1 + cur);
     eight = last >> 8;
   }
 }

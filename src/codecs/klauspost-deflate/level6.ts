@@ -1,12 +1,12 @@
 import { addBlock, base, byteAt, eightAt, fourAt, historySize, sameBytes } from './history.ts';
-import { FARTHEST, SEQUENCES } from './layout.ts';
+import { FARTHEST, LONGEST, MARGIN, SEQUENCES } from './layout.ts';
 import {
   earlierOf,
+  enter,
   getPair,
   getShort,
   lastOf,
   lengthOf,
-  LONGEST,
   longPlace,
   pushPair,
   setShort,
@@ -15,15 +15,11 @@ import {
 } from './long-short.ts';
 import { endSequences, putSequence } from './tokens.ts';
 
-/** No match begins in so many bytes at the end. */
-const MARGIN: i32 = 11;
-
 /** Puts positions in the tables: every one in the long one, every second in the short one. */
 function insertMatch(i: i32, to: i32): void {
   for (; i < to; i += 2) {
     const eight = eightAt(i);
-    setShort(shortPlace(<u32>eight), i + base);
-    pushPair(longPlace(eight), i + base);
+    enter(eight, i + base);
     pushPair(longPlace(eight >> 8), i + 1 + base);
   }
 }
@@ -32,8 +28,7 @@ function insertMatch(i: i32, to: i32): void {
 function insertEnd(i: i32, to: i32): void {
   for (; i < to; i += 2) {
     const eight = eightAt(i);
-    setShort(shortPlace(<u32>eight), i + base);
-    pushPair(longPlace(eight), i + base);
+    enter(eight, i + base);
   }
 }
 
@@ -68,8 +63,7 @@ export function encodeLevel6(size: i32): void {
       if (s - t < FARTHEST) {
         const t2 = earlierOf(pair) - cur;
         if (four == fourAt(t)) {
-          setShort(shortPlace(<u32>after), next + cur);
-          pushPair(longPlace(after), next + cur);
+          enter(after, next + cur);
           if (s - t2 < FARTHEST && four == fourAt(t2)) {
             length = lengthOf(s, t, end);
             const other = lengthOf(s, t2, end);
@@ -82,16 +76,14 @@ export function encodeLevel6(size: i32): void {
         }
         if (s - t2 < FARTHEST && four == fourAt(t2)) {
           t = t2;
-          setShort(shortPlace(<u32>after), next + cur);
-          pushPair(longPlace(after), next + cur);
+          enter(after, next + cur);
           break;
         }
       }
       t = short - cur;
       if (s - t < FARTHEST && four == fourAt(t)) {
         length = lengthOf(s, t, end);
-        setShort(shortPlace(<u32>after), next + cur);
-        const nextPair = pushPair(longPlace(after), next + cur);
+        const nextPair = enter(after, next + cur);
         // The distance of the match before, one byte further on.
         let t2 = s - repeat + 1;
         if (fourAt(t2) == <u32>(eight >> 8)) {

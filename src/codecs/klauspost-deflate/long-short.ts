@@ -1,14 +1,12 @@
 import { hash4, hash7 } from './hashes.ts';
 import { sameBytes } from './history.ts';
-import { LONG_TABLE, SHORT_TABLE } from './layout.ts';
+import { LONG_TABLE, LONGEST, SHORT_TABLE } from './layout.ts';
 
 /*
  * The tables of levels 5 and 6: where four bytes were last (short), and where seven bytes were the last two times
  * (long). A pair of those is a u64, the last time in its lower half.
  */
 const BITS: u32 = 15;
-/** Deflate's longest match (RFC 1951, 3.2.5). */
-export const LONGEST: i32 = 258;
 
 /** How many bytes at the beginning of a match that is found by its end may be unlike at first. */
 export let skipped: i32 = 2;
@@ -59,6 +57,14 @@ export function pushPair(place: usize, position: i32): u64 {
   const pair = getPair(place);
   store<u64>(place, (pair << 32) | <u64>(<u32>position), LONG_TABLE);
   return pair;
+}
+
+/** Puts a position in both tables. @returns the pair as it was */
+// @ts-ignore: decorator
+@inline
+export function enter(eight: u64, position: i32): u64 {
+  setShort(shortPlace(<u32>eight), position);
+  return pushPair(longPlace(eight), position);
 }
 
 /** The length of the match at `s` and `t`, whose first four bytes are the same, up to the longest of one token. */

@@ -1,9 +1,8 @@
 import { countLiterals, END_OF_BLOCK } from '../deflate/codes.ts';
 import { LITERAL_COUNTS } from '../deflate/layout.ts';
 import { putMatch } from '../deflate/matches.ts';
-import { HISTORY, SEQUENCES } from './layout.ts';
+import { HISTORY, LONGEST, SEQUENCES } from './layout.ts';
 
-const LONGEST: i32 = 258;
 /** The longest part of a match that is too long for one token and for two; before 1.15.0 none is longer than 255. */
 let longestPart: i32 = LONGEST;
 
