@@ -144,7 +144,7 @@ describe('a cluster image', { skip }, () => {
         join(copy, 'registry'),
       ]);
       assert.ok(
-        found.status === 0 || /no such file|not there/.test(found.stderr),
+        found.status === 0 || /no such file|not there|: a folder, and neither/.test(found.stderr),
         found.stdout + found.stderr,
       );
     }
