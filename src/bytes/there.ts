@@ -1,6 +1,7 @@
 import { lstatSync, statSync, type Stats } from 'node:fs';
 import { isErrno } from '../model/errors.js';
 import { expectPlain, notPlain } from './below.js';
+import { openRegular, type OpenFile } from './open-file.js';
 import type { FileBytes } from './region.js';
 
 /**
@@ -42,6 +43,20 @@ export function wholeFile(path: string, root: string): FileBytes | undefined {
   if (stat === undefined) return undefined;
   if (!stat.isFile()) throw notPlain(path, stat, root, 'file');
   return wholeOf(path, stat);
+}
+
+/**
+ * A regular file below `root`, opened; undefined when there is none. Looking at it and at each folder on the way would cost more
+ * than asking where the open file lies. @throws ImgconvError IO, as `wholeFile`
+ */
+export function openThere(path: string, root: string): OpenFile | undefined {
+  try {
+    return openRegular(path, root);
+  } catch (error) {
+    const stat = lookAt(path, root);
+    if (stat === undefined) return undefined;
+    throw stat.isFile() ? error : notPlain(path, stat, root, 'file');
+  }
 }
 
 /** The whole of a regular file; undefined for whatever else is there. */

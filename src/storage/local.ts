@@ -1,11 +1,11 @@
-import { linkSync, lstatSync, mkdirSync, renameSync, rmSync, statSync, type Stats } from 'node:fs';
+import { linkSync, mkdirSync, renameSync, rmSync, statSync, type Stats } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Descent, expectPlain, notPlain, placeBelow, prefixBelow, removeBelow } from '../bytes/below.js';
+import { Descent, placeBelow, prefixBelow, removeBelow } from '../bytes/below.js';
 import { entriesIn } from '../bytes/folder.js';
-import { openRegular, readFully } from '../bytes/open-file.js';
+import { readFully } from '../bytes/open-file.js';
 import type { FileBytes } from '../bytes/region.js';
-import { isThere, lookAt, wholeFile } from '../bytes/there.js';
+import { isThere, lookAt, openThere, wholeFile } from '../bytes/there.js';
 import { DigestMap } from '../model/digest-map.js';
 import { ImgconvError, isErrno } from '../model/errors.js';
 import { OncePerDigest } from '../proof/once.js';
@@ -83,14 +83,9 @@ export class LocalStorage implements Storage {
   read(key: string, limit: number): Promise<Uint8Array | undefined> {
     return settled(() => {
       const path = this.nameOf(key);
-      // Looking at each folder on the way costs more than asking for where the open file lies.
-      const stat = there(path, lstatSync);
-      if (stat === undefined) {
-        expectPlain(this.name, path);
-        return undefined;
-      }
-      if (!stat.isFile()) throw notPlain(path, stat, this.name, 'file');
-      using file = openRegular(path, this.name);
+      const opened = openThere(path, this.name);
+      if (opened === undefined) return undefined;
+      using file = opened;
       // The size that it was opened with: another process may just have replaced it.
       const content = new Uint8Array(Math.min(limit, Number(file.id.size)));
       return content.subarray(0, readFully(file.fd, content, 0, path));
