@@ -3,7 +3,7 @@ import { isStream, type Place } from '../formats/table.js';
 import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { ownPlatform, parsePlatform } from '../model/platform.js';
 import { convert } from '../transfer/convert.js';
-import { parseExpected } from '../transfer/expected.js';
+import { parseExpectation } from '../transfer/expectations.js';
 import { expectNames } from '../transfer/names.js';
 import type { ConvertOptions } from '../transfer/options.js';
 import { failedImages, type Report } from '../transfer/report.js';
@@ -121,7 +121,7 @@ function optionsOf(args: ConversionArguments, target: string | undefined): Conve
     overwrite: args.overwrite,
     preserveDigests: args.preserveDigests,
     compression: uncompressed ? 'none' : args.compression,
-    expect: args.expect?.map(parseExpected),
+    expect: args.expect?.map(parseExpectation),
     recompress: uncompressed || args.recompress === true,
     archiveCompression: args.archiveCompression,
     missing: args.missing,

@@ -16,7 +16,7 @@ export interface LayerCompression {
   /** Also layers that are compressed already: their digests change though nothing asks for it. */
   readonly recompress?: boolean | undefined;
   /** gzip, and the manifest, as `docker push` makes them: with the same digests. */
-  readonly as?: PushedBy | undefined;
+  readonly pushedBy?: PushedBy | undefined;
   /** Only in images whose manifests the reader made: those of the others name layers as they are. */
   readonly onlyMade?: boolean | undefined;
 }
@@ -40,10 +40,10 @@ export function compressionOf(
 ): LayerCompression {
   const fallback = from.traits.uncompressedByNature && to.traits.compressesSaved ? 'gzip' : 'keep';
   const { compression: wanted = fallback, level, recompress } = asked;
-  const as = isPushedBy(wanted) ? wanted : undefined;
+  const pushedBy = isPushedBy(wanted) ? wanted : undefined;
   const compression = isPushedBy(wanted) ? 'gzip' : wanted;
-  if (as !== undefined && level !== undefined)
-    throw new ImgconvError('USAGE', `--compression-level ${level}: ${as} has a level of its own`, {
+  if (pushedBy !== undefined && level !== undefined)
+    throw new ImgconvError('USAGE', `--compression-level ${level}: ${pushedBy} has a level of its own`, {
       hint: 'leave it out, or use --compression gzip',
     });
   if (compression === 'gzip' || compression === 'zstd') expectLevel(compression, level);
@@ -53,7 +53,7 @@ export function compressionOf(
       `--compression-level ${level}: with --compression ${compression} nothing is compressed`,
       { hint: 'did you mean --compression gzip, or zstd? otherwise leave it out' },
     );
-  return { compression, level, recompress, as, onlyMade: asked.compression === undefined };
+  return { compression, level, recompress, pushedBy, onlyMade: asked.compression === undefined };
 }
 
 /** What layers of this image become. */

@@ -101,8 +101,8 @@ async function fromSource(
   target: Omit<Ends, 'from' | 'reader' | 'downloads'>,
 ): Promise<Report> {
   const { to, writer, pool, compression } = target;
-  const { compression: format, level, as, onlyMade: exceptBlobs = false } = compression;
-  const isAsked = as !== undefined || options.expect !== undefined;
+  const { compression: format, level, pushedBy, onlyMade: exceptBlobs = false } = compression;
+  const isAsked = pushedBy !== undefined || options.expect !== undefined;
   const isPassing = (format === 'gzip' || format === 'zstd') && !isAsked;
   const passing = isPassing ? { format, level, exceptBlobs } : undefined;
   // What a registry or a pipe is written to is gone with this run: there is no next one to go on.

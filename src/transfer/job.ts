@@ -3,7 +3,7 @@ import type { Digest } from '../model/digest.js';
 import type { ImgconvError } from '../model/errors.js';
 import type { Reference } from '../model/reference.js';
 import type { LayerCompression } from './compression.js';
-import type { Wanted } from './expected.js';
+import type { ExpectedDigests } from './expectations.js';
 import type { Closure } from './closure.js';
 
 /** An image that is found, named and known to be all there. */
@@ -20,7 +20,7 @@ export interface Job {
   readonly closure: Closure | undefined;
   readonly compression: LayerCompression;
   /** The digests that it is to get. */
-  readonly expected?: Wanted | undefined;
+  readonly expected?: ExpectedDigests | undefined;
   readonly signatures: SourceImage['signatures'];
   readonly notes: readonly string[];
   /** How the target calls it, and what it had under this name before: known when the image is written or planned. */

@@ -35,7 +35,7 @@ export async function knownForms(
   place: Place,
   kept: KeptManifests | undefined,
   jobs: readonly Pick<Job, 'name' | 'closure' | 'compression'>[],
-  { compression, as }: LayerCompression,
+  { compression, pushedBy }: LayerCompression,
   pool: Pool,
 ): Promise<FormsThere> {
   // Those with layers that change are held.
@@ -46,7 +46,8 @@ export async function knownForms(
   const wanted = new Set(changing.flatMap(({ diffIds }) => diffIds));
   const forms = new Map<Digest, VerifiedBlob[]>();
   // Whether a program like the wanted one made what is there, nobody knows.
-  if (as !== undefined || wanted.size === 0 || compression === 'keep') return new Forms(forms, undefined);
+  if (pushedBy !== undefined || wanted.size === 0 || compression === 'keep')
+    return new Forms(forms, undefined);
   const search = { compression, pool };
   const names = changing.filter(({ diffIds }) => diffIds.length > 0).map(({ name }) => name);
   // First those that are written again: their layers stay what they were, whatever else came since.

@@ -4,7 +4,7 @@ import type { RegistryAccess, Waiting } from '../formats/access.js';
 import type { Platform } from '../model/platform.js';
 import type { LinkMode } from '../proof/linking.js';
 import type { AskedCompression } from './compression.js';
-import type { Expected } from './expected.js';
+import type { Expectation } from './expectations.js';
 import type { MissingMode } from './missing.js';
 import type { NameOptions } from './names.js';
 import type { ImageReport, Plan } from './report.js';
@@ -40,7 +40,7 @@ export interface ConvertOptions extends NameOptions {
   readonly level?: number | undefined;
   readonly recompress?: boolean | undefined;
   /** Digests that images are to get, by which they are known elsewhere. */
-  readonly expect?: readonly Expected[] | undefined;
+  readonly expect?: readonly Expectation[] | undefined;
   readonly archiveCompression?: 'gzip' | 'zstd' | 'none' | undefined;
   /** How registries are spoken to, when the source or the target is one. */
   readonly sourceAccess?: RegistryAccess | undefined;

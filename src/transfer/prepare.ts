@@ -12,7 +12,7 @@ import { referenceText, splitReference, type Reference } from '../model/referenc
 import type { Pool } from '../threads/pool.js';
 import type { Closure } from './closure.js';
 import { changedLayers, compressionFor, type LayerCompression } from './compression.js';
-import { Expectations, type Expected } from './expected.js';
+import { Expectations, type Expectation } from './expectations.js';
 import type { Failure, Job, Prepared } from './job.js';
 import {
   expectOne,
@@ -37,7 +37,7 @@ export interface PrepareOptions extends NameOptions, PartOptions {
   /** Also takes images without a tag. Undefined: counts those that are left out. */
   readonly untagged?: boolean | undefined;
   readonly compression: LayerCompression;
-  readonly expect: readonly Expected[];
+  readonly expect: readonly Expectation[];
   /** The target is to hold one image and nothing that is attached to it. */
   readonly alone: boolean;
   readonly failFast: boolean;

@@ -16,8 +16,8 @@ export function isPushedBy(compression: string): compression is PushedBy {
 }
 
 /** moby distribution/push_v2.go writes through compress/gzip at its default level, which is 6. */
-export function encoderOf(push: PushedBy): EncoderName {
-  return push === 'docker' ? 'go-6' : 'go1.27-6';
+export function encoderOf(pushedBy: PushedBy): EncoderName {
+  return pushedBy === 'docker' ? 'go-6' : 'go1.27-6';
 }
 
 /** True for an image that `docker push` would make a manifest for: one that an engine holds unpacked. */
@@ -42,6 +42,6 @@ export function pushedManifest(
   return { ...node, descriptor, bytes, manifest: parseManifest(bytes, `manifest ${digest}`) };
 }
 
-export function pushedNote(push: PushedBy): string {
-  return `digest of docker push (${encoderTitle(encoderOf(push))})`;
+export function pushedNote(pushedBy: PushedBy): string {
+  return `digest of docker push (${encoderTitle(encoderOf(pushedBy))})`;
 }

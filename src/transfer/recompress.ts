@@ -15,7 +15,7 @@ import { withCompression, type Compression } from '../model/media-type.js';
 import type { Closure } from './closure.js';
 import { changedLayers, changesLayer, expectForm, type LayerCompression } from './compression.js';
 import { readDiffIds } from './configs.js';
-import type { Wanted } from './expected.js';
+import type { ExpectedDigests } from './expectations.js';
 import { Restorer } from './restore.js';
 import { editDescriptors, editIndex, editManifest } from './edit.js';
 import { encoderOf, isUnpacked, pushedManifest, pushedNote, type PushedBy } from './pushed.js';
@@ -103,7 +103,7 @@ export class Recompressor {
    * @throws ImgconvError FORMAT_UNSUPPORTED when a media type has no such compression; DIGEST_MISMATCH, also for an image
    * that has to get a digest and does not
    */
-  async apply(closure: Closure, options: LayerCompression, expected?: Wanted): Promise<Closure> {
+  async apply(closure: Closure, options: LayerCompression, expected?: ExpectedDigests): Promise<Closure> {
     if (expected === undefined) return this.#changed(closure, options);
     try {
       return await new Restorer(this.#context).restore(closure, expected.digests);
@@ -116,9 +116,9 @@ export class Recompressor {
   }
 
   async #changed(closure: Closure, options: LayerCompression): Promise<Closure> {
-    const { compression, as } = options;
+    const { compression, pushedBy } = options;
     const layers = changedLayers(closure.root, options);
-    const isPushed = as !== undefined && isUnpacked(closure.root);
+    const isPushed = pushedBy !== undefined && isUnpacked(closure.root);
     if (compression === 'keep' || (layers.length === 0 && !isPushed)) return closure;
     for (const { mediaType } of layers) expectForm(mediaType, compression);
     const diffIds = await readDiffIds(closure.root, closure.blobs, this.#context.pool, 'refuse');
@@ -136,7 +136,7 @@ export class Recompressor {
       blobs.delete(digest);
       blobs.set(form.digest, form);
     }
-    if (isPushed) return this.#pushed(closure, as, forms, blobs);
+    if (isPushed) return this.#pushed(closure, pushedBy, forms, blobs);
     const root = await this.#rebuild(closure.root, forms, blobs);
     const what = forms.size === 1 ? '1 layer is' : `${forms.size} layers are`;
     const how = compression === 'none' ? 'uncompressed' : compression;
@@ -144,10 +144,10 @@ export class Recompressor {
   }
 
   /** As `docker push` would have it. */
-  #pushed(closure: Closure, as: PushedBy, forms: Forms, blobs: Map<Digest, VerifiedBlob>): Closure {
+  #pushed(closure: Closure, pushedBy: PushedBy, forms: Forms, blobs: Map<Digest, VerifiedBlob>): Closure {
     const root = pushedManifest(closure.root, forms);
     this.#replace(closure.root, root, blobs);
-    return { root, blobs, notes: [...closure.notes, pushedNote(as)] };
+    return { root, blobs, notes: [...closure.notes, pushedNote(pushedBy)] };
   }
 
   #replace(old: ManifestNode, { bytes, descriptor }: ManifestNode, blobs: Map<Digest, VerifiedBlob>): void {
@@ -179,7 +179,8 @@ export class Recompressor {
       }
       const made = await this.#atOnce(async () => {
         if (to === 'none') return this.#unpack(blob, diffId);
-        if (this.#options.as !== undefined) return this.#encode(blob, id, encoderOf(this.#options.as));
+        if (this.#options.pushedBy !== undefined)
+          return this.#encode(blob, id, encoderOf(this.#options.pushedBy));
         // A plain layer's own digest is its diffID, which is proved as it is read.
         const tar =
           diffId === undefined || diffId === blob.digest ? blob.uncompressed() : provedAs(diffId, blob);

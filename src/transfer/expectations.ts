@@ -4,17 +4,17 @@ import { ImgconvError } from '../model/errors.js';
 import { referenceText, splitReference, type Reference } from '../model/reference.js';
 
 /** A digest that an image is to get: the one by which it is known elsewhere. */
-export interface Expectation {
+export interface ExpectedImage {
   /** The image's name in the source or in the target, with its tag or without. */
   readonly name: string;
   readonly digest: Digest;
 }
 
 /** `known`: the digests that the source remembers, such as a data root of Docker's; an image that gets none of them keeps its own. */
-export type Expected = Expectation | 'known';
+export type Expectation = ExpectedImage | 'known';
 
 /** @throws ImgconvError USAGE for what is neither `NAME@DIGEST` nor `known` */
-export function parseExpected(text: string): Expected {
+export function parseExpectation(text: string): Expectation {
   if (text === 'known') return text;
   const at = text.lastIndexOf('@');
   const [name, digest] = [text.slice(0, at), text.slice(at + 1)];
@@ -24,8 +24,8 @@ export function parseExpected(text: string): Expected {
   });
 }
 
-/** What an image is to become. */
-export interface Wanted {
+/** The digests of which an image is to get one. */
+export interface ExpectedDigests {
   readonly digests: readonly Digest[];
   /** The image fails if it gets none of these digests. */
   readonly isRequired: boolean;
@@ -33,16 +33,16 @@ export interface Wanted {
 
 /** The expectations of a run. */
 export class Expectations {
-  readonly #named: readonly Expectation[];
+  readonly #named: readonly ExpectedImage[];
   readonly #known: boolean;
-  readonly #met = new Set<Expectation>();
+  readonly #met = new Set<ExpectedImage>();
 
-  constructor(all: readonly Expected[]) {
+  constructor(all: readonly Expectation[]) {
     this.#named = all.filter((one) => one !== 'known');
     this.#known = all.includes('known');
   }
 
-  of({ name: from, knownAs = [] }: SourceImage, target: Reference): Wanted | undefined {
+  of({ name: from, knownAs = [] }: SourceImage, target: Reference): ExpectedDigests | undefined {
     const texts = [from ?? '', referenceText(target)];
     const names = new Set(texts.flatMap((text) => [text, splitReference(text).name]));
     const own = this.#named.filter(({ name }) => names.has(name));
