@@ -54,7 +54,10 @@ function formOf(title: string, style: Style): ManifestForm {
   return { title, mediaType, bytes };
 }
 
-/** buildah 1.24 and later writes both of an image that is built from scratch, and of others what they are. */
+/**
+ * What buildah 1.28.2 writes in OCI's form of an image that it built from scratch. Of others it writes the name and the
+ * digest of the base image, which no archive holds.
+ */
 const NO_BASE = { 'org.opencontainers.image.base.digest': '', 'org.opencontainers.image.base.name': '' };
 
 export const DOCKER_PUSH = formOf('docker push', { isOci: false, sizeFirst: true, indent: 3 });

@@ -51,8 +51,11 @@ Compressed by the same program, and with a manifest in the same form, an image h
 
 --expect NAME@DIGEST :: Tries the known programs until the image has this digest, and fails, changing nothing, if none
   gives it. NAME is the image's in the source or in the target, with its tag or without. The programs are those with Go's
-  gzip (docker push, BuildKit, crane) before Go 1.27 and since, and skopeo, podman and buildah. An image may have layers
-  of three of them, one above the other. The config has to be unchanged. May be repeated.
+  gzip (docker push, BuildKit, crane) before Go 1.27 and since, and skopeo and podman, for what they pull or load and then
+  push. An image may have layers of three of them, one above the other. The config has to be unchanged. May be repeated.
+  What podman or buildah built on another image can be restored only if it was built with --format docker: OCI manifests,
+  their default, name the digest of the base image, which no archive holds. What they built from scratch can be restored
+  in both forms (verified with buildah 1.28.2).
 --expect known :: Tries the digests that the source remembers: docker-root:, docker-daemon: and containers-storage: do.
   An image that gets none of them keeps its own, and a note says so.
 
