@@ -29,21 +29,22 @@ const STREAMS: Readonly<Record<EncoderName, () => GzipStream>> = {
   'pgzip-1.18.2': () => new Pgzip('1.18.2'),
 };
 
-/** Reads a layer's tar once, hashing it, and writes it compressed as a program does. One stream: one thread makes it. */
+/** Reads a layer's tar once, hashing it, and compresses it as a program does. One stream: one thread makes it. */
 export interface EncodeJob {
   readonly kind: 'encode';
   readonly from: FileBytes;
   readonly algorithm: Algorithm;
   readonly encoder: EncoderName;
-  readonly to: Target;
+  /** Undefined: what is made is only hashed. */
+  readonly to: Target | undefined;
 }
 
 export interface EncodeResult {
   /** Of the tar. */
   readonly digest: Digest;
-  /** What was written; its digest is sha256. */
+  /** What was made; its digest is sha256. */
   readonly encoded: Expected;
-  readonly written: FileId;
+  readonly written: FileId | undefined;
 }
 
 /** As `io.Copy` of Go writes to an encoder: how its input is cut can matter (see `GoGzip`). */
@@ -54,7 +55,7 @@ export async function encode(job: EncodeJob, onBytes?: (count: number) => void):
   const { from, to, encoder } = job;
   try {
     using file = openRegular(from.path);
-    await using out = new Output(to);
+    await using out = to && new Output(to);
     const [plain, encoded] = [createHasher(job.algorithm), createHasher('sha256')];
     const stream = STREAMS[encoder]();
     const room = new Uint8Array(PIECE);
@@ -63,7 +64,7 @@ export async function encode(job: EncodeJob, onBytes?: (count: number) => void):
       if (bytes.length === 0) return;
       encoded.update(bytes);
       size += bytes.length;
-      if (out.write(bytes)) await new Promise(setImmediate);
+      if (out?.write(bytes) === true) await new Promise(setImmediate);
     };
     for (let done = 0; done < from.size;) {
       const chunk = room.subarray(0, Math.min(PIECE, from.size - done));
@@ -75,8 +76,8 @@ export async function encode(job: EncodeJob, onBytes?: (count: number) => void):
     }
     await put(stream.end());
     file.expectUnchanged();
-    await out.end();
-    return { digest: plain.digest(), encoded: { digest: encoded.digest(), size }, written: out.state() };
+    await out?.end();
+    return { digest: plain.digest(), encoded: { digest: encoded.digest(), size }, written: out?.state() };
   } catch (error) {
     throw asImgconvError(error, from.path);
   }

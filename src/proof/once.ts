@@ -22,6 +22,11 @@ export class OncePerDigest<T> {
     }
   }
 
+  /** What is done for it is done anew when it is asked for again. */
+  forget(digest: Digest): void {
+    this.#done.delete(digest);
+  }
+
   async run(blob: VerifiedBlob, work: () => Promise<T>): Promise<T> {
     const key = `${blob.digest} ${blob.origin}`;
     for (;;) {

@@ -5,11 +5,12 @@ import { BUFFER_SIZE } from '../bytes/buffers.js';
 import { chunksOf, firstOf } from '../bytes/chunks.js';
 import type { FileId } from '../bytes/file-id.js';
 import { createHasher, expectDigest, type Expected } from '../bytes/hash.js';
-import { Output, type Target } from '../bytes/output.js';
 import { removeFile } from '../bytes/link.js';
+import { Output, type Target } from '../bytes/output.js';
 import { headOf, shownName } from '../bytes/region.js';
-import type { DroppedBytes, FileBytes, LocalBytes, PackedFile, RebuiltBytes } from '../bytes/region.js';
+import type { DroppedBytes, LocalBytes, PackedFile, RebuiltBytes } from '../bytes/region.js';
 import { decompress, MAGIC_LENGTH, sniffCompression } from '../codecs/decompress.js';
+import type { EncodeResult } from '../codecs/encode.js';
 import type { EncoderName } from '../codecs/encoders.js';
 import type { UnpackResult } from '../codecs/unpack.js';
 import type { Pool } from '../threads/pool.js';
@@ -181,41 +182,31 @@ export async function unpack(
   return { unpacked: { digest: hasher.digest(), size }, written };
 }
 
-/** How a layer is compressed anew, and what it has to be. */
+/** How a layer's tar is compressed, and what it has to be. */
 export interface Encoding {
   readonly encoder: EncoderName;
   readonly diffId: Digest;
-  /** The new file, a staged name, and one for a tar that lies in no file yet. */
-  readonly path: string;
-  readonly spare: string;
-  readonly flush: boolean;
+  /** Undefined: what is made is only hashed. */
+  readonly to?: Target | undefined;
 }
 
-/** The tar compressed as a program does it, in a file of its own. @throws ImgconvError DIGEST_MISMATCH when it is another tar */
+/** Compresses a tar that lies in a file as a program does it. @throws ImgconvError DIGEST_MISMATCH when it is another tar */
 export async function encodeTar(
   at: Here,
-  claim: Claim,
-  { encoder, diffId, path, spare, flush }: Encoding,
-  context: ProofContext,
-): Promise<FileBytes> {
-  const isTar = at.kind === 'file' && (await packedFileOf(at, claim.digest)) === undefined;
-  const plain = { path: spare, position: 0, flags: 'wx', flush: false } as const;
+  { where }: Claim,
+  { encoder, diffId, to }: Encoding,
+  { pool, onBytes }: ProofContext,
+): Promise<EncodeResult> {
+  if (at.kind !== 'file') throw new TypeError(`${where}: in no file`);
+  const algorithm = algorithmOf(diffId);
+  const { size } = at;
   try {
-    const size = isTar ? at.size : (await unpack(at, claim, diffId, context, plain)).unpacked.size;
-    const from: FileBytes = isTar ? at : { kind: 'file', path: spare, offset: 0, size, whole: true };
-    const to = { path, position: 0, flags: 'wx', flush } as const;
-    const algorithm = algorithmOf(diffId);
-    const onBytes = isTar ? context.onBytes : undefined;
-    const done = await context.pool.encode({ kind: 'encode', from, algorithm, encoder, to }, onBytes);
-    expectDigest(
-      { digest: diffId, size },
-      { digest: done.digest, size },
-      `${claim.where}: uncompressed layer`,
-    );
-    const staged = { digest: done.encoded.digest, id: done.written };
-    return { kind: 'file', path, offset: 0, size: done.encoded.size, whole: true, staged };
-  } finally {
-    if (!isTar) removeFile(spare);
+    const done = await pool.encode({ kind: 'encode', from: at, algorithm, encoder, to }, onBytes);
+    expectDigest({ digest: diffId, size }, { digest: done.digest, size }, `${where}: uncompressed layer`);
+    return done;
+  } catch (error) {
+    if (to !== undefined) removeFile(to.path);
+    throw error;
   }
 }
 

@@ -185,20 +185,24 @@ export class VerifiedBlob {
     });
   }
 
-  /** The layer's tar as a program compresses it: see `encodeTar`. @throws ImgconvError DIGEST_MISMATCH */
-  async encodeTo(how: Encoding): Promise<FileBytes> {
+  /** The layer's tar in a file: this blob, or a copy of its own at `path`, a staged name. */
+  async tarInFile(path: string, diffId: Digest): Promise<VerifiedBlob> {
     const at = await this.#local();
-    return this.#creating(how.path, () => encodeTar(at, this, how, this.#context));
+    const isTar = at.kind === 'file' && (await packedFileOf(at, this.digest)) === undefined;
+    return isTar ? this : VerifiedBlob.staged(await this.unpackTo(path, diffId), this.#context.pool);
+  }
+
+  /** What a program makes of the layer's tar, which lies in a file: see `encodeTar`. */
+  async encoded(how: Encoding): ReturnType<typeof encodeTar> {
+    return encodeTar(await this.#local(), this, how, this.#context);
   }
 
   /** Removes the file at `path` when `work`, which makes it, fails. */
   async #creating<T>(path: string, work: () => Promise<T>): Promise<T> {
-    try {
-      return await work();
-    } catch (error) {
+    return work().catch((error: unknown) => {
       removeFile(path);
       throw error;
-    }
+    });
   }
 
   /**

@@ -3,9 +3,7 @@ import type { EncoderName } from '../codecs/encoders.js';
 import { compress } from '../threads/compress.js';
 import { createHasher, expectDigest } from '../bytes/hash.js';
 import { OncePerDigest } from '../proof/once.js';
-import type { Pool } from '../threads/pool.js';
 import { stageFile } from '../storage/spool.js';
-import type { Staging } from '../storage/staging.js';
 import { VerifiedBlob } from '../proof/verified-blob.js';
 import { algorithmOf, type Digest } from '../model/digest.js';
 import { ImgconvError } from '../model/errors.js';
@@ -16,6 +14,7 @@ import type { Closure } from './closure.js';
 import { changedLayers, changesLayer, expectForm, type LayerCompression } from './compression.js';
 import { readDiffIds } from './configs.js';
 import type { ExpectedDigests } from './expectations.js';
+import { LayerTar, type EncodeContext } from './layer-tar.js';
 import { Restorer } from './restore.js';
 import { editDescriptors, editIndex, editManifest } from './edit.js';
 import { encoderOf, isUnpacked, pushedManifest, pushedNote, type PushedBy } from './pushed.js';
@@ -30,11 +29,7 @@ export interface FormsThere {
 type Forms = ReadonlyMap<Digest, VerifiedBlob>;
 
 /** How and where layers are rewritten. */
-export interface RecompressContext {
-  readonly pool: Pool;
-  readonly staging: Staging;
-  /** Layers stay the files that they are staged as, which are flushed as they grow. */
-  readonly asFiles: boolean;
+export interface RecompressContext extends EncodeContext {
   /** Layers are unpacked into their places in an archive, not to files of their own. */
   readonly intoOne: boolean;
   readonly onDone: (kind: 'compressed' | 'decompressed' | 'reused', size: number) => void;
@@ -64,6 +59,7 @@ export class Recompressor {
   readonly #options: LayerCompression;
   readonly #context: RecompressContext;
   readonly #there: FormsThere;
+  readonly #restorer: Restorer;
   /** By diffID: a config with a wrong one for a layer must not affect images with the right one. */
   readonly #done = new Map<Digest, OncePerDigest<VerifiedBlob>>();
   /** For one file, tars by diffID: the first layer that has one gives its size for all manifests. */
@@ -79,6 +75,7 @@ export class Recompressor {
   constructor(options: LayerCompression, context: RecompressContext, there: FormsThere) {
     this.#options = options;
     this.#context = context;
+    this.#restorer = new Restorer(context);
     this.#atOnce = pLimit(context.pool.threads);
     this.#there = there;
     this.#relies = context.intoOne;
@@ -106,7 +103,7 @@ export class Recompressor {
   async apply(closure: Closure, options: LayerCompression, expected?: ExpectedDigests): Promise<Closure> {
     if (expected === undefined) return this.#changed(closure, options);
     try {
-      return await new Restorer(this.#context).restore(closure, expected.digests);
+      return await this.#restorer.restore(closure, expected.digests);
     } catch (error) {
       const isOther = error instanceof ImgconvError && error.code === 'DIGEST_MISMATCH';
       if (expected.isRequired || !isOther) throw error;
@@ -196,9 +193,12 @@ export class Recompressor {
   }
 
   async #encode(blob: VerifiedBlob, diffId: Digest, encoder: EncoderName): Promise<VerifiedBlob> {
-    const { staging, pool, asFiles } = this.#context;
-    const [path, spare] = [staging.path(), staging.path()];
-    return VerifiedBlob.staged(await blob.encodeTo({ encoder, diffId, path, spare, flush: asFiles }), pool);
+    const tar = new LayerTar(blob, this.#context, diffId);
+    try {
+      return await tar.file(encoder);
+    } finally {
+      tar.remove();
+    }
   }
 
   /** One that the destination has; a damaged blob is no form of anything. */

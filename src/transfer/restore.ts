@@ -1,153 +1,120 @@
-import { digestOf } from '../bytes/hash.js';
-import { removeFile } from '../bytes/link.js';
-import { ENCODER_NAMES, encoderTitle, type EncoderName } from '../codecs/encoders.js';
-import { algorithmOf, type Digest } from '../model/digest.js';
+import { expectDigest } from '../bytes/hash.js';
+import { ENCODER_NAMES, encoderTitle } from '../codecs/encoders.js';
+import type { Digest } from '../model/digest.js';
 import { counted, ImgconvError } from '../model/errors.js';
 import { isContainerImage, parseManifest, type ImageManifest } from '../model/manifest.js';
 import type { ManifestNode } from '../model/tree.js';
 import { VerifiedBlob } from '../proof/verified-blob.js';
-import type { Staging } from '../storage/staging.js';
-import type { Pool } from '../threads/pool.js';
 import type { Closure } from './closure.js';
-import { combinations } from './combinations.js';
-import { MANIFEST_FORMS, type ManifestForm, type Named } from './manifest-forms.js';
+import { EncodedLayers } from './encoded-layers.js';
+import { LayerTar, type EncodeContext } from './layer-tar.js';
+import { MANIFEST_FORMS, type ManifestForm } from './manifest-forms.js';
+import { ManifestSearch, type Match, type Way } from './manifest-search.js';
 import { isUnpacked } from './pushed.js';
 
-/** What layers become: the tars themselves, or what a program makes of them. */
-type Way = 'plain' | EncoderName;
-
-export interface RestoreContext {
-  readonly pool: Pool;
-  readonly staging: Staging;
-  /** Layers stay the files that they are staged as. */
-  readonly asFiles: boolean;
+export interface RestoreContext extends EncodeContext {
   readonly onDone: (kind: 'compressed', size: number) => void;
 }
 
-/** What gives the expected digest. */
-interface Match {
-  readonly form: ManifestForm;
-  readonly ways: readonly Way[];
-  readonly bytes: Buffer;
-  readonly digest: Digest;
-}
-
-/** No more manifests than these are tried: some seconds. */
-const MOST = 2_000_000;
+type Tars = ReadonlyMap<Digest, LayerTar>;
+type ImageNode = ManifestNode & { readonly manifest: ImageManifest };
 
 /**
  * Gives an image that an engine holds unpacked the digest that it had before it was pulled or loaded: layers are
  * compressed as the known programs do it, and manifests written in their forms, until one has that digest. Nothing but an
- * equal digest counts.
+ * equal digest counts. There is one for all images of a run, which compresses the layers that they share once.
  */
 export class Restorer {
   readonly #context: RestoreContext;
+  readonly #most: number | undefined;
+  readonly #layers = new EncodedLayers();
+  /** Layers that `onDone` was called for. */
+  readonly #told = new Set<Digest>();
 
-  constructor(context: RestoreContext) {
+  /** `most`: so many bytes of manifests are tried for one image, if not as many as `ManifestSearch` does. */
+  constructor(context: RestoreContext, most?: number) {
     this.#context = context;
+    this.#most = most;
   }
 
   /** @throws ImgconvError DIGEST_MISMATCH when no way leads there, with what was tried */
   async restore(closure: Closure, expected: readonly Digest[]): Promise<Closure> {
-    const { root } = closure;
+    const { root, blobs } = closure;
     if (expected.includes(root.descriptor.digest)) return closure;
-    if (!isUnpacked(root) || !isContainerImage(root)) throw notRestored(expected, closure, 0);
-    const { layers } = root.manifest;
-    const made = new Map<string, VerifiedBlob>();
-    const tars = [...new Map(layers.map((layer) => [layer.digest, layer])).keys()];
-    for (const digest of tars) {
-      const tar = closure.blobs.get(digest);
-      if (tar !== undefined) made.set(keyOf('plain', digest), tar);
+    if (!isUnpacked(root) || !isContainerImage(root)) throw notUnpacked(expected, root);
+    const tars = new Map<Digest, LayerTar>();
+    for (const { digest } of root.manifest.layers) {
+      const blob = blobs.get(digest);
+      if (blob === undefined) throw notUnpacked(expected, root);
+      if (!tars.has(digest)) tars.set(digest, new LayerTar(blob, this.#context));
     }
-    let match = findMatch(root.manifest, ['plain'], made, expected);
-    const tried: Way[] = ['plain'];
+    const search = new ManifestSearch(root.manifest.config, expected, this.#context.pool, this.#most);
+    this.#layers.hold(tars.keys());
     try {
-      for (const encoder of ENCODER_NAMES) {
-        if (match !== undefined) break;
-        for (const [key, blob] of await this.#encoded(closure, tars, encoder)) made.set(key, blob);
-        tried.push(encoder);
-        match = findMatch(root.manifest, tried, made, expected);
-      }
-      if (match === undefined) throw notRestored(expected, closure, tried.length);
-      for (const { digest, size } of layers)
-        if (made.has(keyOf('plain', digest))) this.#context.onDone('compressed', size);
-      return this.#closureOf(closure, root, match, made);
+      const match = await this.#find(root, search, tars);
+      if (match === undefined) throw notRestored(expected, search);
+      return await this.#closureOf(closure, root, match, tars);
     } finally {
-      const kept = new Set(match?.ways.map((way, i) => `${way} ${layers[i]?.digest ?? ''}`));
-      for (const [key, blob] of made) if (!kept.has(key) && !key.startsWith('plain')) removeFile(blob.path);
+      for (const tar of tars.values()) tar.remove();
+      this.#layers.release(tars.keys());
     }
   }
 
-  /** All layers side by side: one is one stream. */
-  async #encoded(closure: Closure, tars: readonly Digest[], encoder: EncoderName) {
-    const { pool, staging, asFiles } = this.#context;
-    return Promise.all(
-      tars.map(async (diffId) => {
-        const blob = closure.blobs.get(diffId);
-        if (blob === undefined) throw new ImgconvError('BLOB_MISSING', `${diffId}: not in the source`);
-        const [path, spare] = [staging.path(), staging.path()];
-        const file = await blob.encodeTo({ encoder, diffId, path, spare, flush: asFiles });
-        return [keyOf(encoder, diffId), VerifiedBlob.staged(file, pool)] as const;
-      }),
+  async #find({ manifest }: ImageNode, search: ManifestSearch, tars: Tars): Promise<Match | undefined> {
+    const { layers } = manifest;
+    let match = await search.add(
+      'plain',
+      layers.map(({ digest, size }) => ({ digest, size, isPlain: true })),
     );
+    for (const encoder of ENCODER_NAMES) {
+      if (match !== undefined || search.gaveUp) return match;
+      // All layers side by side: one is one stream.
+      const sums = await allOf(
+        [...tars].map(async ([digest, tar]) => [digest, await this.#layers.sumOf(encoder, tar)] as const),
+      );
+      const made = new Map(sums);
+      match = await search.add(
+        encoder,
+        layers.map((layer) => made.get(layer.digest) ?? layer),
+      );
+    }
+    return match ?? search.tryThree();
   }
 
-  #closureOf(
-    closure: Closure,
-    node: ManifestNode & { readonly manifest: ImageManifest },
-    { form, ways, bytes, digest }: Match,
-    made: ReadonlyMap<string, VerifiedBlob>,
-  ): Closure {
-    const { descriptor, manifest } = node;
-    const blobs = new Map(closure.blobs);
-    blobs.delete(descriptor.digest);
-    for (const layer of manifest.layers) blobs.delete(layer.digest);
-    for (const [i, layer] of manifest.layers.entries()) {
-      const blob = made.get(keyOf(ways[i] ?? 'plain', layer.digest));
-      if (blob !== undefined) blobs.set(blob.digest, blob);
-    }
+  async #closureOf(closure: Closure, node: ImageNode, match: Match, tars: Tars): Promise<Closure> {
+    const { form, ways, bytes, digest } = match;
     const where = `manifest ${digest}`;
+    const files = await allOf(
+      node.manifest.layers.map((layer, i) => this.#layerOf(ways[i] ?? 'plain', tars.get(layer.digest))),
+    );
+    const blobs = new Map(closure.blobs);
+    blobs.delete(node.descriptor.digest);
+    for (const layer of node.manifest.layers) blobs.delete(layer.digest);
+    for (const [i, file] of files.entries()) {
+      const named = match.layers[i];
+      if (file === undefined || named === undefined) continue;
+      expectDigest(named, file, file.where);
+      blobs.set(file.digest, file);
+    }
     blobs.set(digest, VerifiedBlob.of(bytes, digest, this.#context.pool, where));
-    const root: ManifestNode = {
-      ...node,
-      descriptor: { ...descriptor, mediaType: form.mediaType, digest, size: bytes.length },
-      bytes,
-      manifest: parseManifest(bytes, where),
-    };
+    const descriptor = { ...node.descriptor, mediaType: form.mediaType, digest, size: bytes.length };
+    const root: ManifestNode = { ...node, descriptor, bytes, manifest: parseManifest(bytes, where) };
     return { root, blobs, notes: [...closure.notes, noteOf(form, ways)] };
   }
-}
 
-function keyOf(way: Way, digest: Digest): string {
-  return `${way} ${digest}`;
-}
-
-/** The manifest with the expected digest, of all that these ways can give with the last of them. */
-function findMatch(
-  { config, layers }: ImageManifest,
-  ways: readonly Way[],
-  made: ReadonlyMap<string, VerifiedBlob>,
-  expected: readonly Digest[],
-): Match | undefined {
-  const algorithms = [...new Set(expected.map(algorithmOf))];
-  const configNamed: Named = { digest: config.digest, size: config.size };
-  let tries = 0;
-  for (const chosen of combinations(layers.length, ways)) {
-    const named = layers.map((layer, i): Named => {
-      const way = chosen[i] ?? 'plain';
-      const { digest, size } = made.get(keyOf(way, layer.digest)) ?? layer;
-      return { digest, size, isPlain: way === 'plain' };
-    });
-    for (const form of MANIFEST_FORMS) {
-      const bytes = form.bytes(configNamed, named);
-      for (const algorithm of algorithms) {
-        const digest = digestOf(bytes, algorithm);
-        if (expected.includes(digest)) return { form, ways: chosen, bytes, digest };
-      }
-    }
-    if ((tries += MANIFEST_FORMS.length) > MOST) return undefined;
+  async #layerOf(way: Way, tar: LayerTar | undefined): Promise<VerifiedBlob | undefined> {
+    if (tar === undefined || way === 'plain') return tar?.blob;
+    const file = await this.#layers.fileOf(way, tar);
+    if (!this.#told.has(file.digest)) this.#context.onDone('compressed', tar.blob.size);
+    this.#told.add(file.digest);
+    return file;
   }
-  return undefined;
+}
+
+/** Waits for all, also when one fails: tars are removed after that, and other images wait for the same layers. */
+async function allOf<T>(work: readonly Promise<T>[]): Promise<T[]> {
+  await Promise.allSettled(work);
+  return Promise.all(work);
 }
 
 function noteOf(form: ManifestForm, ways: readonly Way[]): string {
@@ -160,12 +127,22 @@ function noteOf(form: ManifestForm, ways: readonly Way[]): string {
   return `as expected: ${all}, manifest as ${form.title} writes it`;
 }
 
-function notRestored(expected: readonly Digest[], { root }: Closure, ways: number): ImgconvError {
-  const { digest } = root.descriptor;
-  const why =
-    ways === 0
-      ? `the image is ${digest}, and only one whose layers are all uncompressed can get another digest`
-      : `none of ${ways} ways to compress its layers in ${MANIFEST_FORMS.length} forms of manifests gives it`;
+function notUnpacked(expected: readonly Digest[], { descriptor }: ManifestNode): ImgconvError {
+  const why = 'only one whose layers are all there and uncompressed can get another digest';
+  return mismatch(expected, `the image is ${descriptor.digest}, and ${why}`);
+}
+
+function notRestored(expected: readonly Digest[], { ways, tried, gaveUp }: ManifestSearch): ImgconvError {
+  const forms = `in ${MANIFEST_FORMS.length} forms of manifests`;
+  return mismatch(
+    expected,
+    gaveUp
+      ? `${counted(tried, 'combination')} tried, each ${forms}; there are more, which would take too long`
+      : `none of ${ways} ways to compress its layers ${forms} gives it; ${counted(tried, 'combination')} tried`,
+  );
+}
+
+function mismatch(expected: readonly Digest[], why: string): ImgconvError {
   return new ImgconvError('DIGEST_MISMATCH', `expected ${expected.join(' or ')}: ${why}`, {
     hint: 'another image or another program: leave out --expect to give it a digest of its own',
   });

@@ -59,7 +59,9 @@ Compressed by the same program, and with a manifest in the same form, an image h
 --expect known :: Tries the digests that the source remembers: docker-root:, docker-daemon: and containers-storage: do.
   An image that gets none of them keeps its own, and a note says so.
 
-Each program that is tried compresses all layers once. Nothing counts but an equal digest.
+Each program that is tried compresses each layer once, also one that several images share. Nothing counts but an equal
+digest. An image of more than about 20 layers that three programs made has too many combinations to try all of them: the
+search for it ends after about half a minute, and the message says so.
 
 # Archive files
 imgconv recognises archives that are compressed with gzip, zstd, xz or bzip2 by their content. It writes a compressed
