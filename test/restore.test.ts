@@ -5,11 +5,13 @@ import { describe, test } from 'node:test';
 import type { EncodeJob } from '../src/codecs/encode.js';
 import { ENCODER_NAMES, type EncoderName } from '../src/codecs/encoders.js';
 import { parseDigest, type Digest } from '../src/model/digest.js';
+import { ImgconvError } from '../src/model/errors.js';
 import { parseManifest } from '../src/model/manifest.js';
 import { VerifiedBlob } from '../src/proof/verified-blob.js';
 import { Staging } from '../src/storage/staging.js';
 import { Pool } from '../src/threads/pool.js';
 import type { Closure } from '../src/transfer/closure.js';
+import { ManifestSearch } from '../src/transfer/manifest-search.js';
 import { Restorer } from '../src/transfer/restore.js';
 import { refusal } from './support/errors.js';
 import { DOCKER, descriptorOf, digestText, part, type Part } from './support/images.js';
@@ -202,5 +204,18 @@ describe('images get the digests that they had', () => {
       bench.restorer(),
       'none of 11 ways to compress its layers in 8 forms of manifests gives it; ',
     );
+  });
+
+  test('a search of many combinations ends when the run is interrupted', async () => {
+    await using bench = new Bench();
+    const wanted = parseDigest(`sha256:${'0'.repeat(64)}`, 'made here');
+    const search = new ManifestSearch({ digest: wanted, size: 1 }, [wanted], bench.pool);
+    const layers = Array.from({ length: 30 }, (_, size) => ({ digest: wanted, size }));
+    for (const encoder of ENCODER_NAMES) await search.add(encoder, layers);
+    setTimeout(() => {
+      bench.pool.abort(new ImgconvError('INTERRUPTED', 'interrupted'));
+    }, 50);
+    await assert.rejects(search.tryThree(), refusal('INTERRUPTED'));
+    assert.ok(!search.gaveUp);
   });
 });
