@@ -255,7 +255,7 @@ describe('an interruption', () => {
     const archive = join(tempFolder(), 'images.tar');
     const output = new Output(['copy', `docker://${registry.host}/team/b:1`, `docker-archive:${archive}`]);
     await until('a download', () => registry.asked(/blobs/).length > 3);
-    await delay(300);
+    await delay(1000);
     output.running.child.kill('SIGINT');
     await output.ended();
     assert.match(output.stderr, new RegExp(`^imgconv: interrupted: ${archive} was not written; .* kept in `));

@@ -123,7 +123,7 @@ function noteOf(form: ManifestForm, ways: readonly Way[]): string {
   const how = [...counts].map(
     ([way, count]) => `${count} ${way === 'plain' ? 'uncompressed' : encoderTitle(way)}`,
   );
-  const all = `all ${counted(ways.length, 'layer')} matched (${how.join('; ')})`;
+  const all = `${ways.length === 1 ? 'the layer' : `all ${ways.length} layers`} matched (${how.join('; ')})`;
   return `as expected: ${all}, manifest as ${form.title} writes it`;
 }
 

@@ -48,7 +48,7 @@ export function savedRow(row: Row, scale: number, isAlone: boolean, outcome: Out
   };
 }
 
-const times = (value: number | undefined) => (value === undefined ? '' : `${value}×`);
+const times = (value: number | undefined) => (value === undefined ? '' : `${Number(value.toPrecision(2))}×`);
 
 /** The table in Markdown, of all rows or of those with these names, at size 1. */
 export function tableOf({ rows: saved }: SavedRun, rows: readonly Row[], names?: readonly string[]): string {
