@@ -1,9 +1,11 @@
 import * as z from 'zod';
 import { documentAt } from '../../bytes/document.js';
+import { digestOf } from '../../bytes/hash.js';
 import { listOf } from '../../model/descriptor.js';
 import { MAX_LAYOUT_INDEX, parseJson, parseWith } from '../../model/json.js';
-import { INDEX_FILE, INDEX_TEMPLATE } from '../../model/oci-layout.js';
-import type { Storage, StorageTransaction } from '../../storage/driver.js';
+import { INDEX_FILE, INDEX_TEMPLATE, LAYOUT_CONTENT, LAYOUT_FILE } from '../../model/oci-layout.js';
+import type { Digest } from '../../model/digest.js';
+import type { Stat, Storage, StorageTransaction } from '../../storage/driver.js';
 import { LOCK } from './paths.js';
 
 /** What is not understood stays as it was. */
@@ -12,9 +14,18 @@ const indexSchema = z.looseObject({ manifests: listOf(z.looseObject({})) });
 export type LayoutIndex = z.infer<typeof indexSchema>;
 
 export async function readIndex(layout: Storage): Promise<LayoutIndex> {
+  return parsed(layout, await bytesIn(layout));
+}
+
+async function bytesIn(layout: Storage): Promise<Uint8Array | undefined> {
   const at = await layout.bytes(INDEX_FILE);
-  if (at === undefined) return { ...INDEX_TEMPLATE, manifests: [] };
-  return parseWith(indexSchema, parseJson(documentAt(at, at.path, MAX_LAYOUT_INDEX), at.path), at.path);
+  return at && documentAt(at, at.path, MAX_LAYOUT_INDEX);
+}
+
+function parsed(layout: Storage, bytes: Uint8Array | undefined): LayoutIndex {
+  if (bytes === undefined) return { ...INDEX_TEMPLATE, manifests: [] };
+  const path = layout.nameOf(INDEX_FILE);
+  return parseWith(indexSchema, parseJson(bytes, path), path);
 }
 
 /**
@@ -32,4 +43,121 @@ export function changeIndex(
     transaction.put(INDEX_FILE, JSON.stringify(index), 'tag');
     await transaction.commit();
   });
+}
+
+type Entry = Readonly<Record<string, unknown>>;
+
+/** Digests by name; entries without a name have their digest for one. */
+type Names = ReadonlyMap<string, readonly string[]>;
+
+/** How what this process wrote ends: more entries can go before it. */
+const END = ']}';
+
+interface Known {
+  readonly names: Map<string, string[]>;
+  /** Of the file as it was read or written; undefined when there was none. */
+  readonly stat: Stat | undefined;
+  /** Of what this process wrote. */
+  readonly written?: Digest;
+}
+
+/**
+ * index.json while a run adds to it, batch by batch. What the run wrote itself is not parsed again, or a layout of many
+ * images would cost the square of their number.
+ */
+export class GrowingIndex {
+  /** An entry's name, in one form for all that means the same. */
+  readonly #nameOf: (entry: Entry) => string | undefined;
+  #known: Promise<Known> | undefined;
+
+  constructor(nameOf: (entry: Entry) => string | undefined) {
+    this.#nameOf = nameOf;
+  }
+
+  /** What index.json names. */
+  async names(layout: Storage): Promise<Names> {
+    const before = this.#known;
+    const isStale = before !== undefined && !isSame((await before).stat, await layout.stat(INDEX_FILE));
+    // Of several callers the first one reads it.
+    if (isStale && this.#known === before) this.#known = undefined;
+    this.#known ??= this.#read(layout);
+    return (await this.#known).names;
+  }
+
+  async #read(layout: Storage): Promise<Known> {
+    const stat = await layout.stat(INDEX_FILE);
+    return { names: this.#namesIn((await readIndex(layout)).manifests), stat };
+  }
+
+  has(names: Names, entry: Entry): boolean {
+    return names.get(this.#keyOf(entry))?.includes(String(entry['digest'])) === true;
+  }
+
+  /**
+   * Adds entries in the place of those of the same names, and commits the transaction, if there is one that is not there.
+   * What others wrote meanwhile stays.
+   */
+  add(layout: Storage, transaction: StorageTransaction, entries: readonly Entry[]): Promise<void> {
+    return layout.exclusively(LOCK, async () => {
+      const known = await this.#known;
+      const bytes = await bytesIn(layout);
+      const isOwn = known?.written !== undefined && bytes !== undefined && digestOf(bytes) === known.written;
+      const index = isOwn ? undefined : parsed(layout, bytes);
+      const names =
+        index === undefined && known !== undefined ? known.names : this.#namesIn(index?.manifests ?? []);
+      const fresh = entries.filter((entry) => !this.has(names, entry));
+      const isLayout = (await layout.bytes(LAYOUT_FILE)) !== undefined;
+      if (isLayout && fresh.length === 0) return;
+      if (!isLayout) transaction.put(LAYOUT_FILE, LAYOUT_CONTENT);
+      const isNew = fresh.every((entry) => !names.has(this.#keyOf(entry)));
+      const content =
+        bytes !== undefined && isOwn && isNew
+          ? extended(bytes, names.size > 0, fresh)
+          : this.#merged(index ?? parsed(layout, bytes), fresh);
+      this.#known = undefined;
+      transaction.put(INDEX_FILE, content, 'tag');
+      await transaction.commit();
+      for (const entry of fresh) names.set(this.#keyOf(entry), [String(entry['digest'])]);
+      this.#known = Promise.resolve({
+        names,
+        stat: await layout.stat(INDEX_FILE),
+        written: digestOf(content),
+      });
+    });
+  }
+
+  #merged({ manifests, ...rest }: LayoutIndex, fresh: readonly Entry[]): Buffer {
+    const renamed = new Set(fresh.map((entry) => this.#nameOf(entry)));
+    const isReplaced = (name: string | undefined) => name !== undefined && renamed.has(name);
+    const kept = manifests.filter((one) => !isReplaced(this.#nameOf(one)));
+    return Buffer.from(JSON.stringify({ ...rest, manifests: [...kept, ...fresh] }));
+  }
+
+  #namesIn(entries: readonly Entry[]): Map<string, string[]> {
+    const names = new Map<string, string[]>();
+    for (const entry of entries) {
+      const key = this.#keyOf(entry);
+      const digest = String(entry['digest']);
+      const digests = names.get(key);
+      if (digests === undefined) names.set(key, [digest]);
+      else digests.push(digest);
+    }
+    return names;
+  }
+
+  #keyOf(entry: Entry): string {
+    return this.#nameOf(entry) ?? String(entry['digest']);
+  }
+}
+
+function extended(bytes: Uint8Array, hasEntries: boolean, fresh: readonly Entry[]): Buffer {
+  const more = fresh.map((entry) => JSON.stringify(entry)).join(',');
+  return Buffer.concat([
+    bytes.subarray(0, -END.length),
+    Buffer.from(`${hasEntries && fresh.length > 0 ? ',' : ''}${more}${END}`),
+  ]);
+}
+
+function isSame(one: Stat | undefined, other: Stat | undefined): boolean {
+  return one?.size === other?.size && one?.changed === other?.changed;
 }

@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { GrowingIndex } from '../src/formats/oci/index-file.js';
+import { LocalStorage } from '../src/storage/local.js';
+import { randomOf } from './support/deflate-samples.js';
+import { tempFolder } from './support/temp.js';
+
+type Entry = Readonly<Record<string, unknown>>;
+
+const nameOf = ({ name }: Entry) => (typeof name === 'string' ? name : undefined);
+const digestOfText = (text: string) => `sha256:${createHash('sha256').update(text).digest('hex')}`;
+
+function entryOf(number: number, version: number): Entry {
+  const digest = digestOfText(`${number} ${version}`);
+  return number % 5 === 0 ? { digest } : { name: `app:${number}`, digest };
+}
+
+test('index.json has what this run and others add and take, however they take turns', async () => {
+  for (let seed = 0; seed < 40; seed++) {
+    const below = randomOf(seed);
+    const folder = tempFolder();
+    const path = join(folder, 'index.json');
+    const runs = [new GrowingIndex(nameOf), new GrowingIndex(nameOf)];
+    let model: Entry[] = [];
+    for (let step = 0; step < 25; step++) {
+      if (step > 0 && below(5) === 0) {
+        // Another program, in its own way.
+        if (below(2) === 0) model = model.filter(() => below(3) > 0);
+        else model = [...model, { ...entryOf(1000 + step, seed), 'x-own': [step] }];
+        writeFileSync(
+          path,
+          JSON.stringify({ manifests: model, schemaVersion: 2, 'x-note': 'kept' }, null, 2),
+        );
+        continue;
+      }
+      const numbers = new Set(Array.from({ length: 1 + below(4) }, () => below(60)));
+      const batch = [...numbers].map((number) => entryOf(number, below(3)));
+      const run = runs[below(4) === 0 ? 1 : 0];
+      assert.ok(run);
+      const storage = new LocalStorage(folder);
+      const transaction = storage.begin();
+      await transaction.claim();
+      await run.add(storage, transaction, batch);
+      transaction.close();
+      const isThere = (entry: Entry) =>
+        model.some((one) => one['digest'] === entry['digest'] && nameOf(one) === nameOf(entry));
+      const fresh = batch.filter((entry) => !isThere(entry));
+      const names = new Set(fresh.map(nameOf).filter((name) => name !== undefined));
+      model = [...model.filter((one) => !names.has(nameOf(one) ?? '')), ...fresh];
+      const index = JSON.parse(readFileSync(path, 'utf8')) as { manifests: Entry[] };
+      assert.deepEqual(index.manifests, model, `seed ${seed}, step ${step}`);
+      const found = await run.names(storage);
+      for (const entry of model) assert.ok(run.has(found, entry), `seed ${seed}, step ${step}`);
+      assert.equal([...found.values()].flat().length, model.length);
+    }
+    assert.ok(existsSync(join(folder, 'oci-layout')));
+  }
+});
