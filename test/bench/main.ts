@@ -137,6 +137,7 @@ async function main(): Promise<void> {
   process.stdout.write(`${cores} cores; ${versions.join(', ')}\n`);
   const heading = ['imgconv: median, spread, CPU, RSS, output in MB'.padEnd(SIDE), 'peer'.padEnd(SIDE)];
   const saved: SavedRow[] = [];
+  const run = { versions, cores, rows: saved };
   for (const scale of scales) {
     using corpus = new Corpus(scale);
     setSlack(!isShort && scale < 1 ? SMALL_SLACK : 1);
@@ -149,10 +150,9 @@ async function main(): Promise<void> {
         await profiled(await row.prepare(corpus), join(corpus.outputs, row.name), into);
         process.stdout.write(`${row.name.padEnd(NAME)} ${into}\n`);
       } else saved.push(...[await settledRow(row, corpus, wanted)].filter((one) => one !== undefined));
+      if (save !== undefined) writeFileSync(save, `${JSON.stringify(run, null, 2)}\n`);
     }
   }
-  const run = { versions, cores, rows: saved };
-  if (save !== undefined) writeFileSync(save, `${JSON.stringify(run, null, 2)}\n`);
   if (saved.some(({ scale }) => scale === 1)) process.stdout.write(`\n${tableOf(run, ROWS)}`);
 }
 
