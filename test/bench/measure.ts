@@ -27,7 +27,7 @@ export function repeated(times: number, words: readonly string[]): string[] {
 /** Node reads this file of certificates at each start, for a tenth of a second: that is the machine's, not the command's. */
 const { NODE_EXTRA_CA_CERTS: _, ...OWN } = process.env;
 /** As a user has them: with what V8 compiled kept in a folder of this run (in CI nothing is). */
-const SURROUNDINGS = {
+export const SURROUNDINGS = {
   ...OWN,
   CI: '',
   XDG_CACHE_HOME: mkdtempSync(join(tmpdir(), 'imgconv-bench-cache-')),

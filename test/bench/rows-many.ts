@@ -3,14 +3,14 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Corpus } from './corpus.js';
 import { expectSame, inStore, manifestLine } from './equal.js';
-import { imgconvWords } from './measure.js';
+import { imgconvWords, SURROUNDINGS } from './measure.js';
 import { millisecondsEach, secondsBelow, wallBelow, type Contest, type Row } from './row.js';
 import { filesBelow, opensslWords } from './rows-store.js';
 
 const MANY = 10_000;
 
 function runNow(words: readonly string[]): void {
-  execFileSync('bash', ['-c', '"$@"', 'bench', ...imgconvWords(words)]);
+  execFileSync('bash', ['-c', '"$@"', 'bench', ...imgconvWords(words)], { env: SURROUNDINGS });
 }
 
 /** A small archive into a store that holds many images; with `isFirst` no run has seen that store before. */
