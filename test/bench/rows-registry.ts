@@ -69,7 +69,7 @@ const craneRows: readonly Row[] = [
       for (const name of IMAGES)
         await imgconv('copy', '--quiet', `dir:${tree}`, `oci:${join(layouts, name)}`, name);
       const registries = newRegistries();
-      const script = 'host=$1; cd "$2"; shift 2; for name in *; do "$@" push "$name" "$host/$name"; done';
+      const script = 'host=$1; cd "$2"; shift 2; for name in *; do "$@" push "$name" "$host/$name:1.0"; done';
       return {
         before: async (out) => {
           await registries.start(out);
