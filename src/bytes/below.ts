@@ -95,6 +95,17 @@ export function expectPlain(root: string, path: string): void {
   }
 }
 
+/** So many folders in one are remembered when it is read; those of a larger one would take the places of all others. */
+const REMEMBERED_AT_ONCE = 512;
+
+/** A folder that was looked at held these folders: its system said so, as it would of each. */
+export function rememberPlain(root: string, folder: string, names: readonly string[]): void {
+  if (names.length > REMEMBERED_AT_ONCE) return;
+  const { seen } = knownRoot(root);
+  const now = Date.now();
+  for (const name of names) seen.set(`${folder}/${name}`, now);
+}
+
 /** The open files of this process as paths (proc(5)); without it a folder can be looked at only before it is used. */
 const DESCRIPTORS = '/proc/self/fd';
 const hasDescriptors = existsSync(DESCRIPTORS);

@@ -1,13 +1,20 @@
 import { existsSync, mkdirSync, readdirSync, type Dirent } from 'node:fs';
 import { dirname } from 'node:path';
 import { isErrno, naming } from '../model/errors.js';
-import { expectPlain } from './below.js';
+import { expectPlain, rememberPlain } from './below.js';
 
 /** What a folder below `root`, or the root itself, holds, by name; nothing where there is none. @throws ImgconvError IO for a link */
 export function entriesIn(folder: string, root: string): Dirent[] {
   if (folder !== root) expectPlain(root, `${folder}/`);
   try {
-    return readdirSync(folder, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1));
+    const entries = readdirSync(folder, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1));
+    const folders = entries.filter((entry) => entry.isDirectory());
+    rememberPlain(
+      root,
+      folder,
+      folders.map(({ name }) => name),
+    );
+    return entries;
   } catch (error) {
     if (isErrno(error, 'ENOENT', 'ENOTDIR')) return [];
     throw error;
