@@ -20,10 +20,10 @@ const NOPE = join(folder, 'nope');
 
 test('an unknown letter is named, also among known ones', async () => {
   for (const [words, said] of [
-    [['copy', '-v'], 'imgconv: -v: copy has no such option\n  imgconv copy --help lists them\n'],
-    [['ls', '-x', NOPE], 'imgconv: -x: ls has no such option\n  imgconv ls --help lists them\n'],
-    [['-x'], 'imgconv: -x: imgconv has no such option\n  imgconv --help lists them\n'],
-    [['copy', '-zj', '1'], 'imgconv: -z: copy has no such option\n  imgconv copy --help lists them\n'],
+    [['copy', '-v'], 'imgconv: -v: copy has no such option\n  imgconv copy --help lists the options\n'],
+    [['ls', '-x', NOPE], 'imgconv: -x: ls has no such option\n  imgconv ls --help lists the options\n'],
+    [['-x'], 'imgconv: -x: imgconv has no such option\n  imgconv --help lists the options\n'],
+    [['copy', '-zj', '1'], 'imgconv: -z: copy has no such option\n  imgconv copy --help lists the options\n'],
   ] as const)
     assert.deepEqual(await imgconv(words), { status: 2, stdout: '', stderr: said });
 });

@@ -749,6 +749,16 @@ describe('oci:PATH:REF', () => {
   });
 });
 
+test('nothing is written into a layout of another version', async () => {
+  const target = join(tempFolder(), 'next');
+  mkdirSync(target);
+  writeFileSync(join(target, 'oci-layout'), '{"imageLayoutVersion": "2.0.0"}');
+  const { status, stderr } = await imgconv(['copy', `dir:${syncTree()}`, `oci:${target}`, 'demo/base:1']);
+  assert.equal(status, 1);
+  assert.match(stderr, /oci-layout: layout version 2\.0\.0, known is 1\.0\.0/);
+  assert.deepEqual(filesIn(target), ['oci-layout']);
+});
+
 describe('an existing layout', () => {
   const foreign = {
     subject: undefined,

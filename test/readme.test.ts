@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
+import { README_ROWS, ROWS } from './bench/rows.js';
+import { tableOf, type SavedRun } from './bench/table.js';
 import { COMMANDS } from '../src/cli/commands.js';
 import { FORMATS } from '../src/index.js';
 import { imgconv } from './support/cli.js';
@@ -166,4 +168,23 @@ test('README.md: the table of formats has every format', () => {
     const row = `${prefix}:${registry === undefined ? '' : '//'}\` +\\| ${short ?? '–'}`;
     assert.match(readme, new RegExp(`^\\| \`${row} +\\|`, 'm'));
   }
+});
+
+/** The rows of tables, without what only makes their columns wide. */
+function rowsOf(text: string): string {
+  const cells = (line: string) => line.split('|').map((cell) => cell.trim());
+  const rows = text.split('\n').filter((line) => line.startsWith('|') && !/^\|[ |-]+$/.test(line));
+  return rows.map((line) => cells(line).join('|')).join('\n');
+}
+
+test('the tables of speed are those that the bench made of its saved run', () => {
+  const run = JSON.parse(readFileSync(join(projectRoot, 'test/bench/results.json'), 'utf8')) as SavedRun;
+  const contributing = readFileSync(join(projectRoot, 'CONTRIBUTING.md'), 'utf8');
+  assert.deepEqual(
+    ROWS.map(({ name }) => name),
+    run.rows.filter(({ scale }) => scale === 1).map(({ name }) => name),
+  );
+  assert.ok(rowsOf(contributing).includes(rowsOf(tableOf(run, ROWS))), tableOf(run, ROWS));
+  const most = tableOf(run, ROWS, README_ROWS);
+  assert.ok(rowsOf(readme).includes(rowsOf(most)), most);
 });

@@ -149,6 +149,18 @@ const OF_OPTIONS: readonly Rule[] = [
       '--preserve-digests and --recompress contradict each other: new layers have new digests',
       'leave one of them out',
     ],
+  ({ expect, dryRun }) =>
+    expect !== undefined &&
+    dryRun === true && [
+      '--dry-run and --expect: whether an image gets its digest is known only when its layers are compressed',
+      'leave one of them out; an image that does not get its digest is not written',
+    ],
+  ({ expect, compression = 'docker' }) =>
+    expect !== undefined &&
+    !compression.startsWith('docker') && [
+      `--expect and --compression ${compression} contradict each other: the expected digest says how layers are compressed`,
+      'leave one of them out',
+    ],
   ({ untagged, REF = [], imagesFile = [] }, { reference }) =>
     untagged === true &&
     (REF.length > 0 || imagesFile.length > 0 || reference !== undefined) && [

@@ -83,7 +83,7 @@ function expectKnownLetters(arg: string, command: Syntax | undefined, options: O
     if (option === undefined)
       throw usage(
         `-${/^-[a-z]+$/i.test(arg) ? letter : arg.slice(1).replace(/=.*$/s, '')}: ${name === '' ? 'imgconv ' : name}has no such option`,
-        `imgconv ${name}--help lists them`,
+        `imgconv ${name}--help lists the options`,
       );
     if (option.type !== 'boolean') return;
   }
@@ -100,7 +100,7 @@ function unknownOption(said: string, command: Syntax | undefined, options: Optio
   const name = command === undefined ? '' : `${command.name} `;
   return usage(
     `--${said}: ${name === '' ? 'imgconv ' : name}has no such option`,
-    `${near === undefined ? '' : `did you mean --${near}? `}imgconv ${name}--help lists them`,
+    `${near === undefined ? '' : `did you mean --${near}? `}imgconv ${name}--help lists the options`,
   );
 }
 

@@ -120,9 +120,10 @@ async function allOf<T>(work: readonly Promise<T>[]): Promise<T[]> {
 function noteOf(form: ManifestForm, ways: readonly Way[]): string {
   const counts = new Map<Way, number>();
   for (const way of ways) counts.set(way, (counts.get(way) ?? 0) + 1);
-  const how = [...counts].map(
-    ([way, count]) => `${count} ${way === 'plain' ? 'uncompressed' : encoderTitle(way)}`,
-  );
+  const how = [...counts].map(([way, count]) => {
+    const title = way === 'plain' ? 'uncompressed' : encoderTitle(way);
+    return counts.size === 1 ? title : `${count} ${title}`;
+  });
   const all = `${ways.length === 1 ? 'the layer' : `all ${ways.length} layers`} matched (${how.join('; ')})`;
   return `as expected: ${all}, manifest as ${form.title} writes it`;
 }

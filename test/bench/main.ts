@@ -8,7 +8,7 @@ import { ContentDiffers } from './equal.js';
 import type { Result } from './measure.js';
 import { missingInBench, peerVersions } from './peers.js';
 import { setSlack, wallBelow, within, type Row, type Target } from './row.js';
-import { ROWS } from './rows.js';
+import { README_ROWS, ROWS } from './rows.js';
 import { savedRow, tableOf, type SavedRow } from './table.js';
 
 const RUNS = 5;
@@ -153,7 +153,8 @@ async function main(): Promise<void> {
       if (save !== undefined) writeFileSync(save, `${JSON.stringify(run, null, 2)}\n`);
     }
   }
-  if (saved.some(({ scale }) => scale === 1)) process.stdout.write(`\n${tableOf(run, ROWS)}`);
+  if (saved.some(({ scale }) => scale === 1))
+    process.stdout.write(`\n${tableOf(run, ROWS)}\n${tableOf(run, ROWS, README_ROWS)}`);
 }
 
 await main();

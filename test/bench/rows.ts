@@ -15,9 +15,9 @@ export const ROWS: readonly Row[] = [
 ];
 /** Those of the README. */
 export const README_ROWS: readonly string[] = [
+  'pull',
+  'pull-crane',
   'saved-gzip',
   'saved-keep',
   'store-tar-plain',
-  'pull-crane',
-  'push-crane',
 ];

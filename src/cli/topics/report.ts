@@ -72,7 +72,7 @@ nothing for these formats, are refused before anything is read. --debug adds the
 
     $ imgconv dir2reg sync store --compresion gzip; echo "exit status $?"
     imgconv: --compresion: dir2reg has no such option
-      did you mean --compression? imgconv dir2reg --help lists them
+      did you mean --compression? imgconv dir2reg --help lists the options
     exit status 2
     $ imgconv dir2tar sync some.tar --link hard; echo "exit status $?"
     imgconv: --link hard: docker-archive: is one file, into which blobs are copied

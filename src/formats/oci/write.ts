@@ -1,16 +1,35 @@
 import { basename, resolve } from 'node:path';
+import { documentAt } from '../../bytes/document.js';
 import { annotationsSchema } from '../../model/descriptor.js';
-import { blobName, CONTAINERD_NAME, layoutEntry, layoutName } from '../../model/oci-layout.js';
+import {
+  blobName,
+  checkLayoutVersion,
+  CONTAINERD_NAME,
+  LAYOUT_FILE,
+  layoutEntry,
+  layoutName,
+} from '../../model/oci-layout.js';
 import { isDigest, type Digest } from '../../model/digest.js';
 import { familiarText, referenceText, type Reference } from '../../model/reference.js';
+import { MAX_MANIFEST } from '../../model/json.js';
 import type { Storage } from '../../storage/driver.js';
 import type { ImageToWrite, ImageWriter, WriteContext } from '../format.js';
 import { createStore, type Store, type StoreMapping } from '../store-writer.js';
 import { GrowingIndex } from './index-file.js';
 import { BLOBS } from './paths.js';
 
-export function createLayout(storage: Storage, context: WriteContext): Promise<ImageWriter> {
-  return createStore(storage, new LayoutMapping(basename(resolve(storage.name))), context);
+/** @throws ImgconvError FORMAT_UNSUPPORTED for a layout of another version */
+export async function createLayout(storage: Storage, context: WriteContext): Promise<ImageWriter> {
+  const writer = await createStore(storage, new LayoutMapping(basename(resolve(storage.name))), context);
+  try {
+    const version = await storage.bytes(LAYOUT_FILE);
+    if (version !== undefined)
+      checkLayoutVersion(documentAt(version, version.path, MAX_MANIFEST), version.path);
+    return writer;
+  } catch (error) {
+    await writer.close();
+    throw error;
+  }
 }
 
 type LayoutEntry = ReturnType<typeof layoutEntry>;
