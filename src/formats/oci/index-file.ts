@@ -80,7 +80,11 @@ export class GrowingIndex {
     const isStale = before !== undefined && !isSame((await before).stat, await layout.stat(INDEX_FILE));
     // Of several callers the first one reads it.
     if (isStale && this.#known === before) this.#known = undefined;
-    this.#known ??= this.#read(layout);
+    this.#known ??= this.#read(layout).catch((error: unknown) => {
+      // Another program may just write it.
+      this.#known = undefined;
+      throw error;
+    });
     return (await this.#known).names;
   }
 
