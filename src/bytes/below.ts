@@ -11,6 +11,7 @@ import {
   renameSync,
   rmdirSync,
   unlinkSync,
+  type Dirent,
   type Stats,
 } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
@@ -98,12 +99,13 @@ export function expectPlain(root: string, path: string): void {
 /** So many folders in one are remembered when it is read; those of a larger one would take the places of all others. */
 const REMEMBERED_AT_ONCE = 512;
 
-/** A folder that was looked at held these folders: its system said so, as it would of each. */
-export function rememberPlain(root: string, folder: string, names: readonly string[]): void {
-  if (names.length > REMEMBERED_AT_ONCE) return;
+/** A folder that was looked at has these entries: `readdir` gave their types, so that folders need no look of their own. */
+export function rememberPlain(root: string, folder: string, entries: readonly Dirent[]): void {
   const { seen } = knownRoot(root);
+  if (entries.length > REMEMBERED_AT_ONCE) return;
+  if (seen.size > REMEMBERED) seen.clear();
   const now = Date.now();
-  for (const name of names) seen.set(`${folder}/${name}`, now);
+  for (const entry of entries) if (entry.isDirectory()) seen.set(`${folder}/${entry.name}`, now);
 }
 
 /** The open files of this process as paths (proc(5)); without it a folder can be looked at only before it is used. */

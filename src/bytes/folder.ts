@@ -8,12 +8,7 @@ export function entriesIn(folder: string, root: string): Dirent[] {
   if (folder !== root) expectPlain(root, `${folder}/`);
   try {
     const entries = readdirSync(folder, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1));
-    const folders = entries.filter((entry) => entry.isDirectory());
-    rememberPlain(
-      root,
-      folder,
-      folders.map(({ name }) => name),
-    );
+    if (folder !== root) rememberPlain(root, folder, entries);
     return entries;
   } catch (error) {
     if (isErrno(error, 'ENOENT', 'ENOTDIR')) return [];

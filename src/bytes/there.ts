@@ -1,5 +1,5 @@
 import { lstatSync, statSync, type Stats } from 'node:fs';
-import { isErrno } from '../model/errors.js';
+import { ImgconvError, isErrno } from '../model/errors.js';
 import { expectPlain, notPlain } from './below.js';
 import { openRegular, type OpenFile } from './open-file.js';
 import type { FileBytes } from './region.js';
@@ -54,7 +54,8 @@ export function openThere(path: string, root: string): OpenFile | undefined {
     return openRegular(path, root);
   } catch (error) {
     const stat = lookAt(path, root);
-    if (stat === undefined) return undefined;
+    // It may have been made since.
+    if (stat === undefined || (error instanceof ImgconvError && error.code === 'NOT_FOUND')) return undefined;
     throw stat.isFile() ? error : notPlain(path, stat, root, 'file');
   }
 }
