@@ -42,6 +42,8 @@ export class ManifestSearch {
   #breath = 0;
   /** Combinations of ways that were tried. */
   tried = 0;
+  /** True when not all combinations were tried. */
+  gaveUp = false;
 
   constructor(config: Named, expected: readonly Digest[], pool: Pool, most = MOST) {
     this.#config = { digest: config.digest, size: config.size };
@@ -52,11 +54,6 @@ export class ManifestSearch {
 
   get ways(): number {
     return this.#made.length;
-  }
-
-  /** True when not all combinations were tried. */
-  get gaveUp(): boolean {
-    return this.#bytes >= this.#most;
   }
 
   /** Tries one more way: for all layers, then for those below some layer or from there on. They are few. */
@@ -77,7 +74,7 @@ export class ManifestSearch {
   async #try(made: readonly Made[], runs: number): Promise<Match | undefined> {
     const count = made[0]?.layers.length ?? 0;
     for (const chosen of combinations(count, made, runs)) {
-      if (this.gaveUp) return undefined;
+      if ((this.gaveUp ||= this.#bytes >= this.#most)) return undefined;
       this.tried++;
       const match = this.#match(chosen);
       if (match !== undefined) return match;
