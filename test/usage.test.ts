@@ -173,6 +173,7 @@ const CASES: Readonly<Record<string, readonly Refused[]>> = {
   'options that contradict each other': [
     ['dir2reg SRC DST --all --platform linux/amd64', '--all and --platform linux/amd64', 'leave one'],
     ['dir2reg SRC DST --dry-run --quiet', '--dry-run and --quiet', '--json'],
+    ['tar2reg SRC DST --dry-run --expect known', '--dry-run and --expect', 'leave out --dry-run'],
     ['dir2tar SRC DST --layers uncompressed --compression gzip', '--layers uncompressed and', 'leave one'],
     ['dir2tar SRC DST --layers keep --compression zstd', '--layers keep and --compression zstd', 'leave one'],
     ['dir2reg SRC DST --dry-run=yes', '--dry-run=yes: neither true nor false', '--dry-run'],
