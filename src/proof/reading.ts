@@ -197,7 +197,7 @@ export async function encodeTar(
   { encoder, diffId, to }: Encoding,
   { pool, onBytes }: ProofContext,
 ): Promise<EncodeResult> {
-  if (at.kind !== 'file') throw new TypeError(`${where}: in no file`);
+  if (at.kind !== 'file') throw new TypeError(`${where}: the tar does not lie in a file`);
   const algorithm = algorithmOf(diffId);
   const { size } = at;
   try {

@@ -17,12 +17,12 @@ import { codedSize, extraSize, fixedSize } from './sizes.ts';
 const LONGEST_LITERAL_CODE: u32 = 14;
 
 /** How many bytes before the current block are to be stored: together, they need fewer headers. */
-let storedSize: usize = 0;
+let waitingSize: usize = 0;
 
 /** Writes the blocks that wait to be stored, which end at `end`. */
 export function flushStored(isFinal: bool, end: usize): void {
-  if (storedSize > 0) putStored(end - storedSize, storedSize, isFinal);
-  storedSize = 0;
+  if (waitingSize > 0) putStored(end - waitingSize, waitingSize, isFinal);
+  waitingSize = 0;
 }
 
 /** Writes the block that `findMatches` left in the tables, in whichever of the three forms is the smallest. */
@@ -36,7 +36,7 @@ export function putBlock(from: usize, size: usize, isFinal: bool): void {
   const fixed = fixedSize() + extra;
   const stored = <u32>((size + (size / 65535 + 1) * 4) << 3);
   if (stored <= own && stored <= fixed) {
-    storedSize += size;
+    waitingSize += size;
     if (isFinal) flushStored(true, from + size);
     return;
   }

@@ -77,7 +77,7 @@ export function literalCode(byte: u32): u32 {
   return load<u32>((byte & 0xff) << 2, LITERAL_CODES);
 }
 
-/** The codes and extra bits of a match, at most 47 bits << 6 | how many. `tail` is the second half of a sequence. */
+/** The codes and extra bits of a match, at most 48 bits << 6 | how many. `tail` is the second half of a sequence. */
 // @ts-ignore: decorator
 @inline
 export function matchBits(length: usize, tail: u32): u64 {

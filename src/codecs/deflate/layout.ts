@@ -5,7 +5,7 @@
  *     0x0020000  long hash table   32768 buckets of two positions: where eight bytes were last
  *     0x0040000  sequences         8 bytes each; a block has at most BLOCK / 4 + 2
  *     0x0072000  Huffman tables
- *     0x0090000  32 KiB that stay zero, which empty places of the hash table point into
+ *     0x0090000  64 KiB that stay zero, which empty places of the hash table point into
  *     0x00a0000  dictionary        its last byte is before INPUT
  *     0x00a8000  input             and 4 KiB that loads may reach past it
  *     0x01b0000  output
