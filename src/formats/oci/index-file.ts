@@ -103,7 +103,7 @@ export class GrowingIndex {
    */
   add(layout: Storage, transaction: StorageTransaction, entries: readonly Entry[]): Promise<void> {
     return layout.exclusively(LOCK, async () => {
-      const known = await this.#known;
+      const known = await this.#known?.catch(() => undefined);
       const bytes = await bytesIn(layout);
       const isOwn = known?.written !== undefined && bytes !== undefined && digestOf(bytes) === known.written;
       const index = isOwn ? undefined : parsed(layout, bytes);
