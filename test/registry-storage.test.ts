@@ -45,12 +45,22 @@ describe('reading', () => {
     });
   });
 
-  test('lists only repositories that a wanted name can mean', async () => {
+  test('lists only what a wanted name can mean, and all tags of a repository that lacks one', async () => {
     const a = await imageOf('a');
     const store = layStore(tempFolder(), { 'a:1': a, 'a:2': a, 'a/b:1': a, 'library/c:1': a });
     for (const [wanted, expected] of [
       [undefined, ['a/b:1', 'a:1', 'a:2', 'library/c:1']],
       [['a'], ['a:1', 'a:2']],
+      [['a:2'], ['a:2']],
+      [[`localhost:5000/a:2@${a.root.digest}`], ['a:2']],
+      [
+        ['a:2', `a@${a.root.digest}`],
+        ['a:1', 'a:2'],
+      ],
+      [
+        ['a:2', 'a:3'],
+        ['a:1', 'a:2'],
+      ],
       [
         ['localhost:5000/a/b:9', 'docker.io/c@sha256:0'],
         ['a/b:1', 'library/c:1'],
@@ -66,6 +76,16 @@ describe('reading', () => {
       for await (const { name } of reader.images({ untagged: false, wanted })) names.push(name);
       assert.deepEqual(names.sort(), expected);
     }
+  });
+
+  test('lists what is attached to a tag that is asked for', async () => {
+    const a = await imageOf('a');
+    const attached = `a:sha256-${hex(a.root.digest)}`;
+    const store = layStore(tempFolder(), { 'a:1': a, 'a:2': a, [`${attached}.sig`]: a, [attached]: a });
+    const reader = await openRegistry(new LocalStorage(store));
+    const names: (string | undefined)[] = [];
+    for await (const { name } of reader.images({ untagged: false, wanted: ['a:1'] })) names.push(name);
+    assert.deepEqual(names, ['a:1', attached, `${attached}.sig`]);
   });
 
   test('passes over uploads, and what deleted tags and revisions left', async () => {

@@ -1,7 +1,8 @@
 import type { LocalBytes } from '../../bytes/region.js';
+import { isAttachedTag } from '../../model/attached.js';
 import type { Digest } from '../../model/digest.js';
 import { asImgconvError, ImgconvError } from '../../model/errors.js';
-import { choiceOf, isGlob, repositoryKey } from '../../model/reference.js';
+import { choiceOf, isGlob, repositoryKey, splitReference } from '../../model/reference.js';
 import type { Storage } from '../../storage/driver.js';
 import type { ImageReader, ListOptions, Located, SourceImage, UnreadableImage } from '../format.js';
 import { ListingReader } from '../listing.js';
@@ -32,23 +33,34 @@ export async function openRegistry(storage: Storage): Promise<ImageReader> {
   return new ListingReader((options) => images(root, options), registryAudit(root));
 }
 
+/** What is asked for of one repository: its tags, each by its name, or any image. */
+type Asked = ReadonlySet<string> | 'any';
+
 /** A name without a glob can only mean an image of its own repository; stores leave hosts out. */
-function repositoryFilter(wanted: ListOptions['wanted']): (repository: string) => boolean {
+function repositoryFilter(wanted: ListOptions['wanted']): (repository: string) => Asked | undefined {
   if (wanted === undefined || wanted.some((text) => isGlob(text) || choiceOf(text) !== undefined))
-    return () => true;
-  const keys = new Set(wanted.map(repositoryKey));
-  return (repository) => keys.has(repositoryKey(repository));
+    return () => 'any';
+  const asked = new Map<string, Set<string> | 'any'>();
+  for (const text of wanted) {
+    const [key, { tag, digest }] = [repositoryKey(text), splitReference(text)];
+    const tags = asked.get(key) ?? new Set();
+    // A digest may be that of any tag.
+    if (tags === 'any' || (tag === undefined && digest !== undefined)) asked.set(key, 'any');
+    else asked.set(key, tags.add(tag ?? 'latest'));
+  }
+  return (repository) => asked.get(repositoryKey(repository));
 }
 
 async function* images(
   root: Storage,
   { untagged, wanted }: ListOptions,
 ): AsyncGenerator<SourceImage | UnreadableImage> {
-  const isWanted = repositoryFilter(wanted);
+  const askedOf = repositoryFilter(wanted);
   for await (const repository of repositories(root)) {
-    if (!isWanted(repository)) continue;
+    const asked = askedOf(repository);
+    if (asked === undefined) continue;
     try {
-      for (const { name: tag } of await root.list(tagsPath(repository))) {
+      for (const tag of await tagsOf(root, repository, asked)) {
         const image = await imageAt(root, repository, { tag });
         if (image !== undefined) yield image;
       }
@@ -58,6 +70,17 @@ async function* images(
       yield { name: repository, where, error: asImgconvError(error, where) };
     }
   }
+}
+
+/**
+ * The tags that are asked for, and those of what may be attached to them. All tags, where one that is asked for is not
+ * there: a message then says which names are like it.
+ */
+async function tagsOf(root: Storage, repository: string, asked: Asked): Promise<readonly string[]> {
+  const all = (await root.list(tagsPath(repository))).map(({ name }) => name);
+  if (asked === 'any') return all;
+  const some = all.filter((tag) => asked.has(tag) || isAttachedTag(tag));
+  return some.filter((tag) => asked.has(tag)).length === asked.size ? some : all;
 }
 
 async function* revisions(root: Storage, repository: string): AsyncGenerator<SourceImage | UnreadableImage> {
