@@ -29,15 +29,19 @@ function sparse(size: number): string {
 
 describe('large files', () => {
   for (const threads of [1, 2, 3]) {
-    test(`are hashed by ${threads} thread(s), and by the one that waits for them`, async () => {
+    test(`are hashed and written by ${threads} thread(s), and by the one that waits for them`, async () => {
       await using pool = new Pool(threads);
-      const paths = [30, 21, 17, 9].map((megabytes) => {
+      const paths = [30, 21, 17, 40, 9].map((megabytes) => {
         const path = join(tempFolder(), 'file');
         writeFileSync(path, Buffer.alloc(megabytes * 1024 * 1024 + 7, String(megabytes)));
         return path;
       });
       let seen = 0;
-      const all = paths.map((path) => pool.scan(scanOf(path), (count) => (seen += count)));
+      const scans = paths.map((path, i) => {
+        const to = { path: `${path}-copy`, position: 3, flags: 'wx', flush: i > 0 } as const;
+        return { ...scanOf(path), to: i === 4 ? undefined : to };
+      });
+      const all = scans.map((job) => pool.scan(job, (count) => (seen += count)));
       const digests = (await Promise.all(all)).map(({ digest }) => digest);
       assert.deepEqual(
         digests,
@@ -47,6 +51,8 @@ describe('large files', () => {
         seen,
         paths.reduce((sum, path) => sum + statSync(path).size, 0),
       );
+      for (const { from, to } of scans)
+        if (to !== undefined) assert.ok(readFileSync(to.path).subarray(3).equals(readFileSync(from.path)));
     });
   }
 

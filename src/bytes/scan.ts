@@ -25,8 +25,8 @@ export interface ScanResult {
 
 /** What is read and hashed at once: it is still in the core's own cache when it is hashed, and when it is written. */
 const PIECE = 128 * 1024;
-/** So much is hashed in a few milliseconds. */
-const BREATH = 8 * 1024 * 1024;
+/** So much is hashed and written in a few milliseconds. */
+const BREATH = 4 * 1024 * 1024;
 let buffer: Uint8Array | undefined;
 
 /**

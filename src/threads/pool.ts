@@ -23,6 +23,8 @@ import type {
 
 interface Task {
   readonly request: Request;
+  /** Bytes that are still to be read, as far as is known. */
+  left: number;
   readonly onBytes: ((count: number) => void) | undefined;
   readonly resolve: (result: never) => void;
   readonly reject: (error: unknown) => void;
@@ -50,6 +52,8 @@ const INLINE_BUDGET = 8 * 1024 * 1024;
 const MANY = 256;
 /** One job at work and one waiting, so that a thread never waits for the main thread. */
 const DEPTH = 2;
+/** While so much is left of a job, another one this large waits for whichever thread is free first. */
+const LARGE = 16 * 1024 * 1024;
 
 /** Worker threads that hash, copy and deflate. Started when needed or announced, ended by `close`. */
 export class Pool {
@@ -174,7 +178,8 @@ export class Pool {
 
   #run<T extends JobResult>(job: Job, onBytes?: (count: number) => void): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      this.#queue.push({ request: { id: this.#next++, job }, onBytes, resolve, reject });
+      const left = 'from' in job ? job.from.size : 0;
+      this.#queue.push({ request: { id: this.#next++, job }, left, onBytes, resolve, reject });
       this.#dispatch();
     });
   }
@@ -195,7 +200,7 @@ export class Pool {
           continue;
         }
       }
-      if (thread === undefined || thread.tasks.size >= DEPTH) return;
+      if (thread === undefined || !hasRoomFor(task, thread)) return;
       this.#queue.shift();
       thread.tasks.set(task.request.id, task);
       thread.worker.postMessage(task.request);
@@ -204,11 +209,11 @@ export class Pool {
 
   /**
    * What this thread, which only waits, does in the place of the last one: that would take as long to start as 80 MB take
-   * to be hashed. What writes is left to threads.
+   * to be hashed.
    */
   #asForHere(job: Job): ScanJob | undefined {
     const isLast = this.threads > 1 && this.#workers.length === this.threads - 1;
-    return isLast && job.kind === 'scan' && job.to === undefined ? job : undefined;
+    return isLast && job.kind === 'scan' ? job : undefined;
   }
 
   async #scanHere(job: ScanJob, { onBytes, resolve, reject }: Task): Promise<void> {
@@ -233,12 +238,13 @@ export class Pool {
       const task = thread.tasks.get(reply.id);
       if (task === undefined) return;
       if ('bytes' in reply) {
+        task.left -= reply.bytes;
         task.onBytes?.(reply.bytes);
-        return;
+      } else {
+        thread.tasks.delete(reply.id);
+        if ('error' in reply) task.reject(errorOf(reply.error));
+        else task.resolve(reply.result as never);
       }
-      thread.tasks.delete(reply.id);
-      if ('error' in reply) task.reject(errorOf(reply.error));
-      else task.resolve(reply.result as never);
       this.#dispatch();
     });
     worker.on('error', (error) => {
@@ -262,12 +268,9 @@ export class Pool {
     this.#aborted = error;
     this.#interrupt(error);
     this.#abort.abort(error);
-    const tasks = [
-      ...this.#queue.splice(0),
-      ...this.#workers.flatMap((thread) => [...thread.tasks.values()]),
-    ];
+    const begun = this.#workers.flatMap(({ tasks }) => [...tasks.values()]);
+    for (const task of [...this.#queue.splice(0), ...begun]) task.reject(error);
     void this.close();
-    for (const task of tasks) task.reject(error);
   }
 
   /** No thread is at work any more when this resolves. */
@@ -282,6 +285,10 @@ export class Pool {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+function hasRoomFor(task: Task, { tasks }: Thread): boolean {
+  return tasks.size < DEPTH && (task.left < LARGE || [...tasks.values()].every(({ left }) => left < LARGE));
 }
 
 function closed(): ImgconvError {
