@@ -1,12 +1,21 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { convert } from '../src/index.js';
 import { parseDigest } from '../src/model/digest.js';
 import { digestOf } from '../src/bytes/hash.js';
 import { VerifiedBlob } from '../src/proof/verified-blob.js';
-import { filesBelow, foldersIn, keyOf, STEPS, type Storage } from '../src/storage/driver.js';
+import type { TreeFile } from '../src/bytes/tree.js';
+import {
+  allBelow,
+  allBelowByThread,
+  filesBelow,
+  foldersIn,
+  keyOf,
+  STEPS,
+  type Storage,
+} from '../src/storage/driver.js';
 import { LocalStorage } from '../src/storage/local.js';
 import { MemoryObjects, ObjectStorage } from '../src/storage/objects.js';
 import { Pool } from '../src/threads/pool.js';
@@ -37,6 +46,26 @@ async function filled(storage: Storage, files: Readonly<Record<string, string>>)
   transaction.close();
 }
 
+test('a thread that finds files follows no link and reads no long document', async () => {
+  const root = tempFolder();
+  for (const name of ['in', 'out']) mkdirSync(join(root, name));
+  writeFileSync(join(root, 'in/link'), 'short');
+  writeFileSync(join(root, 'out/link'), 'x'.repeat(257));
+  symlinkSync(join(root, 'out'), join(root, 'in/elsewhere'));
+  symlinkSync('link', join(root, 'in/other'));
+  const found: TreeFile[] = [];
+  for await (const file of allBelowByThread(new LocalStorage(root), '', pool, { document: 'link' }))
+    found.push(file);
+  assert.deepEqual(found, [
+    { key: 'in/elsewhere', kind: 'link' },
+    { key: 'in/link', kind: 'file', content: 'short' },
+    { key: 'in/other', kind: 'link' },
+    { key: 'out/link', kind: 'file', content: undefined },
+  ]);
+  const parts = allBelowByThread(new LocalStorage(root), 'in/elsewhere', pool, {});
+  await assert.rejects(parts.next(), refusal('IO', 'symbolic link'));
+});
+
 /** What a storage driver has to do: a new driver is one more line. */
 const DRIVERS: readonly (readonly [name: string, make: () => Storage])[] = [
   ['local', () => new LocalStorage(join(tempFolder(), 'root'))],
@@ -54,6 +83,28 @@ for (const [name, make] of DRIVERS) {
       assert.deepEqual(await storage.list('a'), []);
       assert.equal(await storage.bytes('a/b'), undefined);
       assert.equal(await storage.read('a/b', 10), undefined);
+    });
+
+    test('finds as many files by a thread as without one', async () => {
+      const storage = make();
+      // More folders than are read at once, some of them deep.
+      const names = Array.from(
+        { length: 700 },
+        (_, i) => `a/${i % 7}/${i}/${i % 3 === 0 ? 'b/link' : 'data'}`,
+      );
+      await filled(storage, { 'z/last': 'x', ...Object.fromEntries(names.map((key) => [key, key])) });
+      const found = new Map<string, TreeFile>();
+      for await (const file of allBelowByThread(storage, '', pool, { document: 'link', sizes: true }))
+        found.set(file.key, file);
+      const expected: string[] = [];
+      for await (const { key } of allBelow(storage, '')) expected.push(key);
+      assert.deepEqual([...found.keys()].sort(), expected.sort());
+      assert.equal(expected.length, names.length + 1);
+      for (const { key, content, size } of found.values()) {
+        if (storage.tree === undefined) continue;
+        assert.equal(content, key.endsWith('link') ? key : undefined);
+        assert.equal(size, key.endsWith('link') ? undefined : key === 'z/last' ? 1 : key.length);
+      }
     });
 
     test('gives what was committed, by key, and lists folders by name', async () => {

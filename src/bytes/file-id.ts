@@ -36,7 +36,12 @@ export function isStill(path: string, id: FileId): boolean {
 }
 
 /** Text that tells one state of a file from any other; a file of several names is one. */
+export function stateText({ dev, ino, mtimeNs, size }: FileId): string {
+  return `${dev} ${ino} ${mtimeNs} ${size}`;
+}
+
+/** That of the file at a path now; the path itself where nothing is. */
 export function stateOf(path: string): string {
   const now = idNow(path);
-  return now === undefined ? path : `${now.dev} ${now.ino} ${now.mtimeNs} ${now.size}`;
+  return now === undefined ? path : stateText(now);
 }

@@ -2,6 +2,7 @@ import type { Digest } from '../model/digest.js';
 import type { ManifestNode } from '../model/tree.js';
 import type { SourceImage } from './image.js';
 import type { Storage } from '../storage/driver.js';
+import type { Pool } from '../threads/pool.js';
 import type { Listing, StoredBlob } from './blob-store.js';
 
 /** `broken`: an image cannot be read whole. `space`: something that no image needs takes up space. `cosmetic`: neither. */
@@ -72,12 +73,19 @@ export interface Audit {
   readonly badName: Severity;
   /** Undefined where no single file can be mended. */
   readonly mending: Mending | undefined;
-  /** Of an image whose manifests could be read; those that are missing or damaged are not in the tree. */
-  ofImage(image: SourceImage, root: ManifestNode): Listing<Fault>;
+  /** Called before images are looked at: what `ofPlace` tells may be found meanwhile. */
+  begin?(pool: Pool): void;
+  /**
+   * Of an image whose manifests could be read; those that are missing or damaged are not in the tree. `there`: the
+   * blobs that were found where they belong.
+   */
+  ofImage(image: SourceImage, root: ManifestNode, there: ReadonlySet<Digest>): Listing<Fault>;
   /** Of the place, when all images have been looked at. */
   ofPlace(): Listing<Fault>;
   /** The common store of blobs, but for those of `except`: to find those that no image needs. */
   blobs(except?: ReadonlySet<Digest>): Listing<Omit<StoredBlob, 'key'>>;
+  /** The size of all blobs in bytes, where there is a shorter way to it than `blobs`. */
+  bytes?(pool: Pool): Promise<number>;
 }
 
 export interface Mending {

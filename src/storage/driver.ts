@@ -1,4 +1,5 @@
 import type { LocalBytes } from '../bytes/region.js';
+import type { TreeFile, TreeJob, TreePart, TreeWants } from '../bytes/tree.js';
 import type { LinkMode, Placement } from '../proof/linking.js';
 import type { VerifiedBlob } from '../proof/verified-blob.js';
 import type { Pool } from '../threads/pool.js';
@@ -77,6 +78,9 @@ export interface Deletion {
   flush(): Promise<void>;
 }
 
+/** Folders whose files are wanted, by their keys. */
+export type FolderJob = Pick<TreeJob, 'folders' | 'most' | 'wants'>;
+
 export interface Storage {
   /** What messages call the root. */
   readonly name: string;
@@ -95,6 +99,8 @@ export interface Storage {
   times(keys: readonly string[]): Promise<readonly number[]>;
   /** What a folder holds, sorted by name; nothing where there is none. @throws ImgconvError IO for a link in its place or on the way */
   list(key: string): Promise<readonly Entry[]>;
+  /** Files below folders of this machine, found by a thread; absent where the files are elsewhere. */
+  tree?(job: FolderJob, pool: Pool): Promise<TreePart>;
   /** Where the bytes of a whole file are; undefined where nothing is. @throws ImgconvError IO for what is no file */
   bytes(key: string): Promise<LocalBytes | undefined>;
   /** The first `limit` bytes of a small document; undefined where nothing is. @throws ImgconvError IO */
@@ -138,21 +144,49 @@ export async function foldersIn(storage: Storage, key: string): Promise<string[]
   return folders;
 }
 
+/** Folders that are read at once: at first few, for which no thread need be started. */
+const FIRST = 32;
+const AT_ONCE = 512;
+
+/**
+ * As `allBelow`, by a thread of the pool if the files are this machine's: it reads on while those that it found are
+ * looked at. Files of one folder come before those of folders in it.
+ */
+export async function* allBelowByThread(
+  storage: Storage,
+  key: string,
+  pool: Pool,
+  wants: TreeWants,
+): AsyncGenerator<TreeFile> {
+  const left = [key];
+  const ask = (most: number) => {
+    const asked = storage.tree?.({ folders: left.splice(-most), most, wants }, pool);
+    // Nobody waits for it when what comes before it fails.
+    asked?.catch(() => undefined);
+    return asked;
+  };
+  let next = ask(FIRST);
+  if (next === undefined) yield* allBelow(storage, key);
+  while (next !== undefined) {
+    const { files, folders } = await next;
+    for (const folder of folders) left.push(folder);
+    next = left.length === 0 ? undefined : ask(AT_ONCE);
+    yield* files;
+  }
+}
+
 /** All that is no folder, at a key or below it. */
 export async function* allBelow(
   storage: Storage,
   key: string,
-): AsyncGenerator<{ readonly key: string; readonly kind: Kind }> {
+): AsyncGenerator<Pick<TreeFile, 'key' | 'kind'>> {
   const kind = key === '' ? 'folder' : (await storage.stat(key))?.kind;
   if (kind === undefined) return;
   if (kind !== 'folder') yield { key, kind };
   else yield* allIn(storage, key);
 }
 
-async function* allIn(
-  storage: Storage,
-  folder: string,
-): AsyncGenerator<{ readonly key: string; readonly kind: Kind }> {
+async function* allIn(storage: Storage, folder: string): AsyncGenerator<Pick<TreeFile, 'key' | 'kind'>> {
   for (const { name, kind } of await storage.list(folder)) {
     const key = join(folder, name);
     if (kind === 'folder') yield* allIn(storage, key);

@@ -6,6 +6,7 @@ import { entriesIn } from '../bytes/folder.js';
 import { readFully } from '../bytes/open-file.js';
 import type { FileBytes } from '../bytes/region.js';
 import { isThere, lookAt, openThere, wholeFile } from '../bytes/there.js';
+import type { TreePart } from '../bytes/tree.js';
 import { DigestMap } from '../model/digest-map.js';
 import { ImgconvError, isErrno } from '../model/errors.js';
 import { OncePerDigest } from '../proof/once.js';
@@ -17,6 +18,7 @@ import type {
   Deletion,
   Entry,
   FolderContents,
+  FolderJob,
   Kind,
   Stat,
   Step,
@@ -74,6 +76,10 @@ export class LocalStorage implements Storage {
     return settled(() =>
       entriesIn(this.nameOf(key), this.name).map((entry) => ({ name: entry.name, kind: kindOf(entry) })),
     );
+  }
+
+  tree(job: FolderJob, pool: Pool): Promise<TreePart> {
+    return pool.tree({ kind: 'tree', root: this.name, ...job });
   }
 
   bytes(key: string): Promise<FileBytes | undefined> {

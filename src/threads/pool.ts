@@ -1,38 +1,24 @@
 import { setMaxListeners } from 'node:events';
 import { availableParallelism } from 'node:os';
 import type { Worker } from 'node:worker_threads';
-import { asImgconvError, ImgconvError, type ErrorCode } from '../model/errors.js';
+import { asImgconvError, ImgconvError } from '../model/errors.js';
 import type { AssembleJob } from '../bytes/assemble.js';
 import { glance, type GlanceJob, type Glances } from '../bytes/glance.js';
 import { linkProven, type LinkJob, type Unlinked } from '../bytes/link.js';
 import { scan, type ScanJob, type ScanResult } from '../bytes/scan.js';
+import { readTreePart, type TreeJob, type TreePart } from '../bytes/tree.js';
 import type { EncodeJob, EncodeResult } from '../codecs/encode.js';
 import { compressPiece, type PieceJob, type PieceResult } from '../codecs/pieces.js';
 import { unpack, type UnpackJob, type UnpackResult } from '../codecs/unpack.js';
+import { errorOf, SMALL_LOT, SmallJobs } from './small-jobs.js';
 import { takeThread } from './thread.js';
-import type {
-  ErrorText,
-  Job,
-  JobResult,
-  Reply,
-  Request,
-  SmallJob,
-  SmallResult,
-  SmallResults,
-} from './worker.js';
+import type { Job, JobResult, Reply, Request, SmallResults } from './worker.js';
 
 interface Task {
   readonly request: Request;
   /** Bytes that are still to be read, as far as is known. */
   left: number;
   readonly onBytes: ((count: number) => void) | undefined;
-  readonly resolve: (result: never) => void;
-  readonly reject: (error: unknown) => void;
-}
-
-/** A small file that waits for others to go with it. */
-interface Small {
-  readonly job: SmallJob;
   readonly resolve: (result: never) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -44,8 +30,6 @@ interface Thread {
 
 /** Jobs this small cost less than a message of their own. */
 const INLINE = 64 * 1024;
-/** So many small files go in one. */
-const SMALL_LOT = 64;
 /** What may be hashed on the main thread before any worker is started: starting one takes as long. */
 const INLINE_BUDGET = 8 * 1024 * 1024;
 /** So many files are work for threads, which take their time to start. */
@@ -60,7 +44,10 @@ export class Pool {
   readonly threads: number;
   #workers: Thread[] = [];
   #queue: Task[] = [];
-  #small: Small[] = [];
+  readonly #small = new SmallJobs((jobs) => {
+    this.expectRunning();
+    return this.#run<SmallResults>({ kind: 'small', jobs });
+  });
   #inline = INLINE_BUDGET;
   #announced = { files: 0, bytes: 0 };
   #next = 0;
@@ -105,7 +92,7 @@ export class Pool {
     this.expectRunning();
     const { size } = job.from;
     if (size <= INLINE && this.#hasMany) {
-      const result = await this.#gather<ScanResult>(job);
+      const result = await this.#small.add<ScanResult>(job);
       onBytes?.(size);
       return result;
     }
@@ -119,30 +106,7 @@ export class Pool {
   /** Settles with the system's answer when no link could be made. */
   async link(job: LinkJob): Promise<Unlinked | undefined> {
     this.expectRunning();
-    return this.#hasMany ? this.#gather(job) : linkProven(job);
-  }
-
-  #gather<T extends SmallResult>(job: SmallJob): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
-      this.#small.push({ job, resolve, reject });
-      if (this.#small.length === 1) setImmediate(() => void this.#sendSmall());
-      if (this.#small.length === SMALL_LOT) void this.#sendSmall();
-    });
-  }
-
-  async #sendSmall(): Promise<void> {
-    const lot = this.#small.splice(0);
-    if (lot.length === 0) return;
-    try {
-      this.expectRunning();
-      const results = await this.#run<SmallResults>({ kind: 'small', jobs: lot.map(({ job }) => job) });
-      for (const [i, one] of results.entries()) {
-        if ('result' in one) lot[i]?.resolve(one.result as never);
-        else lot[i]?.reject(errorOf(one.error));
-      }
-    } catch (error) {
-      for (const { reject } of lot) reject(error);
-    }
+    return this.#hasMany ? this.#small.add(job) : linkProven(job);
   }
 
   /** As `scan`, for a compressed region. */
@@ -162,6 +126,11 @@ export class Pool {
   async glance(job: GlanceJob): Promise<Glances> {
     this.expectRunning();
     return job.files.length < SMALL_LOT ? glance(job) : this.#run(job);
+  }
+
+  async tree(job: TreeJob): Promise<TreePart> {
+    this.expectRunning();
+    return job.most <= SMALL_LOT ? readTreePart(job) : this.#run(job);
   }
 
   /** As `scan`: a layer compressed as a program does it. Only threads have what makes it. */
@@ -276,7 +245,8 @@ export class Pool {
   /** No thread is at work any more when this resolves. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    for (const { reject } of [...this.#queue.splice(0), ...this.#small.splice(0)]) reject(closed());
+    for (const { reject } of this.#queue.splice(0)) reject(closed());
+    this.#small.close(closed());
     const ended = this.#workers.splice(0).map(({ worker }) => worker.terminate());
     this.#closed = Promise.all([this.#closed, this.#here, ...ended]);
     await this.#closed;
@@ -293,8 +263,4 @@ function hasRoomFor(task: Task, { tasks }: Thread): boolean {
 
 function closed(): ImgconvError {
   return new ImgconvError('INTERRUPTED', 'no more work is done');
-}
-
-function errorOf({ code, message, hint, cause }: ErrorText): ImgconvError {
-  return new ImgconvError(code as ErrorCode, message, hint === undefined ? { cause } : { cause, hint });
 }

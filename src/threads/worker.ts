@@ -5,6 +5,7 @@ import { assemble, type AssembleJob } from '../bytes/assemble.js';
 import { glance, type GlanceJob, type Glances } from '../bytes/glance.js';
 import { linkProven, type LinkJob, type Unlinked } from '../bytes/link.js';
 import { scan, type ScanJob, type ScanResult } from '../bytes/scan.js';
+import { readTreePart, type TreeJob, type TreePart } from '../bytes/tree.js';
 import { encode, type EncodeJob, type EncodeResult } from '../codecs/encode.js';
 import { compressPiece, type PieceJob, type PieceResult } from '../codecs/pieces.js';
 import { unpack, type UnpackJob, type UnpackResult } from '../codecs/unpack.js';
@@ -17,9 +18,9 @@ interface SmallJobs {
 }
 export type SmallResult = ScanResult | Unlinked | undefined;
 
-export type Job = ScanJob | SmallJobs | UnpackJob | PieceJob | EncodeJob | AssembleJob | GlanceJob;
+export type Job = ScanJob | SmallJobs | UnpackJob | PieceJob | EncodeJob | AssembleJob | GlanceJob | TreeJob;
 export type JobResult =
-  ScanResult | SmallResults | UnpackResult | PieceResult | EncodeResult | Glances | undefined;
+  ScanResult | SmallResults | UnpackResult | PieceResult | EncodeResult | Glances | TreePart | undefined;
 /** In the order of the jobs. */
 export type SmallResults = readonly ({ readonly result: SmallResult } | { readonly error: ErrorText })[];
 /** An error of ours, which no message can carry. */
@@ -53,6 +54,8 @@ function resultOf(job: Job, onBytes: (count: number) => void): JobResult | Promi
       return scan(job, onBytes);
     case 'small':
       return doAll(job.jobs);
+    case 'tree':
+      return readTreePart(job);
     case 'unpack':
       return unpack(job, onBytes);
     case 'encode':

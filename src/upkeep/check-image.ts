@@ -1,3 +1,4 @@
+import type { Bytes } from '../bytes/region.js';
 import type { Fault, FaultKind, WantedBlob } from '../formats/audit.js';
 import type { Located, SourceImage, UnreadableImage } from '../formats/format.js';
 import { tryConfig } from '../model/config.js';
@@ -11,7 +12,6 @@ import { MAX_CONFIG } from '../model/json.js';
 import { isForeignLayer } from '../model/media-type.js';
 import { platformText } from '../model/platform.js';
 import { parseReference, splitReference } from '../model/reference.js';
-import { VerifiedBlob } from '../proof/verified-blob.js';
 import { layersWithDiffIds, type LayerWithDiffId } from '../transfer/configs.js';
 import { readTree } from '../transfer/tree.js';
 import type { Audit } from '../formats/audit.js';
@@ -33,12 +33,20 @@ export interface CheckContext {
   readonly reached: Set<Digest>;
 }
 
+/** A config that is what its digest says. */
+interface Config {
+  readonly path: string;
+  readonly bytes: Uint8Array;
+}
+
 /** Checks one image: its name, manifests, blobs and config, and what its format says of it. */
 export class ImageCheck {
   readonly #check: CheckContext;
   readonly #image: SourceImage | UnreadableImage;
   /** Of its repository, those that were checked. */
   readonly #checked: Set<Digest>;
+  /** Blobs that were found where they belong. */
+  readonly #there = new Set<Digest>();
 
   constructor(check: CheckContext, image: SourceImage | UnreadableImage, checked: Set<Digest>) {
     this.#check = check;
@@ -67,7 +75,7 @@ export class ImageCheck {
       for (const member of node.absent) this.#absent(image, member, damaged.get(member.digest));
       await this.#ofManifest(image, node);
     }
-    for await (const fault of this.#check.audit.ofImage(image, root)) this.#found(fault);
+    for await (const fault of this.#check.audit.ofImage(image, root, this.#there)) this.#found(fault);
   }
 
   #found(fault: Fault): void {
@@ -147,10 +155,11 @@ export class ImageCheck {
 
   async #ofManifest(image: SourceImage, node: ManifestNode): Promise<void> {
     const sound = new Set<Digest>();
+    const configs: Config[] = [];
     const blobs = new Map(blobsOf(node.manifest).map((edge) => [edge.target.digest, edge]));
     await Promise.all(
       [...blobs.values()].map(async ({ target, role }) => {
-        const { digest, size, mediaType = '' } = target;
+        const { digest, mediaType = '' } = target;
         this.#check.reached.add(digest);
         const at = await locate(image, target, 'blob');
         if (at instanceof ImgconvError || at === undefined) {
@@ -160,38 +169,47 @@ export class ImageCheck {
           this.#broken('blob-missing', fetch?.path ?? image.where, what, fetch);
           return;
         }
-        const error = await this.#check.proofs.ofBlob(at, digest, size);
-        if (error === undefined) sound.add(digest);
-        else this.#broken('blob-damaged', at.path, error, this.#want(image, target, 'blob'));
+        this.#there.add(digest);
+        const proved = await this.#prove(at, target, role === 'config' && isContainerImage(node));
+        if (proved instanceof ImgconvError)
+          this.#broken('blob-damaged', at.path, proved, this.#want(image, target, 'blob'));
+        else sound.add(digest);
+        if (proved instanceof Uint8Array) configs.push({ path: at.path, bytes: proved });
       }),
     );
-    if (isContainerImage(node)) await this.#ofConfig(image, node, sound);
+    if (isContainerImage(node))
+      for (const config of configs) await this.#ofConfig(image, node, sound, config);
+  }
+
+  /** What is wrong with a blob; the bytes of a config that is right, and small enough to be held in memory. */
+  async #prove(at: Bytes, { digest, size }: Located, isConfig: boolean) {
+    const { proofs } = this.#check;
+    if (!isConfig || size === undefined || size > MAX_CONFIG || at.kind === 'dropped')
+      return proofs.ofBlob(at, digest, size);
+    return proofs.ofDocument(at, { digest, size }, MAX_CONFIG);
   }
 
   async #ofConfig(
     image: SourceImage,
     { manifest, descriptor }: ManifestNode & { readonly manifest: ImageManifest },
     sound: ReadonlySet<Digest>,
+    { path, bytes }: Config,
   ): Promise<void> {
-    const { config, layers } = manifest;
-    if (!sound.has(config.digest)) return;
-    const at = await image.locate(config, 'blob');
-    // Larger ones were proved and are not held in memory.
-    if (at === undefined || config.size > MAX_CONFIG || at.kind === 'dropped') return;
-    const parsed = tryConfig(await VerifiedBlob.at(at, config, this.#check.pool).read(MAX_CONFIG));
+    const { layers } = manifest;
+    const parsed = tryConfig(bytes);
     if (parsed === undefined) return;
     const pairs = layersWithDiffIds(manifest, parsed);
     if (pairs === undefined) {
       const what = `the config has ${counted(parsed.diffIds.length, 'diffID')}, its manifest ${descriptor.digest} ${counted(layers.length, 'layer')}`;
-      this.#broken('config-mismatch', at.path, what);
+      this.#broken('config-mismatch', path, what);
       return;
     }
-    for (const what of doubleDiffIds(pairs)) this.#broken('config-mismatch', at.path, what);
+    for (const what of doubleDiffIds(pairs)) this.#broken('config-mismatch', path, what);
     if (!this.#check.deep) return;
     const { layerSteps } = parsed;
     if (layerSteps !== undefined && layerSteps !== layers.length) {
       const what = `its history has ${counted(layerSteps, 'layer')}, its manifest ${layers.length}`;
-      this.#found({ severity: 'cosmetic', kind: 'history-mismatch', where: at.path, what });
+      this.#found({ severity: 'cosmetic', kind: 'history-mismatch', where: path, what });
     }
     for (const { layer, diffId } of pairs)
       if (sound.has(layer.digest)) await this.#ofLayer(image, layer, diffId);

@@ -55,6 +55,7 @@ export class Check implements CheckContext {
 
   /** The size of all blobs of the place, as far as it keeps them together. */
   async bytes(): Promise<number> {
+    if (this.audit.bytes !== undefined) return this.audit.bytes(this.pool);
     let sum = 0;
     for await (const { size } of this.audit.blobs()) sum += size;
     return sum;
@@ -64,6 +65,7 @@ export class Check implements CheckContext {
   async ofImages(reader: ImageReader, only?: ReadonlySet<string>, named?: string): Promise<number> {
     let count = 0;
     const wanted = named === undefined ? undefined : [named];
+    this.audit.begin?.(this.pool);
     const images = reader.images({ untagged: true, wanted })[Symbol.asyncIterator]();
     const work = async () => {
       for (let next = await images.next(); next.done !== true; next = await images.next()) {
@@ -117,7 +119,9 @@ export class Check implements CheckContext {
       for await (const fault of this.audit.ofPlace()) if (!this.#isTold(fault)) this.findings.add(fault);
       if (whole && this.seesAll) await this.#unreachable(begun);
     } catch (error) {
-      const what = withoutPath(asImgconvError(error, path), path);
+      const known = asImgconvError(error, path);
+      if (known.code === 'INTERRUPTED') throw known;
+      const what = withoutPath(known, path);
       this.findings.add({ severity: 'broken', kind: 'image-unreadable', where: path, what });
     }
     const storage = this.audit.mending?.storage;

@@ -21,6 +21,9 @@ import { join as keyIn, type Storage } from '../../storage/driver.js';
 /** Where the storage root can be below what the user gave, or what that lies in. */
 const ROOTS = ['docker/registry/v2', 'registry/v2', 'v2', ''];
 
+/** What files are called that hold a digest. */
+export const LINK_NAME = 'link';
+
 /** The storage at its root below, at or within the one given; where there is none yet, where it is to be. @throws ImgconvError IO for a link */
 export async function rootOf(storage: Storage): Promise<Storage> {
   for (const root of ROOTS) {

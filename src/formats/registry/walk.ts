@@ -38,5 +38,10 @@ const MAX_LINK = 256;
 export async function readLink(root: Storage, key: string): Promise<Digest | undefined> {
   const content = await root.read(key, MAX_LINK);
   if (content === undefined) return undefined;
-  return parseDigest(Buffer.from(content).toString('latin1').trimEnd(), root.nameOf(key));
+  return linkIn(Buffer.from(content).toString('latin1'), root.nameOf(key));
+}
+
+/** The digest that a link of this content holds. @throws ImgconvError when it holds none */
+export function linkIn(content: string, where: string): Digest {
+  return parseDigest(content.trimEnd(), where);
 }
