@@ -18,7 +18,7 @@ import { imgconv } from './support/cli.js';
 import { damage } from './support/damage.js';
 import { refusal } from './support/errors.js';
 import { digestsOf, expected, fixture, syncTree } from './support/fixtures.js';
-import { digestText, DOCKER, hex, imageOf, indexOf, layTree } from './support/images.js';
+import { digestText, DOCKER, hex, imageOf, indexOf, layStore, layTree } from './support/images.js';
 import { LOCAL_FORMATS, namesOf, newPlace, place } from './support/places.js';
 import { contentsOf, filesIn, stagingIn, stateOf } from './support/snapshot.js';
 import { tempFolder, tempFolderElsewhere } from './support/temp.js';
@@ -696,6 +696,19 @@ test('a run that is interrupted leaves nothing unfinished', async () => {
     assert.deepEqual(filesIn(there.path), []);
     assert.deepEqual(stagingIn(join(there.path, '..')), []);
   }
+});
+
+test('a run over many images is interrupted while they are still listed', async () => {
+  const image = await imageOf('x');
+  const names = Array.from({ length: 1000 }, (_, i) => [`demo/app:${i}`, image] as const);
+  const store = layStore(tempFolder(), Object.fromEntries(names));
+  const controller = new AbortController();
+  const progress = { planned: () => assert.fail('all images were listed') };
+  setTimeout(() => {
+    controller.abort();
+  }, 0);
+  const options = { ...KEEP, signal: controller.signal, progress };
+  await assert.rejects(convert(place('reg', store), newPlace('reg'), options), refusal('INTERRUPTED'));
 });
 
 test('a folder in the way is an error of that image, or of the run, and stays as it is', async () => {

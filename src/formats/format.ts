@@ -138,6 +138,8 @@ export interface ImageReader {
    * of any image of its repository, and is given for each.
    */
   attached(image: SourceImage, digests: ReadonlySet<Digest>): Promise<Attached>;
+  /** Says that `attached` is not called any more: what is held for it can go. */
+  forgetAttached?(): void;
   readonly audit: Audit;
   close(): Promise<void>;
 }

@@ -61,6 +61,12 @@ export class ListingReader implements ImageReader {
     return { images, notes: [] };
   }
 
+  forgetAttached(): void {
+    this.#byRepository.clear();
+    this.#bySubject.clear();
+    this.#referrers.clear();
+  }
+
   #subjectsIn(name: string): Promise<Subjects> {
     const repository = splitReference(name).name;
     const known = this.#bySubject.get(repository) ?? this.#subjects(repository);

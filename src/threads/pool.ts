@@ -186,12 +186,8 @@ export class Pool {
   }
 
   async #scanHere(job: ScanJob, { onBytes, resolve, reject }: Task): Promise<void> {
-    const breathe = async () => {
-      await new Promise(setImmediate);
-      this.expectRunning();
-    };
     try {
-      resolve((await scan(job, onBytes, breathe)) as never);
+      resolve((await scan(job, onBytes, () => this.breathe())) as never);
     } catch (error) {
       reject(error);
     } finally {
@@ -230,6 +226,12 @@ export class Pool {
   expectRunning(): void {
     if (this.#aborted !== undefined) throw this.#aborted;
     if (this.#isClosed) throw closed();
+  }
+
+  /** Lets signals, timers and messages have their turn. @throws as `expectRunning` */
+  async breathe(): Promise<void> {
+    await new Promise(setImmediate);
+    this.expectRunning();
   }
 
   /** Ends all work at once: what is under way, and all that is asked for later, fails with `error`. */

@@ -80,8 +80,7 @@ export class ManifestSearch {
       if (match !== undefined) return match;
       if (this.#bytes < this.#breath) continue;
       this.#breath = this.#bytes + BREATH;
-      await new Promise(setImmediate);
-      this.#pool.expectRunning();
+      await this.#pool.breathe();
     }
     return undefined;
   }

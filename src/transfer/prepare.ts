@@ -50,6 +50,8 @@ export interface PrepareOptions extends NameOptions, PartOptions {
   readonly onFound: (job: Job, closure: Closure) => Promise<void>;
 }
 
+/** Local files are read without a wait, so many images in some hundredths of a second. */
+const BREATH = 64;
 /** A registry could make up artifacts that are attached to artifacts for as long as it is asked. */
 const MAX_ATTACHED = 10_000;
 
@@ -111,7 +113,10 @@ export class Preparation {
     const asksUntagged = selectors.length === 0 && untagged !== false && extras !== 'listed';
     const all: (SourceImage | UnreadableImage)[] = [];
     const wanted = listOptions(selectors, extras === true || asksUntagged);
-    for await (const image of this.#reader.images(wanted)) all.push(image);
+    for await (const image of this.#reader.images(wanted)) {
+      all.push(image);
+      if (all.length % BREATH === 0) await this.#pool.breathe();
+    }
     this.#choose(all);
     await this.#work();
     const left = asksUntagged ? await untaggedImages(all, this.#seen, this.#pool) : [];
@@ -119,6 +124,7 @@ export class Preparation {
       for (const image of left) this.#queue.push({ image, rename: undefined });
       await this.#work();
     }
+    this.#reader.forgetAttached?.();
     this.#noteLeftBehind();
     for (const error of this.#expectations.unmet()) throw error;
     // Jobs hold no more of the preparation than this.
@@ -173,6 +179,7 @@ export class Preparation {
       }
       // What fails there fails the whole run.
       if (found !== undefined) await this.#options.onFound(found.job, found.closure);
+      if (this.#next % BREATH === 0) await this.#pool.breathe();
     }
   }
 
@@ -180,7 +187,7 @@ export class Preparation {
     const { extras, dryRun } = this.#options;
     const { reference, notes } = this.#nameOf(image, wanted);
     // A registry's referrers tag is an index of what is attached: what came with that is not carried again.
-    if (wanted.attached?.target.digest !== undefined && this.#isCarried(reference.repository, image))
+    if (wanted.attached?.target.digest !== undefined && this.#carried.has(reference.repository, image.digest))
       return undefined;
     const key = referenceText(reference);
     const other = this.#jobs.get(key);
@@ -237,10 +244,6 @@ export class Preparation {
     });
   }
 
-  #isCarried(repository: string, { digest }: SourceImage): boolean {
-    return this.#carried.has(repository, digest);
-  }
-
   /**
    * Queues what is attached to an image, or remembers it where it stays behind, since it is for a digest that the image
    * loses. Gives notes.
@@ -260,11 +263,8 @@ export class Preparation {
     if ((family.size += followers.length) > MAX_ATTACHED) throw tooManyAttached(source, MAX_ATTACHED);
     if (this.#options.alone) {
       if (followers.length === 0) return notes;
-      const left = counted(followers.length, 'attached artifact');
-      return [
-        ...notes,
-        `${left} left out: the directory of one image has no place for more; --tree takes them`,
-      ];
+      const left = `${counted(followers.length, 'attached artifact')} left out`;
+      return [...notes, `${left}: the directory of one image has no place for more; --tree takes them`];
     }
     for (const one of images) {
       if (!('error' in one) || this.#told.has(one)) continue;
@@ -286,7 +286,7 @@ export class Preparation {
   #noteLeftBehind(): void {
     for (const [key, { repository, followers }] of this.#behind) {
       const left = followers.filter(
-        (one) => !this.#told.has(one) && !this.#isCarried(repository, one),
+        (one) => !this.#told.has(one) && !this.#carried.has(repository, one.digest),
       ).length;
       const job = this.#jobs.get(key);
       if (job === undefined || left === 0) continue;

@@ -93,8 +93,8 @@ export class Check implements CheckContext {
         });
         if (image.untagged !== true) repository.tagged.push(checking);
         await checking;
-        // Small images are proved without a wait: signals and timers have their turn.
-        await new Promise(setImmediate);
+        // Small images are proved without a wait.
+        await this.pool.breathe();
       }
     };
     await Promise.all(Array.from({ length: IMAGES_AT_ONCE }, work));
