@@ -8,8 +8,9 @@ import type { GlanceJob } from '../src/bytes/glance.js';
 import { createPlace } from '../src/formats/open.js';
 import type { KeptManifests } from '../src/formats/kept-manifests.js';
 import type { Digest } from '../src/model/digest.js';
+import { parseReference } from '../src/model/reference.js';
 import { Pool } from '../src/threads/pool.js';
-import { LayerIndex } from '../src/transfer/layer-index.js';
+import { LayerIndex, type LookOptions } from '../src/transfer/layer-index.js';
 import { imgconv } from './support/cli.js';
 import { digestText, imageOf, layStore, layTree, storedBlob } from './support/images.js';
 import type { Sample } from './support/images.js';
@@ -33,6 +34,8 @@ class CountingPool extends Pool {
   }
 }
 
+const ALL: LookOptions = { most: Infinity, names: [] };
+
 async function keptIn(short: string, path: string, pool: Pool): Promise<KeptManifests> {
   const context = { pool, link: 'auto', platforms: [], access: {}, onPut: () => undefined } as const;
   const writer = await createPlace(place(short, path), context);
@@ -42,9 +45,9 @@ async function keptIn(short: string, path: string, pool: Pool): Promise<KeptMani
 }
 
 /** How many files are read to know which layers a place has, and whether it has this one. */
-async function look(short: string, path: string, diffId: string) {
+async function look(short: string, path: string, diffId: string, options = ALL) {
   await using pool = new CountingPool(2);
-  const index = await LayerIndex.of(await keptIn(short, path, pool), pool);
+  const index = await LayerIndex.of(await keptIn(short, path, pool), pool, options);
   return { read: pool.files, holders: [...index.holders(diffId as Digest, 'gzip')].length };
 }
 
@@ -77,6 +80,37 @@ for (const short of ['reg', 'dir'] as const) {
       assert.ok(first.read >= 2 * MANY, `${first.read} files`);
       assert.equal(first.holders, 1);
       assert.deepEqual(await look(short, path, diffId), { read: 0, holders: 1 });
+    });
+
+    test('are found as far as is looked, and at once where they are related', async () => {
+      const all = await images(MANY);
+      const path = LAY[short](tempFolder(), all);
+      const entries = Object.entries(all);
+      const lookFor = async (most: number) => {
+        await using pool = new CountingPool(2);
+        const index = await LayerIndex.of(await keptIn(short, path, pool), pool, { most, names: [] });
+        const found = entries.filter(
+          ([, image]) => [...index.holders(diffIdOf(image) as Digest, 'gzip')].length > 0,
+        );
+        return { read: pool.files, found: found.length };
+      };
+      // Of an image the folders of a registry storage have three files, those of a tree its manifest.
+      const most = short === 'reg' ? 900 : 300;
+      const first = await lookFor(most);
+      // Configs that are not among them are read too.
+      assert.ok(first.read <= 2 * most, `${first.read} files`);
+      assert.ok(first.found > 0 && first.found < MANY, `${first.found} images`);
+      assert.deepEqual(await lookFor(most), { read: 0, found: first.found });
+      const last = await lookFor(Infinity);
+      assert.equal(last.found, MANY);
+      if (short === 'dir') return;
+      const elsewhere = layStore(tempFolder(), all);
+      const [name = '', image] = entries[5] ?? [];
+      assert.ok(image !== undefined);
+      const names = [parseReference(`${name.split(':')[0] ?? ''}:new`)];
+      const { read, holders } = await look(short, elsewhere, diffIdOf(image), { most: 1, names });
+      assert.ok(holders > 0);
+      assert.ok(read < MANY / 2, `${read} files`);
     });
 
     test('are found when another tool adds an image, and are not when it takes one away', async () => {

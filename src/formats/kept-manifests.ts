@@ -32,6 +32,8 @@ export interface KeptManifests {
   memberKey(folder: string, id: string, digest: Digest): string | undefined;
   /** The image whose manifest is in this file. */
   image(folder: string, id: string): Promise<SourceImage>;
+  /** Of the repositories of these names, where that takes less than to list all. */
+  related?(names: readonly Reference[]): AsyncIterable<ManifestFile>;
   /** What the place has under this name now. */
   named(name: Reference): Promise<SourceImage | undefined>;
 }

@@ -19,6 +19,8 @@ export interface StoreMapping extends BlobKeys {
   name(image: ImageToWrite, store: Store): Promise<{ readonly changed: boolean; readonly notes: string[] }>;
   /** What the tag of a name stands for now. */
   tagged(name: Reference, storage: Storage): Promise<Digest | undefined>;
+  /** The manifests of a repository, in any order. */
+  related(repository: string, storage: Storage): AsyncIterable<Digest>;
   /** Puts what names all images together, now that their blobs are there. */
   commit(store: Store): Promise<void>;
 }
@@ -135,6 +137,11 @@ function keptIn(storage: Storage, mapping: StoreMapping): KeptManifests {
     blobKey: (_folder, _id, digest) => mapping.blobKey(digest),
     memberKey: () => undefined,
     image: (folder, id) => Promise.resolve(imageOf(parseDigest(id, folder))),
+    async *related(names) {
+      for (const repository of new Set(names.map((name) => name.repository)))
+        for await (const digest of mapping.related(repository, storage))
+          yield { id: digest, key: mapping.blobKey(digest), digest };
+    },
     async named(name) {
       const digest = await mapping.tagged(name, storage);
       return digest && imageOf(digest);

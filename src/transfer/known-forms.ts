@@ -15,7 +15,7 @@ import type { Pool } from '../threads/pool.js';
 import { changedLayers, type LayerCompression } from './compression.js';
 import { layersWithDiffIds, readConfigOf } from './configs.js';
 import type { Job } from './job.js';
-import { LayerIndex } from './layer-index.js';
+import { LayerIndex, type LookOptions } from './layer-index.js';
 import { shortOf } from './layer-look.js';
 import type { FormsThere } from './recompress.js';
 import { readSharedTree } from './tree.js';
@@ -24,7 +24,14 @@ import { readSharedTree } from './tree.js';
 interface Search {
   readonly compression: Compression;
   readonly pool: Pool;
+  /** How far the place is looked into. */
+  readonly look: LookOptions;
 }
+
+/** A manifest or config is read in the time in which about so many bytes are compressed, which also takes space. */
+const BYTES_PER_FILE = 1024;
+/** So many files are read whatever is to be compressed: in about a tenth of a second. */
+const LEAST_FILES = 4096;
 
 /**
  * Layers that the destination holds compressed: its own manifests and configs, each proved by its digest, say which
@@ -41,15 +48,17 @@ export async function knownForms(
   // Those with layers that change are held.
   const changing = jobs.map((job) => ({
     name: job.name,
-    diffIds: job.closure ? changedLayers(job.closure.root, job.compression).map(({ digest }) => digest) : [],
+    layers: job.closure ? changedLayers(job.closure.root, job.compression) : [],
   }));
-  const wanted = new Set(changing.flatMap(({ diffIds }) => diffIds));
+  const wanted = new Map(changing.flatMap(({ layers }) => layers.map(({ digest, size }) => [digest, size])));
   const forms = new Map<Digest, VerifiedBlob[]>();
   // Whether a program like the wanted one made what is there, nobody knows.
   if (pushedBy !== undefined || wanted.size === 0 || compression === 'keep')
     return new Forms(forms, undefined);
-  const search = { compression, pool };
-  const names = changing.filter(({ diffIds }) => diffIds.length > 0).map(({ name }) => name);
+  const names = changing.filter(({ layers }) => layers.length > 0).map(({ name }) => name);
+  const bytes = [...wanted.values()].reduce((sum, size) => sum + size, 0);
+  const look = { most: Math.max(LEAST_FILES, bytes / BYTES_PER_FILE), names };
+  const search = { compression, pool, look };
   // First those that are written again: their layers stay what they were, whatever else came since.
   const images = kept === undefined ? allIn(place, names, pool) : namedIn(kept, names);
   const seen = new Set<Digest>();
@@ -94,7 +103,7 @@ class Others {
   }
 
   async *of(diffId: Digest, told: Set<Digest>): AsyncGenerator<VerifiedBlob> {
-    const index = await (this.#index ??= LayerIndex.of(this.#kept, this.#search.pool));
+    const index = await (this.#index ??= LayerIndex.of(this.#kept, this.#search.pool, this.#search.look));
     const isTold = (layer: string) => [...told].some((digest) => shortOf(digest) === layer);
     for (const { folder, id, layer } of index.holders(diffId, this.#search.compression)) {
       if (isTold(layer)) continue;

@@ -1,8 +1,9 @@
 import { resolve } from 'node:path';
 import * as z from 'zod';
-import type { KeptManifests, ManifestFolder } from '../formats/kept-manifests.js';
+import type { KeptManifests, ManifestFile, ManifestFolder } from '../formats/kept-manifests.js';
 import type { Digest } from '../model/digest.js';
 import type { Compression } from '../model/media-type.js';
+import type { Reference } from '../model/reference.js';
 import { UserCache } from '../storage/user-cache.js';
 import type { Pool } from '../threads/pool.js';
 import { LayerLook, SHORT, shortOf, type FreshFacts } from './layer-look.js';
@@ -20,20 +21,28 @@ interface FolderFacts {
   readonly changed: number;
   /** Of files that are no manifests with layers: short digests, each followed by a space. */
   readonly others: string;
+  /** Of `manifests`. */
+  readonly lines: number;
   /** A line for each manifest: `<id> <diffID>:<layer>:<compression> …`, both digests short. */
   readonly manifests: string;
 }
 
 const cacheSchema = z.object({
-  version: z.literal(1),
-  folders: z.record(z.string(), z.object({ changed: z.number(), others: z.string(), manifests: z.string() })),
+  version: z.literal(2),
+  folders: z.record(
+    z.string(),
+    z.object({ changed: z.number(), others: z.string(), lines: z.number(), manifests: z.string() }),
+  ),
 });
 
 /** Smaller places are read each time: nothing of them is kept. In characters; an image of three layers has some 200. */
 const KEPT_FROM = 16 * 1024;
+/** What changed since it was kept is read again in less time than all is written, but for so much. */
+const MANY_FILES = 256;
+const MANY_FOLDERS = 32;
 /** A file system's clock ticks: what came to a folder just after it was listed may not have changed its time. */
 const SETTLED_AFTER_MS = 2000;
-const NOTHING: FolderFacts = { changed: 0, others: '', manifests: '' };
+const NOTHING: FolderFacts = { changed: 0, others: '', lines: 0, manifests: '' };
 
 /** A manifest that has a layer, as far as is known. */
 export interface Holder {
@@ -44,6 +53,17 @@ export interface Holder {
   readonly layer: string;
 }
 
+/** For what is looked. */
+export interface LookOptions {
+  /** So many files are known at most, by this run and those before, besides those of the repositories of `names`. */
+  readonly most: number;
+  readonly names: readonly Reference[];
+}
+
+/** Of repositories that are looked into although not all is. */
+const MOST_RELATED = 512;
+const RELATED = 'related';
+
 export class LayerIndex {
   readonly #folders: ReadonlyMap<string, FolderFacts>;
 
@@ -52,27 +72,35 @@ export class LayerIndex {
   }
 
   /** What the place holds now: of folders that have not changed what was found before, all others are looked into. */
-  static async of(kept: KeptManifests, pool: Pool): Promise<LayerIndex> {
+  static async of(kept: KeptManifests, pool: Pool, { most, names }: LookOptions): Promise<LayerIndex> {
     const { storage } = kept;
     // Only folders of this machine have paths that mean the same later.
     const cache = storage.links ? new UserCache('layers', resolve(storage.name)) : undefined;
     const known = readFacts(cache);
     const folders = new Map<string, FolderFacts>();
     const fresh: FreshFacts[] = [];
+    let left = most;
+    for (const { others, lines } of known.values()) left -= others.length / (SHORT + 1) + lines;
+    let unread = 0;
     for await (const folder of kept.folders()) {
       const before = known.get(folder.key) ?? NOTHING;
       folders.set(folder.key, before);
-      if (folder.changed === 0 || before.changed !== folder.changed)
-        fresh.push(await freshFacts(folder, before, kept));
+      if (unread >= left || (folder.changed !== 0 && before.changed === folder.changed)) continue;
+      const one = await freshFacts(folder, before, kept);
+      leaveOut(one, one.unread.splice(left - unread));
+      unread += one.unread.length;
+      fresh.push(one);
     }
-    await new LayerLook(kept, pool).into(fresh);
-    let isNew = folders.size !== known.size;
+    const related = unread < left ? undefined : await relatedFacts(kept, names);
+    await new LayerLook(kept, pool).into(related === undefined ? fresh : [...fresh, related]);
+    let changed = 0;
     for (const one of fresh) {
       const facts = factsOf(one);
-      isNew ||= !isSame(facts, known.get(one.key));
+      if (!isSame(facts, known.get(one.key))) changed++;
       folders.set(one.key, facts);
     }
-    if (isNew) keep(cache, folders);
+    if (unread >= MANY_FILES || changed >= MANY_FOLDERS) keep(cache, folders);
+    if (related !== undefined) folders.set(related.key, factsOf(related));
     return new LayerIndex(folders);
   }
 
@@ -104,7 +132,7 @@ function readFacts(cache: UserCache | undefined): ReadonlyMap<string, FolderFact
 function keep(cache: UserCache | undefined, folders: ReadonlyMap<string, FolderFacts>): void {
   let size = 0;
   for (const { others, manifests } of folders.values()) size += others.length + manifests.length;
-  if (size >= KEPT_FROM) cache?.write(JSON.stringify({ version: 1, folders: Object.fromEntries(folders) }));
+  if (size >= KEPT_FROM) cache?.write(JSON.stringify({ version: 2, folders: Object.fromEntries(folders) }));
 }
 
 /** What is in a folder now: of that what was known before, and what is still to be read. */
@@ -143,15 +171,31 @@ async function freshFacts(
   return facts;
 }
 
+/** These files are for a run that has more to compress. */
+function leaveOut(facts: FreshFacts, files: readonly ManifestFile[]): void {
+  if (files.length > 0) facts.changed = 0;
+  for (const { id } of files) facts.manifests.delete(id);
+}
+
+/** What the repositories of these names have. */
+async function relatedFacts(kept: KeptManifests, names: readonly Reference[]): Promise<FreshFacts> {
+  const facts: FreshFacts = { key: RELATED, changed: 0, others: [], manifests: new Map(), unread: [] };
+  for await (const file of kept.related?.(names) ?? []) {
+    if (facts.unread.length >= MOST_RELATED) break;
+    facts.unread.push(file);
+  }
+  return facts;
+}
+
 function factsOf({ changed, others, manifests }: FreshFacts): FolderFacts {
   return {
     changed,
     others: others.map((short) => `${short} `).join(''),
+    lines: manifests.size,
     manifests: [...manifests].map(([id, pairs]) => `${id}${pairs === '' ? ' ' : pairs}\n`).join(''),
   };
 }
 
-function isSame(one: FolderFacts, other: FolderFacts | undefined): boolean {
-  const { changed, others, manifests } = other ?? NOTHING;
-  return one.changed === changed && one.others === others && one.manifests === manifests;
+function isSame(one: FolderFacts, other: FolderFacts = NOTHING): boolean {
+  return one.changed === other.changed && one.others === other.others && one.manifests === other.manifests;
 }

@@ -10,7 +10,7 @@ import {
   layoutName,
 } from '../../model/oci-layout.js';
 import { isDigest, type Digest } from '../../model/digest.js';
-import { familiarText, referenceText, type Reference } from '../../model/reference.js';
+import { familiarText, referenceText, repositoryKey, type Reference } from '../../model/reference.js';
 import { MAX_MANIFEST } from '../../model/json.js';
 import type { Storage } from '../../storage/driver.js';
 import type { ImageToWrite, ImageWriter, WriteContext } from '../format.js';
@@ -58,6 +58,12 @@ class LayoutMapping implements StoreMapping {
   async tagged(name: Reference, storage: Storage): Promise<Digest | undefined> {
     const digest = (await this.#index.names(storage)).get(familiarText(referenceText(name)))?.at(-1);
     return digest !== undefined && isDigest(digest) ? digest : undefined;
+  }
+
+  async *related(repository: string, storage: Storage): AsyncGenerator<Digest> {
+    const wanted = repositoryKey(repository);
+    for (const [name, digests] of await this.#index.names(storage))
+      if (repositoryKey(name) === wanted) yield* digests.filter(isDigest);
   }
 
   /** An entry's name as the reader has it, in one form for all that means the same: `app:1`, `docker.io/library/app:1`. */

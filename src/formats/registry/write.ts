@@ -15,11 +15,12 @@ import {
   layerLink,
   repositoryPath,
   revisionLink,
+  revisionsPath,
   rootOf,
   tagIndexLink,
   tagLink,
 } from './paths.js';
-import { readLink } from './walk.js';
+import { digestsIn, readLink } from './walk.js';
 
 export async function createRegistry(storage: Storage, context: WriteContext): Promise<ImageWriter> {
   return createStore(await rootOf(storage), new RegistryMapping(), context);
@@ -95,6 +96,10 @@ class RegistryMapping implements StoreMapping {
     if (tag === undefined || !(await this.#isThere(storage, repository))) return undefined;
     // What holds no digest is written anew.
     return readLink(storage, tagLink(repository, tag)).catch(() => undefined);
+  }
+
+  related(repository: string, storage: Storage): AsyncIterable<Digest> {
+    return digestsIn(storage, revisionsPath(repository));
   }
 
   commit(): Promise<void> {
