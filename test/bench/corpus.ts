@@ -131,9 +131,9 @@ export class Corpus {
   /** A store of so many small images, and two archives of an image that is not among them. */
   async numerous(count: number): Promise<{ store: string; small: string; other: string }> {
     const made = await this.#folder(`numerous-${count}`, async (folder) => {
-      for await (const image of this.#smallImages(join(folder, 'work'), this.count(count)))
+      const work = join(this.outputs, `work-${count}`);
+      for await (const image of this.#smallImages(work, this.count(count)))
         layStore(join(folder, 'store'), image);
-      rmSync(join(folder, 'work'), { recursive: true });
       for (const name of ['small', 'other'])
         saveTar(
           join(folder, `${name}.tar`),
@@ -208,6 +208,21 @@ export class Corpus {
     const path = join(folder, `${seed}.tar`);
     const { hex, size } = writeLayerTar(path, seed, bytes);
     return { path, hex, size, diffId: hex, mediaType: PLAIN_LAYER };
+  }
+}
+
+/** Deletes nothing before the end: for minutes after, ext4 gives no inode again and searches long for others. */
+export class Corpora {
+  readonly #all: Corpus[] = [];
+
+  of(scale: number): Corpus {
+    const corpus = new Corpus(scale);
+    this.#all.push(corpus);
+    return corpus;
+  }
+
+  [Symbol.dispose](): void {
+    for (const corpus of this.#all) corpus[Symbol.dispose]();
   }
 }
 

@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { against, contend, profiled, type Outcome } from './contest.js';
-import { Corpus } from './corpus.js';
+import { Corpora, type Corpus } from './corpus.js';
 import { ContentDiffers } from './equal.js';
 import type { Result } from './measure.js';
 import { missingInBench, peerVersions } from './peers.js';
@@ -138,8 +138,9 @@ async function main(): Promise<void> {
   const heading = ['imgconv: median, spread, CPU, RSS, output in MB'.padEnd(SIDE), 'peer'.padEnd(SIDE)];
   const saved: SavedRow[] = [];
   const run = { versions, cores, rows: saved };
+  using corpora = new Corpora();
   for (const scale of scales) {
-    using corpus = new Corpus(scale);
+    const corpus = corpora.of(scale);
     setSlack(!isShort && scale < 1 ? SMALL_SLACK : 1);
     process.stdout.write(`\n${`size × ${scale}`.padEnd(NAME)} ${heading.join(' | ')} |  ratio | target\n`);
     for (const row of ROWS) {
