@@ -199,9 +199,14 @@ test('each blob is fetched once, however many images name it, and none that the 
   await converted(remote(registry), store);
   for (const [digest, count] of registry.sent)
     assert.equal(count, registry.blobs.get(digest)?.length, digest);
+  const heads = () => registry.asked(/^HEAD .*\/manifests\/\d+$/).length;
+  const manifests = () => registry.asked(/^GET .*\/manifests\/\d+$/).length;
+  // A new place has no manifest that need not be fetched.
+  assert.deepEqual([heads(), manifests()], [0, 12]);
   registry.forget();
   await converted(remote(registry), store, {}, 'unchanged');
   assert.deepEqual(registry.asked(/GET .*\/blobs\//), []);
+  assert.deepEqual([heads(), manifests()], [12, 0]);
 });
 
 describe('a download that breaks off', () => {

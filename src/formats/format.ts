@@ -189,7 +189,7 @@ export interface ImageWriter {
   readonly inPlace: boolean;
   /** The registry that images go to, as names have it; undefined where they go to files. */
   readonly host: string | undefined;
-  /** Where a blob with this digest lies, whichever image it is of; undefined when the place does not keep them by digest. */
+  /** Where a blob with this digest lies, whichever image it is of; undefined when the place does not keep them by digest, or has none. */
   readonly find: ((digest: Digest) => Promise<LocalBytes | undefined>) | undefined;
   /** What the place held before, where it is files in folders. */
   readonly kept: KeptManifests | undefined;

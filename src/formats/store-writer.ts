@@ -57,14 +57,17 @@ class StoreWriter implements ImageWriter {
     this.links = store.storage.links;
   }
 
-  readonly find = (digest: Digest) => this.#store.blobs.find(digest);
+  get find(): ImageWriter['find'] {
+    const { blobs } = this.#store;
+    return blobs.hasAny ? (digest) => blobs.find(digest) : undefined;
+  }
 
   get kept(): KeptManifests {
     return keptIn(this.#store.storage, this.#mapping);
   }
 
   async holds(_name: Reference, { digest, size }: { digest: Digest; size: number }): Promise<boolean> {
-    return (await this.find(digest))?.size === size;
+    return (await this.#store.blobs.find(digest))?.size === size;
   }
 
   tagged(name: Reference): Promise<Digest | undefined> {

@@ -39,7 +39,6 @@ export class BlobWriter {
   readonly #keys: BlobKeys;
   readonly #transaction: StorageTransaction;
   readonly #context: BlobContext;
-  /** False while the storage has no folder of blobs: then none is looked for. */
   #hasAny = false;
   readonly #once = new OncePerDigest<Put>();
   readonly #puts: Promise<Put>[] = [];
@@ -76,6 +75,11 @@ export class BlobWriter {
     // Listing a link fails, and says why.
     if (kind === 'link') await this.#storage.list(blobsFolder);
     this.#hasAny = kind !== undefined;
+  }
+
+  /** False while the storage has no folder of blobs: then none is looked for. */
+  get hasAny(): boolean {
+    return this.#hasAny;
   }
 
   /** Where a blob is, as far as its name says. */
