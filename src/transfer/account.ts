@@ -18,7 +18,7 @@ export class Account {
     status: 'written' | 'unchanged' | 'planned',
   ): void {
     const choice = source.name === undefined ? choiceText(source) : undefined;
-    const [from, sourceDigest] = [source.name ?? source.where, source.digest];
+    const [from, sourceDigest] = [same(key, source.name) ?? source.where, source.digest];
     const previousDigest = previous === digest ? undefined : previous;
     const isUpdated = status === 'written' && previousDigest !== undefined;
     this.#add({

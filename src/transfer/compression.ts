@@ -56,9 +56,11 @@ export function compressionOf(
   return { compression, level, recompress, pushedBy, onlyMade: asked.compression === undefined };
 }
 
+const KEEP: LayerCompression = { compression: 'keep' };
+
 /** What layers of this image become. */
 export function compressionFor({ isMade }: SourceImage, asked: LayerCompression): LayerCompression {
-  return asked.onlyMade === true && isMade !== true ? { compression: 'keep' } : asked;
+  return asked.onlyMade === true && isMade !== true ? KEEP : asked;
 }
 
 /** True for layers that would change. Only container images' layers are file systems. */

@@ -28,6 +28,14 @@ export interface Job {
   readonly previous?: Digest | undefined;
 }
 
+const NO_NOTES: readonly string[] = [];
+
+/** One list for all images without notes: most have none. */
+export function joinNotes(...some: readonly (readonly string[])[]): readonly string[] {
+  const notes = some.flat();
+  return notes.length === 0 ? NO_NOTES : notes;
+}
+
 export interface Failure {
   readonly source: string;
   readonly choice?: string | undefined;
@@ -38,8 +46,8 @@ export interface Failure {
 
 /** What is to be done. */
 export interface Prepared {
-  /** By name, so that what is written does not depend on the order in which the source has it. */
-  readonly jobs: readonly Job[];
+  /** By name, so that what is written does not depend on the order in which the source has it. The caller's own. */
+  readonly jobs: Job[];
   readonly failures: readonly Failure[];
   /** Sources that were not looked at any more. */
   readonly skipped: readonly string[];

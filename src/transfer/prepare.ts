@@ -13,7 +13,7 @@ import type { Pool } from '../threads/pool.js';
 import type { Closure } from './closure.js';
 import { changedLayers, compressionFor, type LayerCompression } from './compression.js';
 import { Expectations, type Expectation } from './expectations.js';
-import type { Failure, Job, Prepared } from './job.js';
+import { joinNotes, type Failure, type Job, type Prepared } from './job.js';
 import {
   expectOne,
   located,
@@ -212,14 +212,11 @@ export class Preparation {
       compression,
       expected,
       signatures: extras === false ? [] : image.signatures,
-      notes: [
-        ...(wanted.attached === undefined ? [] : [`attached to ${wanted.attached.to}`]),
-        ...this.#placeNotes(image),
-        ...image.warnings,
-        ...notes,
-        ...made,
-        ...closure.notes,
-      ],
+      notes: joinNotes(
+        wanted.attached === undefined ? [] : [`attached to ${wanted.attached.to}`],
+        this.#placeNotes(image),
+        ...[image.warnings, notes, made, closure.notes],
+      ),
     };
     const unseen = await this.#follow(job, closure, changes, wanted.family);
     this.#jobs.set(key, unseen.length === 0 ? job : { ...job, notes: [...job.notes, ...unseen] });

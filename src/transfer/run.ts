@@ -114,11 +114,12 @@ export class Run {
     return this.#options.failFast === true && this.#account.hasFailures;
   }
 
-  async #write(jobs: readonly Job[], closureOf: Prepared['closureOf']): Promise<void> {
+  async #write(jobs: Job[], closureOf: Prepared['closureOf']): Promise<void> {
     const { to, writer, downloads } = this.#ends;
     const { sequential, remote } = to.format.traits;
     if (jobs.length > 0 && !isStream(to)) await writer.claim(this.#options.signal);
     const recompressor = await this.#recompressorFor(jobs);
+    const all = this.#options.failFast === true ? [...jobs] : [];
     const publishing = new Publishing(writer, (done) => {
       this.#tell(done);
     });
@@ -140,7 +141,7 @@ export class Run {
       publishing.close();
     }
     if (this.#stops) {
-      this.#account.skipRest(jobs);
+      this.#account.skipRest(all);
       return;
     }
     const changed = await writer.finish();
@@ -173,7 +174,7 @@ export class Run {
   }
 
   /** Writes images side by side where the target takes that, small ones in bundles. */
-  async #writeAll(jobs: readonly Job[], write: (job: Job) => Promise<void>): Promise<void> {
+  async #writeAll(jobs: Job[], write: (job: Job) => Promise<void>): Promise<void> {
     const { sequential } = this.#ends.to.format.traits;
     const alone = sequential || this.#options.failFast === true;
     const bundles = bundlesOf(jobs, alone ? { ...BUNDLE, images: 1 } : BUNDLE);
