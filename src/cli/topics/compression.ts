@@ -28,9 +28,10 @@ push does. A changed layer gives the image a new digest, which the report shows.
     written   demo/base:1 sha256:…
     1 image: 1 written; blobs: 3 copied (…)
 
-imgconv does not compress a layer again if the target already holds its compressed form. For targets of many images it
-keeps in ~/.cache/imgconv, or $XDG_CACHE_HOME/imgconv, which of their manifests have which layers. Deleting these files
-is safe: the next run reads the target's manifests again.
+imgconv does not compress a layer again if it finds the compressed form in the target: in the image's repository, or in
+other images. In a target of thousands of images it looks at more of the others the more there is to compress. Which of
+their manifests have which layers it keeps in ~/.cache/imgconv, or $XDG_CACHE_HOME/imgconv. Deleting these files is
+safe: the next run reads the target's manifests again.
 
 # Same input, same bytes
 The same input and level give the same bytes, whatever --jobs says. gzip's level 1, the default, comes from an encoder of
