@@ -103,6 +103,22 @@ describe('a dry run', () => {
       expectKept(await planned(saved, there, {}), await convert(saved, there));
     });
   }
+
+  test('says no digest of an image whose layers are to be compressed', async () => {
+    const saved = place('tar', fixture('docker20.tar'));
+    for (const compression of ['gzip', 'none', 'keep'] as const) {
+      const options = { compression, dryRun: true };
+      const { images } = await convert(saved, newPlace('reg'), options);
+      assert.ok(images.length > 0);
+      for (const { digest, sourceDigest, notes } of images) {
+        const note = notes.find((one) =>
+          /^\d+ layers? to be gzip: the new digest is known when that is done$/.test(one),
+        );
+        assert.equal(digest, compression === 'gzip' ? undefined : sourceDigest);
+        assert.equal(note !== undefined, compression === 'gzip');
+      }
+    }
+  });
 });
 
 describe('--link', () => {

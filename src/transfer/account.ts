@@ -3,6 +3,9 @@ import { referenceText, type Reference } from '../model/reference.js';
 import type { Failure, Job } from './job.js';
 import type { ImageReport } from './report.js';
 
+/** The digest is undefined where it is known only when the image is written. */
+type Done = Omit<Job, 'digest'> & { readonly digest: Job['digest'] | undefined };
+
 /** What became of the images of a run, in the order in which they were done. */
 export class Account {
   readonly images: ImageReport[] = [];
@@ -14,7 +17,7 @@ export class Account {
   }
 
   done(
-    { source, name, key, digest, notes, reference, previous }: Job,
+    { source, name, key, digest, notes, reference, previous }: Done,
     status: 'written' | 'unchanged' | 'planned',
   ): void {
     const choice = source.name === undefined ? choiceText(source) : undefined;

@@ -9,7 +9,7 @@ import type { Pool } from '../threads/pool.js';
 import { Account } from './account.js';
 import { BUNDLE, bundlesOf } from './bundles.js';
 import type { Closure } from './closure.js';
-import { keptNote, type LayerCompression } from './compression.js';
+import { changesNote, keptNote, type LayerCompression } from './compression.js';
 import type { Job, Prepared } from './job.js';
 import { interrupted, type SoFar } from './interrupted.js';
 import { knownForms } from './known-forms.js';
@@ -247,7 +247,10 @@ export class Run {
   async #planOne(job: Job, closureOf: Prepared['closureOf']): Promise<void> {
     try {
       const { root } = await closureOf(job);
-      this.#account.done(await this.#knownTo(job, job.name, root), 'planned');
+      const known = await this.#knownTo(job, job.name, root);
+      const note = changesNote(root, job.compression);
+      const unknown = note !== undefined && { digest: undefined, notes: [...known.notes, note] };
+      this.#account.done({ ...known, ...unknown }, 'planned');
     } catch (cause) {
       this.#failed(job, asImgconvError(cause, job.source.where));
     }
