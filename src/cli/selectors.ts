@@ -7,9 +7,7 @@ import type { ConversionArguments } from './options.js';
 
 /** References of a command line; undefined ones are left out. */
 export function selectorsOf(texts: readonly (string | undefined)[]): Selector[] {
-  return texts
-    .filter((text) => text !== undefined)
-    .map((text) => ({ text, rename: undefined, where: 'the command line' }));
+  return texts.filter((text) => text !== undefined).map((text) => ({ text, rename: undefined }));
 }
 
 /** The references of the command line and of its lists; `source` is a reference that followed the source's path. */

@@ -23,12 +23,12 @@ export function wholeSelectors(selectors: readonly Selector[], registry?: string
   return [...whole].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, selector]) => selector);
 }
 
-function wholeTextAt(text: string, where: string): string {
+function wholeTextAt(text: string, where: string | undefined): string {
   try {
     return wholeText(text);
   } catch (cause) {
     if (!(cause instanceof ImgconvError)) throw cause;
-    throw new ImgconvError(cause.code, `${where}: ${cause.message}`, {
+    throw new ImgconvError(cause.code, `${where === undefined ? '' : `${where}: `}${cause.message}`, {
       cause,
       hint: 'write it as NAME, NAME:TAG or NAME@DIGEST, with the registry before it if it is not Docker Hub',
     });

@@ -6,8 +6,13 @@ import { choiceOf } from '../model/reference.js';
 export interface Selector {
   readonly text: string;
   readonly rename: string | undefined;
-  /** Where it was said, for messages: an argument or a line of a file. */
-  readonly where: string;
+  /** For messages, the line of a file that says it; absent for an argument. */
+  readonly where?: string | undefined;
+}
+
+/** What messages add of where it was said. */
+export function saidIn({ where }: Selector): string {
+  return where === undefined ? '' : ` (${where})`;
 }
 
 type Listed = SourceImage | UnreadableImage;
@@ -30,28 +35,37 @@ export class Choices {
   }
 
   /** One with a tag before the same one without. @throws ImgconvError NOT_FOUND, USAGE */
-  of({ text, where }: Selector): readonly Listed[] {
+  of(selector: Selector): readonly Listed[] {
+    const { text } = selector;
     const choice = choiceOf(text);
     if (choice?.kind === 'number') {
       const found = this.#byNumber.get(choice.number);
       if (found !== undefined) return found;
-      throw new ImgconvError('NOT_FOUND', `${text}: no image with this number in the source (${where})`, {
-        hint: 'imgconv ls shows images without a name by their number, the first is @0; names and digests choose any image',
-      });
+      throw new ImgconvError(
+        'NOT_FOUND',
+        `${text}: no image with this number in the source${saidIn(selector)}`,
+        {
+          hint: 'imgconv ls shows images without a name by their number, the first is @0; names and digests choose any image',
+        },
+      );
     }
     const digests = this.#digestsFrom(text);
     if (digests.length > 1)
       throw new ImgconvError(
         'USAGE',
-        `${text}: ${digests.length} digests begin with this: ${digests.slice(0, 3).join(', ')} (${where})`,
+        `${text}: ${digests.length} digests begin with this: ${digests.slice(0, 3).join(', ')}${saidIn(selector)}`,
         { hint: 'give more of the digest' },
       );
     const found = this.#byDigest.get(digests[0] ?? '') ?? [];
     const tagged = found.filter(({ untagged }) => !untagged);
     if (found.length > 0) return tagged.length > 0 ? tagged : found;
-    throw new ImgconvError('NOT_FOUND', `${text}: no image with this digest in the source (${where})`, {
-      hint: 'imgconv ls shows the digests; in a registry an image is chosen by NAME@DIGEST',
-    });
+    throw new ImgconvError(
+      'NOT_FOUND',
+      `${text}: no image with this digest in the source${saidIn(selector)}`,
+      {
+        hint: 'imgconv ls shows the digests; in a registry an image is chosen by NAME@DIGEST',
+      },
+    );
   }
 
   #digestsFrom(start: string): readonly string[] {

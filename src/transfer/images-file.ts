@@ -5,18 +5,21 @@ import type { Selector } from './select.js';
 
 export const WHAT_A_LIST_IS = 'a list of images is a file of text, one reference a line, or "SOURCE TARGET"';
 
+/** Of a line of the list. */
+type ListedSelector = Selector & { readonly where: string };
+
 /**
  * The lines of an images file: `REF` or `SRC DST`; blank lines and what follows a `#` are ignored. Messages name the line
  * and do not quote it: what is taken for a list may be another file, with secrets in it.
  * @throws ImgconvError USAGE for a line with more words, DOCUMENT_INVALID for what is no text
  */
-export function parseImagesFile(text: string, where: string): Selector[] {
+export function parseImagesFile(text: string, where: string): ListedSelector[] {
   // Also UTF-16, which shells of Windows write.
   if (text.includes('\0'))
     throw new ImgconvError('DOCUMENT_INVALID', `${where}: not a text file in UTF-8`, {
       hint: WHAT_A_LIST_IS,
     });
-  const selectors: Selector[] = [];
+  const selectors: ListedSelector[] = [];
   for (const [i, line] of text
     .replace(/^\uFEFF/, '')
     .split(/\r\n|\r|\n/)

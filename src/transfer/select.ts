@@ -3,7 +3,7 @@ import { asImgconvError, ImgconvError } from '../model/errors.js';
 import { globMatcher } from '../model/glob.js';
 import { choiceOf, isGlob, repositoryKey, splitHost, splitReference } from '../model/reference.js';
 import { NamesThere } from './alike.js';
-import { Choices, type Selector } from './choices.js';
+import { Choices, saidIn, type Selector } from './choices.js';
 
 export type { Selector };
 
@@ -161,14 +161,15 @@ export const NOTHING_ALIKE = 'imgconv ls shows what there is';
 
 /** `unread`: what has no name because it could not be read, such as a list of names. */
 function notFound(
-  { text, where }: Selector,
+  selector: Selector,
   there: NamesThere | undefined,
   unread: Listed | undefined,
 ): ImgconvError {
+  const [{ text }, said] = [selector, saidIn(selector)];
   if (unread !== undefined && 'error' in unread)
     return new ImgconvError(
       'NOT_FOUND',
-      `${text}: no such image among those that can be read in the source (${where}): ${unread.error.message}`,
+      `${text}: no such image among those that can be read in the source${said}: ${unread.error.message}`,
       { hint: NOTHING_ALIKE },
     );
   const hint = /^[0-9a-f]{12,64}$/.test(text)
@@ -176,5 +177,5 @@ function notFound(
     : /^sha256:[0-9a-f]+$/.test(text)
       ? 'give at least 12 digits of the digest, as imgconv ls shows it'
       : (there?.hintFor(text) ?? NOTHING_ALIKE);
-  return new ImgconvError('NOT_FOUND', `${text}: no such image in the source (${where})`, { hint });
+  return new ImgconvError('NOT_FOUND', `${text}: no such image in the source${said}`, { hint });
 }

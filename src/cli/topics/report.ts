@@ -96,7 +96,7 @@ plan :: What was to be done, and the space for it: bytesNeeded, bytesFree.
           "notes": [],
           "error": {
             "code": "NOT_FOUND",
-            "message": "demo/nope:1: no such image in the source (the command line)",
+            "message": "demo/nope:1: no such image in the source",
             "hint": "imgconv ls shows what there is"
           }
         },

@@ -2,6 +2,7 @@ import * as z from 'zod';
 import { documentAt } from '../../bytes/document.js';
 import { digestOf } from '../../bytes/hash.js';
 import { listOf } from '../../model/descriptor.js';
+import { asImgconvError, ImgconvError } from '../../model/errors.js';
 import { MAX_LAYOUT_INDEX, parseJson, parseWith } from '../../model/json.js';
 import { INDEX_FILE, INDEX_TEMPLATE, LAYOUT_CONTENT, LAYOUT_FILE } from '../../model/oci-layout.js';
 import type { Digest } from '../../model/digest.js';
@@ -22,10 +23,16 @@ async function bytesIn(layout: Storage): Promise<Uint8Array | undefined> {
   return at && documentAt(at, at.path, MAX_LAYOUT_INDEX);
 }
 
+/** Of a layout that is written to. */
 function parsed(layout: Storage, bytes: Uint8Array | undefined): LayoutIndex {
   if (bytes === undefined) return { ...INDEX_TEMPLATE, manifests: [] };
   const path = layout.nameOf(INDEX_FILE);
-  return parseWith(indexSchema, parseJson(bytes, path), path);
+  try {
+    return parseWith(indexSchema, parseJson(bytes, path), path);
+  } catch (cause) {
+    const { code, message } = asImgconvError(cause, path);
+    throw new ImgconvError(code, message, { cause, hint: 'restore that file, or write to another folder' });
+  }
 }
 
 /**
@@ -124,7 +131,8 @@ export class GrowingIndex {
       for (const entry of fresh) names.set(this.#keyOf(entry), [String(entry['digest'])]);
       this.#known = Promise.resolve({
         names,
-        stat: await layout.stat(INDEX_FILE),
+        // What is committed is written, whatever cannot be told of it.
+        stat: await layout.stat(INDEX_FILE).catch(() => undefined),
         written: digestOf(content),
       });
     });
