@@ -5,6 +5,9 @@ const WORDS = 8;
 const LEAST = 16;
 const SHA256 = 'sha256:';
 const FREE = NaN;
+/** So full it grows, by so much: of its memory no more than half is ever free. */
+const FULL = 7 / 8;
+const GROWTH = 1.5;
 
 /**
  * Numbers by digest, in an eighth of the memory that a `Map` with strings takes: for what a run knows of every blob
@@ -40,7 +43,7 @@ export class DigestMap {
       this.#others.set(digest, value);
       return;
     }
-    if (this.#count * 4 >= this.#values.length * 3) this.#grow();
+    if (this.#count >= this.#values.length * FULL) this.#grow();
     this.#read(digest);
     this.#put(this.#words, 0, value);
   }
@@ -66,8 +69,8 @@ export class DigestMap {
 
   /** Where these words are, or would be. */
   #slotOf(words: Uint32Array, from: number): number {
-    const last = this.#values.length - 1;
-    for (let slot = (words[from] ?? 0) & last; ; slot = (slot + 1) & last)
+    const { length } = this.#values;
+    for (let slot = (words[from] ?? 0) % length; ; slot = slot + 1 === length ? 0 : slot + 1)
       if (Number.isNaN(this.#values[slot]) || this.#isAt(slot, words, from)) return slot;
   }
 
@@ -85,8 +88,9 @@ export class DigestMap {
 
   #grow(): void {
     const [keys, values] = [this.#keys, this.#values];
-    this.#keys = new Uint32Array(keys.length * 2);
-    this.#values = new Float64Array(values.length * 2).fill(FREE);
+    const length = Math.ceil(values.length * GROWTH);
+    this.#keys = new Uint32Array(length * WORDS);
+    this.#values = new Float64Array(length).fill(FREE);
     this.#count = 0;
     for (const [slot, value] of values.entries())
       if (!Number.isNaN(value)) this.#put(keys, slot * WORDS, value);
