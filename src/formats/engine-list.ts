@@ -1,3 +1,4 @@
+import { JsonList } from '../bytes/json-list.js';
 import { tryConfig } from '../model/config.js';
 import { algorithmOf, type Digest } from '../model/digest.js';
 import { MAX_CONFIG } from '../model/json.js';
@@ -29,8 +30,8 @@ interface Candidate {
 export class EngineList {
   /** For which platforms indexes are listed, best first. */
   readonly #platforms: readonly Platform[];
-  /** As JSON. */
-  readonly #entries: string[] = [];
+  readonly #entries = new JsonList();
+  /** Tags, and of their top layers the digests, whose bytes are characters here: with many images the hex adds up. */
   readonly #repositories = new Map<string, Map<string, string>>();
 
   constructor(platforms: readonly Platform[]) {
@@ -76,22 +77,29 @@ export class EngineList {
   }
 
   add(name: Reference, entry: EngineEntry): void {
-    this.#entries.push(JSON.stringify(entry));
+    this.#entries.add(entry);
     const top = entry.Layers.at(-1);
     if (name.tag === undefined || top === undefined) return;
     const repository = referenceText({ host: name.host, repository: name.repository });
     const tags = this.#repositories.get(repository) ?? new Map<string, string>();
-    this.#repositories.set(repository, tags.set(name.tag, top.slice(top.lastIndexOf('/') + 1)));
+    this.#repositories.set(repository, tags.set(name.tag, packed(top.slice(top.lastIndexOf('/') + 1))));
   }
 
-  /** The documents, by their names in the archive. */
-  documents(): readonly (readonly [name: string, json: string])[] {
-    const tags = [...this.#repositories].map(([repository, of]) => [repository, Object.fromEntries(of)]);
-    return [
-      [MANIFEST, `[${this.#entries.join(',')}]`],
-      [REPOSITORIES, JSON.stringify(Object.fromEntries(tags))],
-    ];
+  /** The documents, by their names in the archive; they are made one after another, and once. */
+  *documents(): Generator<readonly [name: string, json: Buffer]> {
+    yield [MANIFEST, this.#entries.take()];
+    const tags = [...this.#repositories].map(([repository, of]) => {
+      const layers = [...of].map(
+        ([tag, layer]) => [tag, Buffer.from(layer, 'latin1').toString('hex')] as const,
+      );
+      return [repository, Object.fromEntries(layers)] as const;
+    });
+    yield [REPOSITORIES, Buffer.from(JSON.stringify(Object.fromEntries(tags)))];
   }
+}
+
+function packed(hex: string): string {
+  return Buffer.from(hex, 'hex').toString('latin1');
 }
 
 async function candidatesIn({ root, blobs }: ImageToWrite): Promise<Candidate[]> {

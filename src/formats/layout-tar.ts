@@ -1,6 +1,7 @@
 import { tmpdir } from 'node:os';
 import { basename, dirname } from 'node:path';
 import { expectSize } from '../bytes/hash.js';
+import { JsonList } from '../bytes/json-list.js';
 import { sameContent } from '../proof/same-content.js';
 import { Staging } from '../storage/staging.js';
 import {
@@ -43,9 +44,9 @@ function packingFor(file: string, asked: Packing | undefined): Packing {
   return /\.(?:zst|tzst)$/.test(file) ? 'zstd' : 'none';
 }
 
-function indexText(entries: readonly string[]): string {
+function indexBytes(entries: JsonList): Buffer {
   const [before, after] = JSON.stringify({ ...INDEX_TEMPLATE, manifests: [] }).split('[]');
-  return `${before ?? ''}[${entries.join(',')}]${after ?? ''}`;
+  return entries.take(before, after);
 }
 
 /** Writes an OCI layout into a tar; with `engines` also what `docker load` goes by. */
@@ -65,8 +66,8 @@ export class LayoutTarWriter implements ImageWriter {
   #tar: TarSink | undefined;
   #staged = '';
   readonly #added = new DigestMap();
-  /** Of index.json, as JSON. */
-  readonly #entries: string[] = [];
+  /** Of index.json. */
+  readonly #entries = new JsonList();
 
   constructor(path: string, context: WriteContext, engines: boolean) {
     this.#name = basename(path);
@@ -119,7 +120,7 @@ export class LayoutTarWriter implements ImageWriter {
     if (entry !== undefined) this.#engines?.add(name, entry);
     const own = { ...root.descriptor, mediaType: root.manifest.mediaType };
     const ownName = this.#engines === undefined ? ownNameOf(this.#name) : undefined;
-    this.#entries.push(JSON.stringify(layoutEntry(name, own, ownName)));
+    this.#entries.add(layoutEntry(name, own, ownName));
     return { changed: true, notes };
   }
 
@@ -138,14 +139,12 @@ export class LayoutTarWriter implements ImageWriter {
   async finish(): Promise<boolean> {
     const tar = this.#tar;
     if (tar === undefined || this.#entries.length === 0) return false;
-    if (this.#context.omits === undefined) await tar.addBytes(LAYOUT_FILE, Buffer.from(LAYOUT_CONTENT));
     // Without some of its layers it is no layout.
-    const isLayout = this.#context.omits === undefined;
-    const documents = [
-      ...(isLayout ? [[INDEX_FILE, indexText(this.#entries)] as const] : []),
-      ...(this.#engines?.documents() ?? []),
-    ];
-    for (const [name, text] of documents) await tar.addBytes(name, Buffer.from(text));
+    if (this.#context.omits === undefined) {
+      await tar.addBytes(LAYOUT_FILE, Buffer.from(LAYOUT_CONTENT));
+      await tar.addBytes(INDEX_FILE, indexBytes(this.#entries));
+    }
+    for (const [name, bytes] of this.#engines?.documents() ?? []) await tar.addBytes(name, bytes);
     await tar.end();
     this.#tar = undefined;
     await tar.close();
