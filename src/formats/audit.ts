@@ -84,8 +84,8 @@ export interface Audit {
   ofPlace(): Listing<Fault>;
   /** The common store of blobs, but for those of `except`: to find those that no image needs. */
   blobs(except?: ReadonlySet<Digest>): Listing<Omit<StoredBlob, 'key'>>;
-  /** The size of all blobs in bytes, where there is a shorter way to it than `blobs`. */
-  bytes?(pool: Pool): Promise<number>;
+  /** The size of all blobs in bytes, where `begin` finds it. */
+  bytes?(): Promise<number>;
 }
 
 export interface Mending {

@@ -66,7 +66,8 @@ export async function serve(
   const address = parseAddress(options.listen ?? DEFAULT_ADDRESS);
   const accounts = new Accounts(options);
   const tls = tlsOf(options);
-  const pool = new Pool();
+  // This thread answers requests.
+  const pool = new Pool(undefined, false);
   const scratch = new Scratch();
   const parts: Part[] = [];
   const release = async () => {

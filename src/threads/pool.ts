@@ -42,6 +42,7 @@ const LARGE = 16 * 1024 * 1024;
 /** Worker threads that hash, copy and deflate. Started when needed or announced, ended by `close`. */
 export class Pool {
   readonly threads: number;
+  readonly #helps: boolean;
   #workers: Thread[] = [];
   #queue: Task[] = [];
   readonly #small = new SmallJobs((jobs) => {
@@ -63,8 +64,10 @@ export class Pool {
   /** Rejects when `abort` is called: to race with what may wait for ever. */
   readonly interrupted: Promise<never>;
 
-  constructor(threads = availableParallelism()) {
+  /** `helps`: this thread, which only waits, does in the place of the last one what that would do. */
+  constructor(threads = availableParallelism(), helps = true) {
     this.threads = threads;
+    this.#helps = helps;
     setMaxListeners(0, this.signal);
     this.interrupted = new Promise((_, reject) => {
       this.#interrupt = reject;
@@ -176,12 +179,9 @@ export class Pool {
     }
   }
 
-  /**
-   * What this thread, which only waits, does in the place of the last one: that would take as long to start as 80 MB take
-   * to be hashed.
-   */
+  /** What this thread does in the place of the last one, which would take as long to start as 80 MB take to be hashed. */
   #asForHere(job: Job): ScanJob | undefined {
-    const isLast = this.threads > 1 && this.#workers.length === this.threads - 1;
+    const isLast = this.#helps && this.threads > 1 && this.#workers.length === this.threads - 1;
     return isLast && job.kind === 'scan' ? job : undefined;
   }
 

@@ -55,7 +55,7 @@ export class Check implements CheckContext {
 
   /** The size of all blobs of the place, as far as it keeps them together. */
   async bytes(): Promise<number> {
-    if (this.audit.bytes !== undefined) return this.audit.bytes(this.pool);
+    if (this.audit.bytes !== undefined) return this.audit.bytes();
     let sum = 0;
     for await (const { size } of this.audit.blobs()) sum += size;
     return sum;
