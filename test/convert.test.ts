@@ -112,7 +112,7 @@ describe('a dry run', () => {
       assert.ok(images.length > 0);
       for (const { digest, sourceDigest, notes } of images) {
         const note = notes.find((one) =>
-          /^\d+ layers? to be gzip: the new digest is known when that is done$/.test(one),
+          /^\d+ layers? will be gzip, so the digest is known only after a conversion$/.test(one),
         );
         assert.equal(digest, compression === 'gzip' ? undefined : sourceDigest);
         assert.equal(note !== undefined, compression === 'gzip');

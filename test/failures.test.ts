@@ -233,11 +233,12 @@ describe('a place that may not be read or written', () => {
   async function asOther(open: string, ...words: readonly string[]) {
     const isRoot = process.geteuid?.() === 0;
     const child = spawn(join(open, 'node'), [join(open, 'bin/imgconv.js'), ...words], {
-      stdio: ['ignore', 'ignore', 'pipe'],
+      stdio: ['ignore', 'pipe', 'pipe'],
       ...(isRoot && { uid: OTHER, gid: OTHER }),
     });
     const status = new Promise((resolve) => child.on('close', resolve));
-    return { stderr: await text(child.stderr), status: await status };
+    const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
+    return { stdout, stderr, status: await status };
   }
 
   test('is said with its owner, its mode and who asks; --dry-run says so too', async () => {
@@ -274,6 +275,15 @@ describe('a place that may not be read or written', () => {
           words.join(' '),
         );
       }
+      const store = join(open, 'store');
+      await imgconv(['dir2reg', source, store]);
+      const layers = join(store, 'docker/registry/v2/repositories/demo/base/_layers/sha256');
+      writeFileSync(join(store, 'docker/registry/v2/stray'), 'x');
+      chmodSync(layers, 0o000);
+      const { stdout } = await asOther(open, 'verify', store);
+      assert.match(stdout, /_layers\/sha256: permission denied/);
+      assert.match(stdout, /stray: no part of the format/);
+      chmodSync(layers, 0o755);
       chmodSync(locked, 0o555);
       for (const more of [[], ['--dry-run']]) {
         const { status, stderr } = await asOther(open, 'dir2reg', source, join(locked, 'store'), ...more);

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -10,9 +10,10 @@ import type { KeptManifests } from '../src/formats/kept-manifests.js';
 import type { Digest } from '../src/model/digest.js';
 import { parseReference } from '../src/model/reference.js';
 import { Pool } from '../src/threads/pool.js';
+import { convert } from '../src/index.js';
 import { LayerIndex, type LookOptions } from '../src/transfer/layer-index.js';
 import { imgconv } from './support/cli.js';
-import { digestText, imageOf, layStore, layTree, storedBlob } from './support/images.js';
+import { digestText, imageOf, indexOf, layStore, layTree, storedBlob } from './support/images.js';
 import type { Sample } from './support/images.js';
 import { place } from './support/places.js';
 import { tarOf } from './support/tars.js';
@@ -128,6 +129,34 @@ for (const short of ['reg', 'dir'] as const) {
     });
   });
 }
+
+describe('of a place that is not looked into', () => {
+  const options = { most: 1, names: [parseReference('aaa/other:1'), parseReference('zed/app:2')] };
+
+  test('members of an index of the repository are known, in each format', async () => {
+    const member = await imageOf('member');
+    const many = Object.fromEntries(Array.from({ length: 600 }, (_, i) => [`aaa/other:${i}`, member]));
+    const store = layStore(tempFolder(), { ...many, 'zed/app:1': indexOf([await imageOf('wanted')]) });
+    const layout = join(tempFolder(), 'layout');
+    await convert(place('reg', store), place('oci', layout), { compression: 'keep' });
+    const diffId = diffIdOf(await imageOf('wanted'));
+    for (const [short, path] of [
+      ['reg', store],
+      ['oci', layout],
+    ] as const)
+      assert.ok((await look(short, path, diffId, options)).holders > 0, short);
+  });
+
+  test('a repository that cannot be listed has none', async () => {
+    const store = layStore(tempFolder(), { 'zed/app:1': await imageOf('wanted'), ...(await images(20)) });
+    const folder = join(store, 'docker/registry/v2/repositories/zed/app/_manifests');
+    symlinkSync('/etc', join(folder, 'revisions/zz'));
+    rmSync(join(folder, 'tags'), { recursive: true });
+    symlinkSync('/etc', join(folder, 'tags'));
+    const { holders } = await look('reg', store, diffIdOf(await imageOf('wanted')), options);
+    assert.equal(holders, 0);
+  });
+});
 
 /** A docker save archive of an image whose only layer holds `text`, as those of `imageOf` do. */
 async function saved(text: string, name: string): Promise<string> {

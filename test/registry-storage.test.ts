@@ -52,7 +52,7 @@ describe('reading', () => {
       [undefined, ['a/b:1', 'a:1', 'a:2', 'library/c:1']],
       [['a'], ['a:1', 'a:2']],
       [['a:2'], ['a:2']],
-      [[`localhost:5000/a:2@${a.root.digest}`], ['a:2']],
+      [[`localhost:5000/a:2@${a.root.digest}`], ['a:1', 'a:2']],
       [
         ['a:2', `a@${a.root.digest}`],
         ['a:1', 'a:2'],

@@ -66,6 +66,31 @@ test('a thread that finds files follows no link and reads no long document', asy
   await assert.rejects(parts.next(), refusal('IO', 'symbolic link'));
 });
 
+test('a folder that a thread cannot read is an error when all others were read', async () => {
+  const root = tempFolder();
+  for (const name of ['a', 'b']) mkdirSync(join(root, name));
+  for (const name of ['a/1', 'b/2']) writeFileSync(join(root, name), name);
+  // No file system takes such a name.
+  const folders = ['b', 'x'.repeat(300), 'a'];
+  const { files, failure } = await pool.tree({ kind: 'tree', root, folders, most: 9, wants: {} });
+  assert.deepEqual(
+    files.map(({ key }) => key),
+    ['a/1', 'b/2'],
+  );
+  assert.equal(failure?.code, 'IO');
+  const storage = new LocalStorage(root);
+  const found: string[] = [];
+  const all = allBelowByThread(storage, '', pool, {});
+  storage.tree = async (job, threads) => ({
+    ...(await threads.tree({ kind: 'tree', root, ...job })),
+    failure,
+  });
+  await assert.rejects(async () => {
+    for await (const { key } of all) found.push(key);
+  }, refusal('IO'));
+  assert.deepEqual(found.sort(), ['a/1', 'b/2']);
+});
+
 /** What a storage driver has to do: a new driver is one more line. */
 const DRIVERS: readonly (readonly [name: string, make: () => Storage])[] = [
   ['local', () => new LocalStorage(join(tempFolder(), 'root'))],

@@ -553,6 +553,23 @@ describe('configs and layers', () => {
   }
 });
 
+test('a config that is a layer too is still compared with its manifest', async () => {
+  const config = part(OCI.config, {
+    os: 'linux',
+    architecture: 'amd64',
+    rootfs: { type: 'layers', diff_ids: [ORPHAN, digestText(Buffer.from('x'))] },
+  });
+  const root = part(OCI.manifest, {
+    schemaVersion: 2,
+    mediaType: OCI.manifest,
+    config: descriptorOf(config),
+    layers: [{ ...descriptorOf(config), mediaType: OCI.gzip }],
+  });
+  const image = { root, members: [], blobs: [config], platform: undefined };
+  const there = place('reg', layStore(tempFolder(), { 'demo/made:1': image }));
+  assert.deepEqual(told(await verify(there)), [['broken', 'config-mismatch', 'demo/made:1']]);
+});
+
 describe('beside others', () => {
   test('what an interrupted run left is found, what a live one has is not', async () => {
     const there = await placeOf(formatOf('reg'));

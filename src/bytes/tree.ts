@@ -1,5 +1,5 @@
 import type { Dirent } from 'node:fs';
-import { ImgconvError } from '../model/errors.js';
+import { asImgconvError, type ErrorCode } from '../model/errors.js';
 import { prefixBelow } from './below.js';
 import { entriesIn } from './folder.js';
 import { readFully } from './open-file.js';
@@ -38,28 +38,37 @@ export interface TreePart {
   readonly files: readonly TreeFile[];
   /** Folders that were not read yet, as in the job. */
   readonly folders: readonly string[];
+  /** Why a folder could not be read: the first one. */
+  readonly failure?: { readonly code: ErrorCode; readonly message: string } | undefined;
 }
 
 const MAX_DOCUMENT = 256;
 const room = new Uint8Array(MAX_DOCUMENT);
 
-/** A link is not followed, in place of a folder neither. @throws ImgconvError IO, as `entriesIn` */
+/** What cannot be read is left out. A link is not followed, in place of a folder neither. */
 export function readTreePart({ root, folders, most, wants }: TreeJob): TreePart {
   const prefix = prefixBelow(root);
   const left = [...folders];
   const files: TreeFile[] = [];
+  let failure: TreePart['failure'];
   for (let count = 0, folder = left.pop(); folder !== undefined; folder = left.pop()) {
     const below = folder === '' ? '' : `${folder}/`;
     const found: string[] = [];
-    for (const entry of entriesIn(folder === '' ? root : prefix + folder, root)) {
-      const key = below + entry.name;
-      if (entry.isDirectory()) found.push(key);
-      else files.push(fileOf(entry, key, prefix + key, root, wants));
+    const path = folder === '' ? root : prefix + folder;
+    try {
+      for (const entry of entriesIn(path, root)) {
+        const key = below + entry.name;
+        if (entry.isDirectory()) found.push(key);
+        else files.push(fileOf(entry, key, prefix + key, root, wants));
+      }
+    } catch (error) {
+      const { code, message } = asImgconvError(error, path);
+      failure ??= { code, message };
     }
     for (const key of found.reverse()) left.push(key);
     if (++count >= most) break;
   }
-  return { files, folders: left };
+  return { files, folders: left, failure };
 }
 
 function fileOf(
@@ -71,17 +80,22 @@ function fileOf(
 ): TreeFile {
   if (!entry.isFile()) return { key, kind: entry.isSymbolicLink() ? 'link' : 'other' };
   if (entry.name === document) return { key, kind: 'file', content: documentAt(path, root) };
-  return { key, kind: 'file', size: sizes ? lookAt(path, root)?.size : undefined };
+  return { key, kind: 'file', size: sizes ? tried(() => lookAt(path, root)?.size) : undefined };
 }
 
 function documentAt(path: string, root: string): string | undefined {
-  try {
+  return tried(() => {
     using file = openThere(path, root);
     if (file === undefined || file.id.size > BigInt(MAX_DOCUMENT)) return undefined;
     return Buffer.from(room.buffer, 0, readFully(file.fd, room, 0, path)).toString('latin1');
-  } catch (error) {
-    // Whoever needs it reads it again, and says why it cannot be read.
-    if (error instanceof ImgconvError) return undefined;
-    throw error;
+  });
+}
+
+/** Whoever needs what cannot be read reads it again, and says why. */
+function tried<T>(look: () => T): T | undefined {
+  try {
+    return look();
+  } catch {
+    return undefined;
   }
 }

@@ -3,6 +3,9 @@ import type { Reference } from '../model/reference.js';
 import type { Storage } from '../storage/driver.js';
 import type { SourceImage } from './image.js';
 
+/** The key of a folder that stands for what `related` gives. */
+export const RELATED = 'related';
+
 /** A folder that manifests lie in. */
 export interface ManifestFolder {
   readonly key: string;
@@ -32,8 +35,8 @@ export interface KeptManifests {
   memberKey(folder: string, id: string, digest: Digest): string | undefined;
   /** The image whose manifest is in this file. */
   image(folder: string, id: string): Promise<SourceImage>;
-  /** Of the repositories of these names, where that takes less than to list all. */
-  related?(names: readonly Reference[]): AsyncIterable<ManifestFile>;
+  /** Of a repository, those of tags first, where that takes less than to list all. Some may come twice. */
+  related?(repository: string): AsyncIterable<ManifestFile>;
   /** What the place has under this name now. */
   named(name: Reference): Promise<SourceImage | undefined>;
 }

@@ -9,7 +9,7 @@ import {
   type SourceImage,
   type WriteContext,
 } from './format.js';
-import type { KeptManifests } from './kept-manifests.js';
+import { RELATED, type KeptManifests } from './kept-manifests.js';
 
 /** How a format names images whose blobs all lie in one folder: reg by links, oci by the entries of index.json. */
 export interface StoreMapping extends BlobKeys {
@@ -19,7 +19,7 @@ export interface StoreMapping extends BlobKeys {
   name(image: ImageToWrite, store: Store): Promise<{ readonly changed: boolean; readonly notes: string[] }>;
   /** What the tag of a name stands for now. */
   tagged(name: Reference, storage: Storage): Promise<Digest | undefined>;
-  /** The manifests of a repository, in any order. */
+  /** The manifests of a repository, those of tags first; some may come twice. */
   related(repository: string, storage: Storage): AsyncIterable<Digest>;
   /** Puts what names all images together, now that their blobs are there. */
   commit(store: Store): Promise<void>;
@@ -138,12 +138,11 @@ function keptIn(storage: Storage, mapping: StoreMapping): KeptManifests {
       });
     },
     blobKey: (_folder, _id, digest) => mapping.blobKey(digest),
-    memberKey: () => undefined,
+    memberKey: (folder, _id, digest) => (folder === RELATED ? mapping.blobKey(digest) : undefined),
     image: (folder, id) => Promise.resolve(imageOf(parseDigest(id, folder))),
-    async *related(names) {
-      for (const repository of new Set(names.map((name) => name.repository)))
-        for await (const digest of mapping.related(repository, storage))
-          yield { id: digest, key: mapping.blobKey(digest), digest };
+    async *related(repository) {
+      for await (const digest of mapping.related(repository, storage))
+        yield { id: digest, key: mapping.blobKey(digest), digest };
     },
     async named(name) {
       const digest = await mapping.tagged(name, storage);

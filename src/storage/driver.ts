@@ -1,5 +1,6 @@
 import type { LocalBytes } from '../bytes/region.js';
 import type { TreeFile, TreeJob, TreePart, TreeWants } from '../bytes/tree.js';
+import { ImgconvError } from '../model/errors.js';
 import type { LinkMode, Placement } from '../proof/linking.js';
 import type { VerifiedBlob } from '../proof/verified-blob.js';
 import type { Pool } from '../threads/pool.js';
@@ -151,6 +152,7 @@ const AT_ONCE = 512;
 /**
  * As `allBelow`, by a thread of the pool if the files are this machine's: it reads on while those that it found are
  * looked at. Files of one folder come before those of folders in it.
+ * @throws ImgconvError at the end, for a folder that cannot be read
  */
 export async function* allBelowByThread(
   storage: Storage,
@@ -165,14 +167,17 @@ export async function* allBelowByThread(
     asked?.catch(() => undefined);
     return asked;
   };
+  let failure: TreePart['failure'];
   let next = ask(FIRST);
   if (next === undefined) yield* allBelow(storage, key);
   while (next !== undefined) {
-    const { files, folders } = await next;
+    const { files, folders, failure: failed } = await next;
+    failure ??= failed;
     for (const folder of folders) left.push(folder);
     next = left.length === 0 ? undefined : ask(AT_ONCE);
     yield* files;
   }
+  if (failure !== undefined) throw new ImgconvError(failure.code, failure.message);
 }
 
 /** All that is no folder, at a key or below it. */

@@ -30,6 +30,11 @@ export class Account {
     });
   }
 
+  /** Of an image whose digest is known only when it is written, and with that whether the target has it already. */
+  plannedAnew(job: Job, reference: string, note: string): void {
+    this.done({ ...job, reference, digest: undefined, notes: [...job.notes, note] }, 'planned');
+  }
+
   failed({ name, ...failure }: Failure): void {
     this.hasFailures = true;
     this.#add({ ...failure, name: name && referenceText(name), status: 'failed' });

@@ -82,8 +82,8 @@ export function changedLayers(root: ManifestNode, asked: LayerCompression): Desc
 /** What the digest of an image waits for that is only planned. */
 export function changesNote(root: ManifestNode, asked: LayerCompression): string | undefined {
   const { length } = changedLayers(root, asked);
-  const what = `${counted(length, 'layer')} to be ${asked.compression === 'none' ? 'uncompressed' : asked.compression}`;
-  return length === 0 ? undefined : `${what}: the new digest is known when that is done`;
+  const what = `${counted(length, 'layer')} will be ${asked.compression === 'none' ? 'uncompressed' : asked.compression}`;
+  return length === 0 ? undefined : `${what}, so the digest is known only after a conversion`;
 }
 
 /** For a compression that was asked for and that layers compressed otherwise do not get. */

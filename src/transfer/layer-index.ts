@@ -1,6 +1,11 @@
 import { resolve } from 'node:path';
 import * as z from 'zod';
-import type { KeptManifests, ManifestFile, ManifestFolder } from '../formats/kept-manifests.js';
+import {
+  RELATED,
+  type KeptManifests,
+  type ManifestFile,
+  type ManifestFolder,
+} from '../formats/kept-manifests.js';
 import type { Digest } from '../model/digest.js';
 import type { Compression } from '../model/media-type.js';
 import type { Reference } from '../model/reference.js';
@@ -53,16 +58,16 @@ export interface Holder {
   readonly layer: string;
 }
 
-/** For what is looked. */
 export interface LookOptions {
-  /** So many files are known at most, by this run and those before, besides those of the repositories of `names`. */
+  /** The index stops growing at so many files. */
   readonly most: number;
+  /** Their repositories are looked into even so. */
   readonly names: readonly Reference[];
 }
 
-/** Of repositories that are looked into although not all is. */
+/** Manifests of one repository, and of all together. */
 const MOST_RELATED = 512;
-const RELATED = 'related';
+const MOST_OF_ALL = 4096;
 
 export class LayerIndex {
   readonly #folders: ReadonlyMap<string, FolderFacts>;
@@ -177,14 +182,22 @@ function leaveOut(facts: FreshFacts, files: readonly ManifestFile[]): void {
   for (const { id } of files) facts.manifests.delete(id);
 }
 
-/** What the repositories of these names have. */
+/** What the repositories of these names have; nothing where that cannot be listed. */
 async function relatedFacts(kept: KeptManifests, names: readonly Reference[]): Promise<FreshFacts> {
-  const facts: FreshFacts = { key: RELATED, changed: 0, others: [], manifests: new Map(), unread: [] };
-  for await (const file of kept.related?.(names) ?? []) {
-    if (facts.unread.length >= MOST_RELATED) break;
-    facts.unread.push(file);
+  const files = new Map<string, ManifestFile>();
+  for (const repository of new Set(names.map((name) => name.repository))) {
+    const own = new Set<string>();
+    try {
+      for await (const file of kept.related?.(repository) ?? []) {
+        if (own.size >= MOST_RELATED || files.size >= MOST_OF_ALL) break;
+        own.add(file.id);
+        files.set(file.id, file);
+      }
+    } catch {
+      // Its layers are compressed once more.
+    }
   }
-  return facts;
+  return { key: RELATED, changed: 0, others: [], manifests: new Map(), unread: [...files.values()] };
 }
 
 function factsOf({ changed, others, manifests }: FreshFacts): FolderFacts {

@@ -247,10 +247,9 @@ export class Run {
   async #planOne(job: Job, closureOf: Prepared['closureOf']): Promise<void> {
     try {
       const { root } = await closureOf(job);
-      const known = await this.#knownTo(job, job.name, root);
       const note = changesNote(root, job.compression);
-      const unknown = note !== undefined && { digest: undefined, notes: [...known.notes, note] };
-      this.#account.done({ ...known, ...unknown }, 'planned');
+      if (note === undefined) this.#account.done(await this.#knownTo(job, job.name, root), 'planned');
+      else this.#account.plannedAnew(job, this.#ends.writer.referenceOf(job.name), note);
     } catch (cause) {
       this.#failed(job, asImgconvError(cause, job.source.where));
     }

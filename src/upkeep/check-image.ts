@@ -170,7 +170,7 @@ export class ImageCheck {
           return;
         }
         this.#there.add(digest);
-        const proved = await this.#prove(at, target, role === 'config' && isContainerImage(node));
+        const proved = await this.#prove(at, target, isConfigOf(node, target));
         if (proved instanceof ImgconvError)
           this.#broken('blob-damaged', at.path, proved, this.#want(image, target, 'blob'));
         else sound.add(digest);
@@ -227,6 +227,13 @@ export class ImageCheck {
     const what = `unpacks to something else than the config's diffID: ${withoutPath(error, at.path)}`;
     this.#broken('config-mismatch', at.path, what);
   }
+}
+
+/** A layer may be the same blob as the config. */
+function isConfigOf(node: ManifestNode, { digest, size }: Located): boolean {
+  if (!isContainerImage(node)) return false;
+  const { config } = node.manifest;
+  return config.digest === digest && config.size === size;
 }
 
 /** What an image is called in findings. */

@@ -9,11 +9,14 @@ import { VerifiedBlob } from '../proof/verified-blob.js';
 import type { Pool } from '../threads/pool.js';
 import type { Count } from '../transfer/report.js';
 
-/** One content, and whether it is right. */
+type Outcome = Promise<ImgconvError | undefined>;
+
+/** What was found of contents that have to be the same. */
 interface Proof {
-  /** Tells it from another one that took its place; known when the outcome is. */
-  content: string | undefined;
-  readonly outcome: Promise<ImgconvError | undefined>;
+  /** Of the first one, which is not looked at before it is read. */
+  readonly first: Outcome;
+  /** By what tells a content from another one that took its place; the first is among them once it is read. */
+  readonly byContent: Map<string, Outcome>;
 }
 
 /**
@@ -23,8 +26,8 @@ interface Proof {
 export class Proofs {
   readonly #pool: Pool;
   readonly #onBytes: ((count: number) => void) | undefined;
-  /** By what was to be proved, of each content that was found for it. */
-  readonly #done = new Map<string, Proof[]>();
+  /** By what was to be proved. */
+  readonly #done = new Map<string, Proof>();
   /** Blobs that were downloaded: that is done once, whichever repositories have them. */
   readonly #downloaded = new Set<Digest>();
   readonly #inMemory = new WeakMap<Uint8Array, number>();
@@ -109,40 +112,42 @@ export class Proofs {
   }
 
   /** `work` may give the state of the file that it read. */
-  async #once(
-    what: string,
-    at: Bytes,
-    work: () => Promise<FileId | undefined>,
-  ): Promise<ImgconvError | undefined> {
+  async #once(what: string, at: Bytes, work: () => Promise<FileId | undefined>): Outcome {
     const known = this.#done.get(what);
-    // More may be added while one of them is waited for.
-    for (const proof of known ?? []) {
-      const outcome = await proof.outcome;
-      if (proof.content === this.#contentOf(at)) return outcome;
-    }
-    const proof = this.#begin(at, work);
-    if (known === undefined) this.#done.set(what, [proof]);
-    else known.push(proof);
-    return proof.outcome;
+    if (known === undefined) return this.#first(what, at, work);
+    const content = this.#contentOf(at);
+    await known.first;
+    const outcome = known.byContent.get(content) ?? outcomeOf(at, work());
+    known.byContent.set(content, outcome);
+    return outcome;
   }
 
-  #begin(at: Bytes, work: () => Promise<FileId | undefined>): Proof {
-    const outcome = work().then(
-      (id) => {
-        const isFile = at.kind === 'file' && id !== undefined;
-        proof.content = isFile ? fileContent(at, stateText(id)) : this.#contentOf(at);
-        return undefined;
-      },
-      (error: unknown) => {
-        const known = asImgconvError(error, at.path);
-        if (known.code === 'INTERRUPTED') throw known;
-        proof.content = this.#contentOf(at);
-        return known;
-      },
-    );
-    const proof: Proof = { content: undefined, outcome };
-    return proof;
+  #first(what: string, at: Bytes, work: () => Promise<FileId | undefined>): Outcome {
+    const byContent = new Map<string, Outcome>();
+    let read: FileId | undefined;
+    const first = outcomeOf(
+      at,
+      work().then((id) => (read = id)),
+    ).then((outcome) => {
+      const content =
+        at.kind === 'file' && read !== undefined ? fileContent(at, stateText(read)) : this.#contentOf(at);
+      byContent.set(content, first);
+      return outcome;
+    });
+    this.#done.set(what, { first, byContent });
+    return first;
   }
+}
+
+function outcomeOf(at: Bytes, work: Promise<unknown>): Outcome {
+  return work.then(
+    () => undefined,
+    (error: unknown) => {
+      const known = asImgconvError(error, at.path);
+      if (known.code === 'INTERRUPTED') throw known;
+      return known;
+    },
+  );
 }
 
 function fileContent({ offset }: FileBytes, state: string): string {

@@ -7,12 +7,12 @@ import { allBelow, allBelowByThread, type Storage } from '../../storage/driver.j
 import type { Audit, Fault } from '../audit.js';
 import type { SourceImage } from '../format.js';
 import { blobStoreAt } from './blob-store.js';
-import { LinksSeen } from './links.js';
+import { RightLinks } from './links.js';
 import { blobPath, layerLink, LINK_NAME, revisionLink, tagIndexLink } from './paths.js';
 import { Strays } from './strays.js';
 
 export function registryAudit(root: Storage): Audit {
-  const links = new LinksSeen(root);
+  const links = new RightLinks(root);
   let strays: Strays | undefined;
   return {
     badName: 'broken',
@@ -26,7 +26,9 @@ export function registryAudit(root: Storage): Audit {
     },
     async *ofPlace() {
       strays ??= new Strays(links, allBelow(root, ''));
-      yield* await strays.faults;
+      const { faults, failure } = await strays.found;
+      yield* faults;
+      if (failure !== undefined) throw failure;
       yield* uploadsIn(root);
     },
     blobs: (except) => blobStoreAt(root).blobs(except),
@@ -54,7 +56,7 @@ function agoText(ms: number): string {
 
 /** The links without which a registry does not serve what an image needs. */
 async function* linksOf(
-  links: LinksSeen,
+  links: RightLinks,
   repository: string,
   image: SourceImage,
   node: ManifestNode,

@@ -9,7 +9,7 @@ import { readLink } from './walk.js';
 const REMEMBERED = 100_000;
 
 /** Links that images share, and are right, need not be read for each of them. */
-export class LinksSeen {
+export class RightLinks {
   readonly root: Storage;
   readonly #right = new Set<string>();
 
@@ -44,7 +44,7 @@ async function faultOf(root: Storage, key: string, digest: Digest): Promise<Faul
 }
 
 /** False also where it cannot be looked at. */
-export async function lies(root: Storage, key: string): Promise<boolean> {
+export async function exists(root: Storage, key: string): Promise<boolean> {
   try {
     const stat = await root.stat(key);
     return stat !== undefined && stat.kind !== 'link';

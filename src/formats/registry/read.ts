@@ -44,8 +44,8 @@ function repositoryFilter(wanted: ListOptions['wanted']): (repository: string) =
   for (const text of wanted) {
     const [key, { tag, digest }] = [repositoryKey(text), splitReference(text)];
     const tags = asked.get(key) ?? new Set();
-    // A digest may be that of any tag.
-    if (tags === 'any' || (tag === undefined && digest !== undefined)) asked.set(key, 'any');
+    // A digest may be that of any tag, if only for a message.
+    if (tags === 'any' || digest !== undefined) asked.set(key, 'any');
     else asked.set(key, tags.add(tag ?? 'latest'));
   }
   return (repository) => asked.get(repositoryKey(repository));

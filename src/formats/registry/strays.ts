@@ -1,11 +1,12 @@
 import type { TreeFile } from '../../bytes/tree.js';
 import { isDigest, type Digest } from '../../model/digest.js';
 import { DigestMap } from '../../model/digest-map.js';
+import { asImgconvError, type ImgconvError } from '../../model/errors.js';
 import { isRepository } from '../../model/reference.js';
 import type { Storage } from '../../storage/driver.js';
 import { STAGING_PREFIX } from '../../storage/staging.js';
 import { irregular, SET_ASIDE, stray, type Fault } from '../audit.js';
-import { lies, type LinksSeen } from './links.js';
+import { exists, type RightLinks } from './links.js';
 import { blobPath, REPOSITORIES, repositoryPath, revisionLink, tagLink } from './paths.js';
 import { linkIn, readLink } from './walk.js';
 
@@ -22,36 +23,40 @@ const KINDS = {
   own: new RegExp(`^(?:${STAGING_PREFIX.replace('.', '\\.')}|\\${SET_ASIDE}/)`),
 } as const;
 
+interface Found {
+  readonly faults: readonly Fault[];
+  /** Why not every file could be looked at. */
+  readonly failure?: ImgconvError;
+}
+
 /**
- * Checks every file of the storage: dangling links, invalid names, and files that are no part of the format. Files come
- * in the order of their names, so that blobs are known before links to them, and a repository's revisions before its tags.
+ * Checks every file of the storage: dangling links, invalid names, and files that are no part of the format. Folders
+ * come in the order of their names, so that blobs are known before links to them, and revisions before tags.
  */
 export class Strays {
-  /** All faults, once every file was looked at. */
-  readonly faults: Promise<readonly Fault[]>;
+  /** What was found, once every file was looked at. */
+  readonly found: Promise<Found>;
   /** The size of all blobs, as far as the files tell theirs. */
   readonly bytes: Promise<number>;
   readonly #root: Storage;
-  readonly #links: LinksSeen;
+  readonly #links: RightLinks;
   readonly #blobs = new DigestMap();
   #blobBytes = 0;
   #allBlobs: (bytes: number) => void = () => undefined;
   #repository = '';
-  /** Of that repository. */
+  /** Revisions of `#repository`. */
   readonly #revisions = new Set<Digest>();
 
-  constructor(links: LinksSeen, files: AsyncIterable<TreeFile>) {
+  constructor(links: RightLinks, files: AsyncIterable<TreeFile>) {
     this.#root = links.root;
     this.#links = links;
     this.bytes = new Promise((resolve) => {
       this.#allBlobs = resolve;
     });
-    this.faults = this.#all(files);
-    // It may fail before anybody asks for it.
-    this.faults.catch(() => undefined);
+    this.found = this.#all(files);
   }
 
-  async #all(files: AsyncIterable<TreeFile>): Promise<readonly Fault[]> {
+  async #all(files: AsyncIterable<TreeFile>): Promise<Found> {
     const faults: Fault[] = [];
     try {
       for await (const file of files) {
@@ -59,10 +64,12 @@ export class Strays {
         if (file.kind !== 'file') faults.push(irregular(this.#root.nameOf(file.key), file.kind === 'link'));
         else if (!this.#isBlob(file)) for await (const fault of this.#ofFile(file)) faults.push(fault);
       }
+      return { faults };
+    } catch (error) {
+      return { faults, failure: asImgconvError(error, this.#root.name) };
     } finally {
       this.#allBlobs(this.#blobBytes);
     }
-    return faults;
   }
 
   /** True for a blob, which is then remembered. */
@@ -114,7 +121,7 @@ export class Strays {
       return;
     }
     if (repository !== undefined) this.#revisions.add(digest);
-    if (this.#blobs.has(digest) || (await lies(this.#root, blobPath(digest)))) return;
+    if (this.#blobs.has(digest) || (await exists(this.#root, blobPath(digest)))) return;
     const what = 'the blob that it names is not there';
     yield { severity: 'cosmetic', kind: 'link-dangling', where, what, digest };
   }
@@ -126,7 +133,7 @@ export class Strays {
       if (digest === undefined || tagLink(repository, tag) !== key) return;
       const revision = revisionLink(repository, digest);
       const isKnown = repository === this.#repository && this.#revisions.has(digest);
-      if (isKnown || (await lies(this.#root, revision))) return;
+      if (isKnown || (await exists(this.#root, revision))) return;
       yield {
         severity: 'broken',
         kind: 'link-missing',

@@ -19,6 +19,7 @@ import {
   rootOf,
   tagIndexLink,
   tagLink,
+  tagsPath,
 } from './paths.js';
 import { digestsIn, readLink } from './walk.js';
 
@@ -98,8 +99,14 @@ class RegistryMapping implements StoreMapping {
     return readLink(storage, tagLink(repository, tag)).catch(() => undefined);
   }
 
-  related(repository: string, storage: Storage): AsyncIterable<Digest> {
-    return digestsIn(storage, revisionsPath(repository));
+  async *related(repository: string, storage: Storage): AsyncGenerator<Digest> {
+    const tags = (await storage.list(tagsPath(repository))).map(({ name }) => name);
+    // Versions that are tagged later have later names.
+    for (const tag of tags.reverse()) {
+      const digest = await readLink(storage, tagLink(repository, tag)).catch(() => undefined);
+      if (digest !== undefined) yield digest;
+    }
+    yield* digestsIn(storage, revisionsPath(repository));
   }
 
   commit(): Promise<void> {
