@@ -118,6 +118,13 @@ describe('a dry run', () => {
         assert.equal(note !== undefined, compression === 'gzip');
       }
     }
+    const there = newPlace('reg');
+    const written = await convert(saved, there);
+    const planned = await convert(saved, there, { dryRun: true, overwrite: false });
+    assert.deepEqual(
+      planned.images.map(({ status, digest, previousDigest }) => [status, digest, previousDigest]),
+      written.images.map(({ digest }) => ['planned', undefined, digest]),
+    );
   });
 });
 

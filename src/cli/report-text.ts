@@ -8,9 +8,11 @@ export function imageLine(image: ImageReport): string {
     digest !== undefined && sourceDigest !== undefined && digest !== sourceDigest
       ? ` (from ${sourceDigest})`
       : '';
-  const was = previousDigest === undefined ? '' : ` (was ${previousDigest})`;
+  // Without its digest it is not known whether the image changes.
+  const has = digest === undefined ? 'the target has' : 'was';
+  const was = previousDigest === undefined ? '' : ` (${has} ${previousDigest})`;
   const shown = printable(reference ?? name ?? source);
-  const line = `${status.padEnd(9)} ${shown} ${digest ?? ''}${from}${was}`.trimEnd();
+  const line = `${status.padEnd(9)} ${shown}${digest === undefined ? '' : ` ${digest}`}${from}${was}`;
   return [line, ...notes.map((note) => `          note: ${printable(note)}`)]
     .map((text) => `${text}\n`)
     .join('');

@@ -30,9 +30,9 @@ export class Account {
     });
   }
 
-  /** Of an image whose digest is known only when it is written, and with that whether the target has it already. */
-  plannedAnew(job: Job, reference: string, note: string): void {
-    this.done({ ...job, reference, digest: undefined, notes: [...job.notes, note] }, 'planned');
+  /** Of an image whose digest is known only when it is written. */
+  plannedAnew(job: Job, note: string): void {
+    this.done({ ...job, digest: undefined, notes: [...job.notes, note] }, 'planned');
   }
 
   failed({ name, ...failure }: Failure): void {

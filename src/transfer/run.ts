@@ -249,7 +249,7 @@ export class Run {
       const { root } = await closureOf(job);
       const note = changesNote(root, job.compression);
       if (note === undefined) this.#account.done(await this.#knownTo(job, job.name, root), 'planned');
-      else this.#account.plannedAnew(job, this.#ends.writer.referenceOf(job.name), note);
+      else this.#account.plannedAnew(await this.#knownTo(job, job.name, root, false), note);
     } catch (cause) {
       this.#failed(job, asImgconvError(cause, job.source.where));
     }
@@ -260,10 +260,11 @@ export class Run {
   }
 
   /** With what the target has under this name. @throws ImgconvError NAME_CONFLICT for another image that is to stay */
-  async #knownTo(job: Job, name: Reference, root: ManifestNode): Promise<Job> {
+  async #knownTo(job: Job, name: Reference, root: ManifestNode, isFinal = true): Promise<Job> {
     const { writer } = this.#ends;
     const reference = writer.referenceOf(name);
     const previous = await writer.tagged(name, root);
+    if (!isFinal) return { ...job, reference, previous };
     // The tag of attached artifacts grows with each of them.
     const isKept = this.#options.overwrite === false && !isAttachedTag(name.tag);
     if (isKept && previous !== undefined && previous !== root.descriptor.digest)
