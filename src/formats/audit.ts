@@ -73,7 +73,7 @@ export interface Audit {
   readonly badName: Severity;
   /** Undefined where no single file can be mended. */
   readonly mending: Mending | undefined;
-  /** Called before images are looked at: what `ofPlace` tells may be found meanwhile. */
+  /** Called once, before images are looked at and `ofPlace` is called, which tells what was found meanwhile. */
   begin?(pool: Pool): void;
   /**
    * Of an image whose manifests could be read; those that are missing or damaged are not in the tree. `there`: the

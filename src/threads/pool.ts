@@ -64,7 +64,7 @@ export class Pool {
   /** Rejects when `abort` is called: to race with what may wait for ever. */
   readonly interrupted: Promise<never>;
 
-  /** `helps`: this thread, which only waits, does in the place of the last one what that would do. */
+  /** `helps`: the calling thread hashes and copies too, in place of one more worker. Not for one that answers requests. */
   constructor(threads = availableParallelism(), helps = true) {
     this.threads = threads;
     this.#helps = helps;
@@ -241,6 +241,7 @@ export class Pool {
     this.#abort.abort(error);
     const begun = this.#workers.flatMap(({ tasks }) => [...tasks.values()]);
     for (const task of [...this.#queue.splice(0), ...begun]) task.reject(error);
+    this.#small.close(error);
     void this.close();
   }
 

@@ -259,7 +259,7 @@ export class Run {
     this.#account.failed({ source: source.name ?? source.where, sourceDigest: source.digest, name, error });
   }
 
-  /** With what the target has under this name. @throws ImgconvError NAME_CONFLICT for another image that is to stay */
+  /** With what the target has under this name; `isFinal`: `root` is what is written. @throws ImgconvError NAME_CONFLICT */
   async #knownTo(job: Job, name: Reference, root: ManifestNode, isFinal = true): Promise<Job> {
     const { writer } = this.#ends;
     const reference = writer.referenceOf(name);

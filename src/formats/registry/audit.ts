@@ -3,7 +3,7 @@ import { ImgconvError } from '../../model/errors.js';
 import { blobDigestsOf } from '../../model/graph.js';
 import { splitReference } from '../../model/reference.js';
 import { manifestsOf, type ManifestNode } from '../../model/tree.js';
-import { allBelow, allBelowByThread, type Storage } from '../../storage/driver.js';
+import { allBelowByThread, type Storage } from '../../storage/driver.js';
 import type { Audit, Fault } from '../audit.js';
 import type { SourceImage } from '../format.js';
 import { blobStoreAt } from './blob-store.js';
@@ -25,7 +25,7 @@ export function registryAudit(root: Storage): Audit {
       yield* linksOf(links, repository, image, node, there);
     },
     async *ofPlace() {
-      strays ??= new Strays(links, allBelow(root, ''));
+      if (strays === undefined) throw new TypeError('begin is called before ofPlace');
       const { faults, failure } = await strays.found;
       yield* faults;
       if (failure !== undefined) throw failure;
