@@ -77,7 +77,10 @@ export class ListingReader implements ImageReader {
   async #subjects(repository: string): Promise<Subjects> {
     const subjects = new Map<string, SourceImage[]>();
     const unreadable: UnreadableImage[] = [];
-    for (const image of this.#byRepository.get(repository) ?? []) {
+    const all = this.#byRepository.get(repository) ?? [];
+    // Not asked for again: most are no referrers, and need not be held.
+    this.#byRepository.delete(repository);
+    for (const image of all) {
       if ('error' in image) {
         if (image.untagged === true) unreadable.push(image);
         continue;

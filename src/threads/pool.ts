@@ -39,6 +39,9 @@ const DEPTH = 2;
 /** While so much is left of a job, another one this large waits for whichever thread is free first. */
 const LARGE = 16 * 1024 * 1024;
 
+/** Local files are read without a wait: so many images take some hundredths of a second, after which to `breathe`. */
+export const IMAGES_A_BREATH = 64;
+
 /** Worker threads that hash, copy and deflate. Started when needed or announced, ended by `close`. */
 export class Pool {
   readonly threads: number;

@@ -9,7 +9,7 @@ import { isAttachedTag } from '../model/attached.js';
 import { asImgconvError, counted, ImgconvError } from '../model/errors.js';
 import { manifestsOf } from '../model/tree.js';
 import { referenceText, splitReference, type Reference } from '../model/reference.js';
-import type { Pool } from '../threads/pool.js';
+import { IMAGES_A_BREATH, type Pool } from '../threads/pool.js';
 import type { Closure } from './closure.js';
 import { changedLayers, compressionFor, type LayerCompression } from './compression.js';
 import { Expectations, type Expectation } from './expectations.js';
@@ -25,8 +25,8 @@ import {
 } from './mistakes.js';
 import { targetName, type NameOptions, type TargetName } from './names.js';
 import { readSharedTree } from './tree.js';
-import { listOptions, select, type Selected, type Selector } from './select.js';
-import { DigestsIn, digestsOf, Seen, untaggedImages } from './untagged.js';
+import { select, type Selected, type Selector } from './select.js';
+import { DigestsIn, digestsOf, listImages, Seen, untaggedImages } from './untagged.js';
 import { WholeImages, type PartOptions } from './whole.js';
 
 export interface PrepareOptions extends NameOptions, PartOptions {
@@ -50,8 +50,6 @@ export interface PrepareOptions extends NameOptions, PartOptions {
   readonly onFound: (job: Job, closure: Closure) => Promise<void>;
 }
 
-/** Local files are read without a wait, so many images in some hundredths of a second. */
-const BREATH = 64;
 /** A registry could make up artifacts that are attached to artifacts for as long as it is asked. */
 const MAX_ATTACHED = 10_000;
 
@@ -66,12 +64,6 @@ interface Wanted extends Pick<Selected, 'image' | 'rename'> {
 interface Found {
   readonly job: Job;
   readonly closure: Closure;
-}
-
-/** Referrers of an image that gets another digest. */
-interface LeftBehind {
-  readonly repository: string;
-  readonly followers: readonly SourceImage[];
 }
 
 /** Chooses images of a source, names them, and finds every blob of each. */
@@ -92,8 +84,10 @@ export class Preparation {
   readonly #seen = new Seen();
   /** Repositories and digests of all manifests that are converted. */
   readonly #carried = new DigestsIn();
-  readonly #behind = new Map<string, LeftBehind>();
+  /** Referrers of images that get another digest. */
+  readonly #behind = new Map<string, { repository: string; followers: readonly SourceImage[] }>();
   readonly #placeNoted = new Set<string>();
+  #repository = '';
 
   constructor(reader: ImageReader, traits: Traits, options: PrepareOptions, pool: Pool) {
     this.#reader = reader;
@@ -109,17 +103,10 @@ export class Preparation {
    * @throws ImgconvError NAME_CONFLICT when two would get one name; NOT_FOUND, USAGE, INTERRUPTED
    */
   async run(): Promise<Prepared> {
-    const { selectors, extras, untagged } = this.#options;
-    const asksUntagged = selectors.length === 0 && untagged !== false && extras !== 'listed';
-    const all: (SourceImage | UnreadableImage)[] = [];
-    const wanted = listOptions(selectors, extras === true || asksUntagged);
-    for await (const image of this.#reader.images(wanted)) {
-      all.push(image);
-      if (all.length % BREATH === 0) await this.#pool.breathe();
-    }
-    this.#choose(all);
+    const { untagged } = this.#options;
+    const revisions = await this.#list();
     await this.#work();
-    const left = asksUntagged ? await untaggedImages(all, this.#seen, this.#pool) : [];
+    const left = await untaggedImages(revisions, this.#seen, this.#pool);
     if (untagged === true) {
       for (const image of left) this.#queue.push({ image, rename: undefined });
       await this.#work();
@@ -138,12 +125,20 @@ export class Preparation {
     };
   }
 
-  #choose(all: readonly (SourceImage | UnreadableImage)[]): void {
-    const { selectors, untagged, where, tag, extras } = this.#options;
+  /** Queues what is chosen. Gives images without a tag that nobody chose. */
+  async #list(): Promise<(SourceImage | UnreadableImage)[]> {
+    const { selectors, untagged, where } = this.#options;
+    const { all, revisions, count } = await listImages(this.#reader, this.#options, this.#seen, this.#pool);
     const { selected, unmatched } = select(all, selectors);
-    if (selected.length === 0 && unmatched.length === 0 && !(untagged === true && all.length > 0))
-      throw nothingIn(where, all.length);
+    if (selected.length === 0 && unmatched.length === 0 && !(untagged === true && count > 0))
+      throw nothingIn(where, count);
+    this.#choose(selected);
     for (const { selector, error } of unmatched) this.#failures.push({ source: selector.text, error });
+    return revisions;
+  }
+
+  #choose(selected: readonly Selected[]): void {
+    const { tag, extras } = this.#options;
     if (tag !== undefined) expectOne(selected, tag);
     for (const { image, rename = tag, exact } of selected) {
       this.#told.add(image);
@@ -179,13 +174,14 @@ export class Preparation {
       }
       // What fails there fails the whole run.
       if (found !== undefined) await this.#options.onFound(found.job, found.closure);
-      if (this.#next % BREATH === 0) await this.#pool.breathe();
+      if (this.#next % IMAGES_A_BREATH === 0) await this.#pool.breathe();
     }
   }
 
   async #prepare(image: SourceImage, wanted: Wanted): Promise<Found | undefined> {
     const { extras, dryRun } = this.#options;
-    const { reference, notes } = this.#nameOf(image, wanted);
+    const { reference: named, notes } = this.#nameOf(image, wanted);
+    const reference = this.#withSharedText(named);
     // A registry's referrers tag is an index of what is attached: what came with that is not carried again.
     if (wanted.attached?.target.digest !== undefined && this.#carried.has(reference.repository, image.digest))
       return undefined;
@@ -221,6 +217,12 @@ export class Preparation {
     const unseen = await this.#follow(job, closure, changes, wanted.family);
     this.#jobs.set(key, unseen.length === 0 ? job : { ...job, notes: [...job.notes, ...unseen] });
     return { job, closure };
+  }
+
+  /** Names that follow each other are of one repository, mostly: its text is held once. */
+  #withSharedText(reference: Reference): Reference {
+    if (this.#repository !== reference.repository) this.#repository = reference.repository;
+    return { ...reference, repository: this.#repository };
   }
 
   /** What is to be known of the whole place: with the first image of it. */

@@ -1,11 +1,13 @@
 import type { ImageWriter } from '../formats/format.js';
 import type { Digest } from '../model/digest.js';
-import type { Job } from './job.js';
+import type { ImageReport } from './report.js';
 
 /** An image that is staged. */
 export interface Outcome {
-  readonly job: Job;
-  readonly changed: boolean;
+  readonly key: string;
+  readonly bytes: number;
+  /** What is to be said of it once it is visible. */
+  readonly report: ImageReport;
   /** Blobs that were fetched for it, and may go now. */
   readonly fetched: readonly Digest[];
 }
@@ -52,7 +54,7 @@ export class Publishing {
   async add(outcome: Outcome): Promise<void> {
     if (this.#isClosed) return;
     this.#staged.push(outcome);
-    this.#bytes += outcome.job.bytes;
+    this.#bytes += outcome.bytes;
     if (this.#staged.length >= MOST.images || this.#bytes >= MOST.bytes) await this.publish();
     else
       this.#timer ??= setTimeout(() => {
@@ -79,7 +81,7 @@ export class Publishing {
     // No image was written since, so that these are all visible.
     const staged = this.#staged.splice(0);
     this.#bytes = 0;
-    this.#onPublished(staged.sort(({ job: a }, { job: b }) => (a.key < b.key ? -1 : 1)));
+    this.#onPublished(staged.sort((a, b) => (a.key < b.key ? -1 : 1)));
   }
 
   /** Nothing more is published. */

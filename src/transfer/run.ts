@@ -6,11 +6,11 @@ import { manifestsOf, type ManifestNode } from '../model/tree.js';
 import { referenceText, type Reference } from '../model/reference.js';
 import type { StagedDownloads } from '../storage/downloads.js';
 import type { Pool } from '../threads/pool.js';
-import { Account } from './account.js';
+import { Account, reportOf } from './account.js';
 import { BUNDLE, bundlesOf } from './bundles.js';
 import type { Closure } from './closure.js';
 import { changesNote, keptNote, type LayerCompression } from './compression.js';
-import type { Job, Prepared } from './job.js';
+import { joinNotes, type Job, type Prepared } from './job.js';
 import { interrupted, type SoFar } from './interrupted.js';
 import { knownForms } from './known-forms.js';
 import type { ConvertOptions } from './options.js';
@@ -19,7 +19,7 @@ import { expectWritable } from '../storage/file-system.js';
 import { Preparation } from './prepare.js';
 import { Publishing, type Outcome } from './publishing.js';
 import { Recompressor } from './recompress.js';
-import type { Counter, Report } from './report.js';
+import type { Counter, ImageReport, Report } from './report.js';
 
 /** Both ends of a conversion, open, and what they share. */
 export interface Ends {
@@ -124,9 +124,9 @@ export class Run {
       this.#tell(done);
     });
     /** An archive says at its end whether it changed. */
-    const pending: Outcome[] = [];
+    const pending: ImageReport[] = [];
     const onStaged = async (outcome: Outcome) => {
-      if (sequential) pending.push(outcome);
+      if (sequential) pending.push(outcome.report);
       else if (remote) this.#tell([outcome]);
       else await publishing.add(outcome);
     };
@@ -145,7 +145,7 @@ export class Run {
       return;
     }
     const changed = await writer.finish();
-    this.#tell(changed ? pending : pending.map((outcome) => ({ ...outcome, changed })));
+    for (const report of pending) this.#account.done(changed ? report : { ...report, status: 'unchanged' });
     // An archive is written anew by the next run, which then needs all of it again.
     if (!this.#account.hasFailures) downloads.releaseAll();
   }
@@ -166,10 +166,9 @@ export class Run {
   }
 
   #tell(outcomes: readonly Outcome[]): void {
-    const { to, downloads } = this.#ends;
-    for (const { job, changed, fetched } of outcomes) {
-      if (!to.format.traits.sequential) downloads.release(fetched);
-      this.#account.done(job, changed ? 'written' : 'unchanged');
+    for (const { report, fetched } of outcomes) {
+      this.#ends.downloads.release(fetched);
+      this.#account.done(report);
     }
   }
 
@@ -233,22 +232,19 @@ export class Run {
     const { changed, notes } = await publishing.write(() => writer.write({ ...closure, name, signatures }));
     const made = closure.notes.filter((note) => !found.notes.includes(note));
     const left = `${counted(stale, 'signature file')} left out: made for a digest that the image no longer has`;
-    const all = [
-      ...job.notes,
-      ...made,
-      ...(stale === 0 ? [] : [left]),
-      ...notes,
-      ...keptNote(closure.root, job.compression),
-    ];
+    const kept = keptNote(closure.root, job.compression);
+    const all = joinNotes(job.notes, made, stale === 0 ? [] : [left], notes, kept);
+    const report = reportOf({ ...known, name, digest, notes: all }, changed ? 'written' : 'unchanged');
     const fetched = this.#isFetched ? [...closure.blobs.keys()] : [];
-    return { job: { ...known, name, digest, closure: undefined, notes: all }, changed, fetched };
+    return { key: job.key, bytes: job.bytes, report, fetched };
   }
 
   async #planOne(job: Job, closureOf: Prepared['closureOf']): Promise<void> {
     try {
       const { root } = await closureOf(job);
       const note = changesNote(root, job.compression);
-      if (note === undefined) this.#account.done(await this.#knownTo(job, job.name, root), 'planned');
+      if (note === undefined)
+        this.#account.done(reportOf(await this.#knownTo(job, job.name, root), 'planned'));
       else this.#account.plannedAnew(await this.#knownTo(job, job.name, root, false), note);
     } catch (cause) {
       this.#failed(job, asImgconvError(cause, job.source.where));

@@ -95,10 +95,6 @@ const NONE: readonly never[] = [];
 /** A tag or a revision: with a hundred thousand of them in a list, what can be told from little is not held. */
 class RegistryImage implements SourceImage {
   readonly digest: Digest;
-  readonly untagged: boolean;
-  readonly provesDiffIds = false;
-  readonly signatures = NONE;
-  readonly warnings = NONE;
   readonly #root: Storage;
   readonly #repository: string;
   readonly #tag: string | undefined;
@@ -109,7 +105,22 @@ class RegistryImage implements SourceImage {
     this.#repository = repository;
     this.#tag = tag;
     this.digest = digest;
-    this.untagged = tag === undefined;
+  }
+
+  get untagged(): boolean {
+    return this.#tag === undefined;
+  }
+
+  get provesDiffIds(): boolean {
+    return false;
+  }
+
+  get signatures(): readonly never[] {
+    return NONE;
+  }
+
+  get warnings(): readonly never[] {
+    return NONE;
   }
 
   get #linked(): Linked {
