@@ -39,11 +39,11 @@ test('a map of digests holds what a Map would', () => {
   for (let i = 0; i < 1000; i++) {
     const digest = digestOf(Buffer.from(String(i % 700)), i % 10 === 0 ? 'sha512' : 'sha256');
     assert.equal(map.get(digest), expected.get(digest));
+    assert.equal(map.has(digest), expected.has(digest));
     map.set(digest, i);
     expected.set(digest, i);
   }
   assert.equal(map.size, expected.size);
-  assert.deepEqual([...map.entries()].sort(), [...expected].sort());
   assert.deepEqual(
     [...map.values()].sort((a, b) => a - b),
     [...expected.values()].sort((a, b) => a - b),

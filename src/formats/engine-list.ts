@@ -1,4 +1,4 @@
-import { JsonList } from '../bytes/json-list.js';
+import type { Content, JsonList } from '../bytes/json-list.js';
 import { tryConfig } from '../model/config.js';
 import { algorithmOf, type Digest } from '../model/digest.js';
 import { MAX_CONFIG } from '../model/json.js';
@@ -30,12 +30,14 @@ interface Candidate {
 export class EngineList {
   /** For which platforms indexes are listed, best first. */
   readonly #platforms: readonly Platform[];
-  readonly #entries = new JsonList();
+  readonly #entries: JsonList;
   /** Tags, and of their top layers the digests, whose bytes are characters here: with many images the hex adds up. */
   readonly #repositories = new Map<string, Map<string, string>>();
 
-  constructor(platforms: readonly Platform[]) {
+  /** `entries` is for those of manifest.json. */
+  constructor(platforms: readonly Platform[], entries: JsonList) {
     this.#platforms = platforms;
+    this.#entries = entries;
   }
 
   /** What is to be listed of this image: itself or a member of its index, and what the user should know of that. */
@@ -85,16 +87,30 @@ export class EngineList {
     this.#repositories.set(repository, tags.set(name.tag, packed(top.slice(top.lastIndexOf('/') + 1))));
   }
 
-  /** The documents, by their names in the archive; they are made one after another, and once. */
-  *documents(): Generator<readonly [name: string, json: Buffer]> {
-    yield [MANIFEST, this.#entries.take()];
-    const tags = [...this.#repositories].map(([repository, of]) => {
+  /** The documents, by their names in the archive; nothing is added after that. */
+  *documents(): Generator<readonly [name: string, json: Content]> {
+    yield [MANIFEST, this.#entries.content()];
+    let size = 0;
+    for (const piece of this.#repositoriesJson()) size += piece.length;
+    yield [REPOSITORIES, { size, pieces: this.#repositoriesJson() }];
+  }
+
+  /** Repository by repository. */
+  *#repositoriesJson(): Generator<Buffer> {
+    let before = '{';
+    for (const [repository, of] of this.#repositories) {
       const layers = [...of].map(
         ([tag, layer]) => [tag, Buffer.from(layer, 'latin1').toString('hex')] as const,
       );
-      return [repository, Object.fromEntries(layers)] as const;
-    });
-    yield [REPOSITORIES, Buffer.from(JSON.stringify(Object.fromEntries(tags)))];
+      const json = JSON.stringify(Object.fromEntries(layers));
+      yield Buffer.from(`${before}${JSON.stringify(repository)}:${json}`);
+      before = ',';
+    }
+    yield Buffer.from(before === '{' ? '{}' : '}');
+  }
+
+  close(): void {
+    this.#entries.close();
   }
 }
 

@@ -1,7 +1,7 @@
 import { tmpdir } from 'node:os';
 import { basename, dirname } from 'node:path';
 import { expectSize } from '../bytes/hash.js';
-import { JsonList } from '../bytes/json-list.js';
+import { inMemory, JsonList, type Content } from '../bytes/json-list.js';
 import { sameContent } from '../proof/same-content.js';
 import { Staging } from '../storage/staging.js';
 import {
@@ -44,9 +44,9 @@ function packingFor(file: string, asked: Packing | undefined): Packing {
   return /\.(?:zst|tzst)$/.test(file) ? 'zstd' : 'none';
 }
 
-function indexBytes(entries: JsonList): Buffer {
+function indexOf(entries: JsonList): Content {
   const [before, after] = JSON.stringify({ ...INDEX_TEMPLATE, manifests: [] }).split('[]');
-  return entries.take(before, after);
+  return entries.content(before, after);
 }
 
 /** Writes an OCI layout into a tar; with `engines` also what `docker load` goes by. */
@@ -67,17 +67,20 @@ export class LayoutTarWriter implements ImageWriter {
   #staged = '';
   readonly #added = new DigestMap();
   /** Of index.json. */
-  readonly #entries = new JsonList();
+  readonly #entries: JsonList;
 
   constructor(path: string, context: WriteContext, engines: boolean) {
     this.#name = basename(path);
     this.#file = path === STANDARD || context.outlet !== undefined ? undefined : path;
     if (this.#file !== undefined) expectReplaceable(this.#file);
     this.#context = context;
-    this.#engines = engines ? new EngineList(context.platforms) : undefined;
     this.#packing = packingFor(path, context.archiveCompression);
     this.inPlace = this.#packing === 'none' && this.#file !== undefined && context.outlet === undefined;
-    this.staging = new Staging(this.#file === undefined ? tmpdir() : dirname(this.#file));
+    const staging = new Staging(this.#file === undefined ? tmpdir() : dirname(this.#file));
+    const newList = () => new JsonList(() => staging.path());
+    this.staging = staging;
+    this.#entries = newList();
+    this.#engines = engines ? new EngineList(context.platforms, newList()) : undefined;
   }
 
   holds(): boolean {
@@ -141,10 +144,10 @@ export class LayoutTarWriter implements ImageWriter {
     if (tar === undefined || this.#entries.length === 0) return false;
     // Without some of its layers it is no layout.
     if (this.#context.omits === undefined) {
-      await tar.addBytes(LAYOUT_FILE, Buffer.from(LAYOUT_CONTENT));
-      await tar.addBytes(INDEX_FILE, indexBytes(this.#entries));
+      await tar.addContent(LAYOUT_FILE, inMemory(Buffer.from(LAYOUT_CONTENT)));
+      await tar.addContent(INDEX_FILE, indexOf(this.#entries));
     }
-    for (const [name, bytes] of this.#engines?.documents() ?? []) await tar.addBytes(name, bytes);
+    for (const [name, content] of this.#engines?.documents() ?? []) await tar.addContent(name, content);
     await tar.end();
     this.#tar = undefined;
     await tar.close();
@@ -160,6 +163,8 @@ export class LayoutTarWriter implements ImageWriter {
     try {
       await this.#tar?.close();
     } finally {
+      this.#entries.close();
+      this.#engines?.close();
       this.staging[Symbol.dispose]();
     }
   }

@@ -1,37 +1,42 @@
 import type { Digest } from './digest.js';
 
-/** A sha256 digest in words of 32 bits. */
-const WORDS = 8;
-const LEAST = 16;
+/** Of a sha256 digest 160 bits are kept, in words of 32: to find two digests that are alike in them takes 2^80 tries. */
+const WORDS = 5;
+const LEAST = 8;
 const SHA256 = 'sha256:';
 const FREE = NaN;
-/** So full it grows, by so much: of its memory no more than half is ever free. */
+/** So full a part grows, by so much: of its memory no more than half is ever free. */
 const FULL = 7 / 8;
 const GROWTH = 1.5;
+/** Grown one by one, or there would be two of a large table at once. */
+const PARTS = 32;
+
+/** For whole numbers up to 2^24, or up to 2^53. */
+type Numbers = typeof Float32Array | typeof Float64Array;
 
 /**
- * Numbers by digest, in an eighth of the memory that a `Map` with strings takes: for what a run knows of every blob
- * of a hundred thousand images.
+ * Numbers by digest, in a tenth of the memory that a `Map` with strings takes: for what a run knows of every blob of a
+ * hundred thousand images.
  */
 export class DigestMap {
-  /** Open addressing: digests are as good as random, so that their first words are the hash. */
-  #keys = new Uint32Array(LEAST * WORDS);
-  #values = new Float64Array(LEAST).fill(FREE);
-  #count = 0;
+  readonly #parts: (Part | undefined)[] = Array.from({ length: PARTS }, () => undefined);
   /** Of other algorithms. */
   readonly #others = new Map<Digest, number>();
-  readonly #wanted = Buffer.alloc(WORDS * 4);
-  readonly #words = new Uint32Array(this.#wanted.buffer, this.#wanted.byteOffset, WORDS);
+  readonly #bytes = Buffer.alloc(32);
+  readonly #words = new Uint32Array(this.#bytes.buffer, this.#bytes.byteOffset, WORDS + 1);
+  readonly #Numbers: Numbers;
+
+  constructor(Numbers: Numbers = Float64Array) {
+    this.#Numbers = Numbers;
+  }
 
   get size(): number {
-    return this.#count + this.#others.size;
+    return this.#parts.reduce((sum, part) => sum + (part?.count ?? 0), this.#others.size);
   }
 
   get(digest: Digest): number | undefined {
     if (!digest.startsWith(SHA256)) return this.#others.get(digest);
-    this.#read(digest);
-    const value = this.#values[this.#slotOf(this.#words, 0)];
-    return value === undefined || Number.isNaN(value) ? undefined : value;
+    return this.#partOf(digest)?.get(this.#words);
   }
 
   has(digest: Digest): boolean {
@@ -43,28 +48,50 @@ export class DigestMap {
       this.#others.set(digest, value);
       return;
     }
-    if (this.#count >= this.#values.length * FULL) this.#grow();
-    this.#read(digest);
-    this.#put(this.#words, 0, value);
+    const part = this.#partOf(digest) ?? new Part(this.#Numbers);
+    this.#parts[this.#place] = part;
+    part.set(this.#words, value);
+  }
+
+  *values(): Generator<number> {
+    for (const part of this.#parts) if (part !== undefined) yield* part.values();
+    yield* this.#others.values();
+  }
+
+  /** Digests are as good as random: the word after those that are kept chooses the part. */
+  get #place(): number {
+    return (this.#words[WORDS] ?? 0) % PARTS;
+  }
+
+  /** Leaves the digest in `#words`. */
+  #partOf(digest: Digest): Part | undefined {
+    this.#bytes.write(digest.slice(SHA256.length), 'hex');
+    return this.#parts[this.#place];
+  }
+}
+
+/** A table with open addressing: the first words of digests are the hash. */
+class Part {
+  count = 0;
+  #keys = new Uint32Array(LEAST * WORDS);
+  #values: Float32Array | Float64Array;
+
+  constructor(Numbers: Numbers) {
+    this.#values = new Numbers(LEAST).fill(FREE);
+  }
+
+  get(words: Uint32Array): number | undefined {
+    const value = this.#values[this.#slotOf(words, 0)];
+    return value === undefined || Number.isNaN(value) ? undefined : value;
+  }
+
+  set(words: Uint32Array, value: number): void {
+    if (this.count >= this.#values.length * FULL) this.#grow();
+    this.#put(words, 0, value);
   }
 
   *values(): Generator<number> {
     for (const value of this.#values) if (!Number.isNaN(value)) yield value;
-    yield* this.#others.values();
-  }
-
-  *entries(): Generator<readonly [Digest, number]> {
-    const bytes = Buffer.from(this.#keys.buffer);
-    for (const [slot, value] of this.#values.entries()) {
-      if (Number.isNaN(value)) continue;
-      const hex = bytes.toString('hex', slot * WORDS * 4, (slot + 1) * WORDS * 4);
-      yield [`${SHA256}${hex}` as Digest, value];
-    }
-    yield* this.#others;
-  }
-
-  #read(digest: Digest): void {
-    this.#wanted.write(digest.slice(SHA256.length), 'hex');
   }
 
   /** Where these words are, or would be. */
@@ -81,7 +108,7 @@ export class DigestMap {
 
   #put(words: Uint32Array, from: number, value: number): void {
     const slot = this.#slotOf(words, from);
-    if (Number.isNaN(this.#values[slot])) this.#count++;
+    if (Number.isNaN(this.#values[slot])) this.count++;
     this.#keys.set(words.subarray(from, from + WORDS), slot * WORDS);
     this.#values[slot] = value;
   }
@@ -90,8 +117,9 @@ export class DigestMap {
     const [keys, values] = [this.#keys, this.#values];
     const length = Math.ceil(values.length * GROWTH);
     this.#keys = new Uint32Array(length * WORDS);
-    this.#values = new Float64Array(length).fill(FREE);
-    this.#count = 0;
+    this.#values = values instanceof Float32Array ? new Float32Array(length) : new Float64Array(length);
+    this.#values.fill(FREE);
+    this.count = 0;
     for (const [slot, value] of values.entries())
       if (!Number.isNaN(value)) this.#put(keys, slot * WORDS, value);
   }

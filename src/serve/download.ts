@@ -1,3 +1,4 @@
+import { inMemory } from '../bytes/json-list.js';
 import type { Descriptor } from '../model/descriptor.js';
 import type { Digest } from '../model/digest.js';
 import { blobsOf, membersOf } from '../model/graph.js';
@@ -56,11 +57,11 @@ export async function sendArchive(
   const archive = new TarStream(outlet, 'none', pool);
   try {
     for (const { digest, bytes } of content.manifests.values())
-      await archive.addBytes(blobName(digest), bytes);
+      await archive.addContent(blobName(digest), inMemory(bytes));
     for (const [digest, { at, size }] of content.blobs)
       await archive.addBlobs([{ name: blobName(digest), blob: VerifiedBlob.at(at, { digest, size }, pool) }]);
     for (const [name, text] of documentsOf(content, repository, tag))
-      await archive.addBytes(name, Buffer.from(text));
+      await archive.addContent(name, inMemory(Buffer.from(text)));
     await archive.end();
   } finally {
     await archive.close();

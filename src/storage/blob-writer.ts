@@ -43,7 +43,7 @@ export class BlobWriter {
   readonly #once = new OncePerDigest<Put>();
   readonly #puts: Promise<Put>[] = [];
   /** What became of blobs that are committed, as places in `PUTS`. */
-  readonly #committed = new DigestMap();
+  readonly #committed = new DigestMap(Float32Array);
 
   private constructor(
     storage: Storage,

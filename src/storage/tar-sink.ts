@@ -4,6 +4,7 @@ import { pack } from 'tar-stream';
 import { asImgconvError, ImgconvError, naming } from '../model/errors.js';
 import { resolved } from '../bytes/files.js';
 import { compress } from '../threads/compress.js';
+import type { Content } from '../bytes/json-list.js';
 import { writeFully } from '../bytes/output.js';
 import type { Pool } from '../threads/pool.js';
 import { closeFile } from '../bytes/open-file.js';
@@ -22,7 +23,7 @@ export interface NamedBlob {
 export interface TarSink {
   /** Adds blobs, all or none of them. */
   addBlobs(blobs: readonly NamedBlob[]): Promise<void>;
-  addBytes(name: string, bytes: Uint8Array): Promise<void>;
+  addContent(name: string, content: Content): Promise<void>;
   /** Writes the end of the archive. */
   end(): Promise<void>;
   close(): Promise<void>;
@@ -62,9 +63,12 @@ export class TarFile implements TarSink {
     throw failed.reason;
   }
 
-  async addBytes(name: string, bytes: Uint8Array): Promise<void> {
-    const head = await tarHead(name, bytes.length);
-    writeFully(this.#fd, bytes, this.#begin(head, bytes.length), this.#path);
+  async addContent(name: string, { size, pieces }: Content): Promise<void> {
+    let at = this.#begin(await tarHead(name, size), size);
+    for (const piece of pieces) {
+      writeFully(this.#fd, piece, at, this.#path);
+      at += piece.length;
+    }
   }
 
   /** What cannot be taken back spoils the archive: nothing more is added then, nor is it ever ended. */
@@ -143,8 +147,8 @@ export class TarStream implements TarSink {
     for (const { name, blob } of blobs) await this.#add(name, blob.size, blob.chunks());
   }
 
-  addBytes(name: string, bytes: Uint8Array): Promise<void> {
-    return this.#add(name, bytes.length, [bytes]);
+  addContent(name: string, { size, pieces }: Content): Promise<void> {
+    return this.#add(name, size, pieces);
   }
 
   async #add(

@@ -35,9 +35,8 @@ class DirWriter implements ImageWriter {
   readonly #tree: Storage;
   readonly #context: WriteContext;
   readonly #transaction: StorageTransaction;
-  /** Sizes of blobs that were there, and those that were placed, in whichever image. */
-  readonly #present = new DigestMap();
-  readonly #placed = new DigestMap();
+  /** Sizes of blobs that were placed, in whichever image; of those that were only there: -1 less the size. */
+  readonly #sizes = new DigestMap();
   /** Folders of images of this run, and those that they lie in. */
   readonly #folders = new Set<string>();
   readonly #above = new Set<string>();
@@ -85,13 +84,14 @@ class DirWriter implements ImageWriter {
     expectDigestInName(image, this.#tree.nameOf(folder));
     const contents = contentsOf(image);
     if (await this.#isThere(folder, contents)) {
-      for (const { digest, size } of contents.blobs.values()) this.#present.set(digest, size);
+      for (const { digest, size } of contents.blobs.values())
+        if (!this.#sizes.has(digest)) this.#sizes.set(digest, -size - 1);
       return { changed: false, notes: [] };
     }
     await this.#expectFree(folder);
     await this.#transaction.replaceFolder(folder, contents, this.#context.link, (blob, how) => {
       this.#context.onPut(how, blob.size);
-      this.#placed.set(blob.digest, blob.size);
+      this.#sizes.set(blob.digest, blob.size);
     });
     return { changed: true, notes: [] };
   }
@@ -156,8 +156,7 @@ class DirWriter implements ImageWriter {
 
   async finish(): Promise<boolean> {
     await this.publish();
-    for (const [digest, size] of this.#present.entries())
-      if (!this.#placed.has(digest)) this.#context.onPut('present', size);
+    for (const size of this.#sizes.values()) if (size < 0) this.#context.onPut('present', -size - 1);
     return true;
   }
 

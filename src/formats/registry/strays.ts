@@ -40,7 +40,7 @@ export class Strays {
   readonly bytes: Promise<number>;
   readonly #root: Storage;
   readonly #links: RightLinks;
-  readonly #blobs = new DigestMap();
+  readonly #blobs = new DigestMap(Float32Array);
   #blobBytes = 0;
   #allBlobs: (bytes: number) => void = () => undefined;
   #repository = '';

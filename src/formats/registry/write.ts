@@ -34,12 +34,19 @@ interface Link {
   readonly step: Step;
 }
 
+/** So many links are known before all are forgotten. */
+const MOST_PUT = 16_384;
+
 /** The links that a run put, without their names: most digests are linked in one repository alone. */
 class LinksPut {
   readonly #numbers = new Map<string, number>();
   /** By digest, the number of the first repository that has it, and the kind of link. */
-  readonly #first = new DigestMap();
+  readonly #first = new DigestMap(Float32Array);
   readonly #others = new Set<string>();
+
+  get size(): number {
+    return this.#first.size + this.#others.size;
+  }
 
   /** False when it was put before. */
   add(repository: string, { kind, digest, key }: Link): boolean {
@@ -62,8 +69,8 @@ class RegistryMapping implements StoreMapping {
   readonly spread = 'pairs';
   /** Of links that were looked at since the last commit, by key and digest, whether they were there. */
   readonly #said = new Map<string, Promise<boolean>>();
-  readonly #put = new LinksPut();
-  /** Repositories that this run met, and whether they were there then: in a new one no link needs looking at. */
+  #put = new LinksPut();
+  /** Repositories that are met, and whether they were there then: in a new one no link needs looking at. */
   readonly #wasThere = new Map<string, Promise<boolean>>();
 
   /** Puts no link of an image before all of them could be looked at. */
@@ -111,6 +118,11 @@ class RegistryMapping implements StoreMapping {
 
   commit(): Promise<void> {
     this.#said.clear();
+    // What is put is there by now, and can be looked at.
+    if (this.#put.size > MOST_PUT) {
+      this.#put = new LinksPut();
+      this.#wasThere.clear();
+    }
     return Promise.resolve();
   }
 
