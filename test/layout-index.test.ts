@@ -4,7 +4,9 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { GrowingIndex } from '../src/formats/oci/index-file.js';
+import { JsonList } from '../src/bytes/json-list.js';
 import { LocalStorage } from '../src/storage/local.js';
+import { Pool } from '../src/threads/pool.js';
 import { randomOf } from './support/deflate-samples.js';
 import { tempFolder } from './support/temp.js';
 
@@ -19,6 +21,7 @@ function entryOf(number: number, version: number): Entry {
 }
 
 test('index.json has what this run and others add and take, however they take turns', async () => {
+  await using pool = new Pool(1);
   for (let seed = 0; seed < 40; seed++) {
     const below = randomOf(seed);
     const folder = tempFolder();
@@ -43,7 +46,7 @@ test('index.json has what this run and others add and take, however they take tu
       const storage = new LocalStorage(folder);
       const transaction = storage.begin();
       await transaction.claim();
-      await run.add(storage, transaction, batch);
+      await run.add({ layout: storage, transaction, pool }, batch);
       transaction.close();
       const isThere = (entry: Entry) =>
         model.some((one) => one['digest'] === entry['digest'] && nameOf(one) === nameOf(entry));
@@ -58,4 +61,24 @@ test('index.json has what this run and others add and take, however they take tu
     }
     assert.ok(existsSync(join(folder, 'oci-layout')));
   }
+});
+
+test('a list that is more than is held comes out as it went in, each time', () => {
+  const file = join(tempFolder(), 'list');
+  const list = new JsonList(() => file);
+  const entries: object[] = [];
+  const expectSame = () => {
+    const { size, pieces } = list.content('{"manifests":', '}');
+    const text = Buffer.concat([...pieces]);
+    assert.equal(text.length, size);
+    assert.deepEqual(JSON.parse(text.toString()), { manifests: entries });
+  };
+  expectSame();
+  for (const size of [10, 600_000, 600_000, 3_000_000, 5, 1024 * 1024 - 12]) {
+    entries.push({ text: 'ä€'.repeat(size / 5) });
+    list.add(entries.at(-1) ?? {});
+    expectSame();
+  }
+  assert.ok(existsSync(file));
+  assert.equal(list.length, entries.length);
 });

@@ -22,7 +22,7 @@ export function documentAt(at: LocalBytes, where: string, limit: number): Uint8A
   return bytes;
 }
 
-function tooLarge(where: string, size: number, limit: number): ImgconvError {
+export function tooLarge(where: string, size: number, limit: number): ImgconvError {
   return new ImgconvError('ARCHIVE_INVALID', `${where} has ${size} bytes, more than ${limit}`);
 }
 

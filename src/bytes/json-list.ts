@@ -1,5 +1,6 @@
-import { closeSync, openSync, readSync } from 'node:fs';
+import { openSync, readSync } from 'node:fs';
 import { ImgconvError, naming } from '../model/errors.js';
+import { closeFile } from './open-file.js';
 import { writeFully } from './output.js';
 
 /** So much is held. */
@@ -13,6 +14,13 @@ export interface Content {
   readonly pieces: Iterable<Uint8Array>;
 }
 
+/** A new file of these bytes. @throws ImgconvError IO, NO_SPACE */
+export function writePieces(path: string, { pieces }: Content): void {
+  withFile(path, 'wx', (fd) => {
+    for (const piece of pieces) writeFully(fd, piece, null, path);
+  });
+}
+
 export function inMemory(bytes: Uint8Array): Content {
   return { size: bytes.length, pieces: [bytes] };
 }
@@ -23,9 +31,9 @@ export class JsonList {
   readonly #held = Buffer.allocUnsafeSlow(PART);
   #used = 0;
   #length = 0;
-  #file: { readonly path: string; readonly fd: number; size: number } | undefined;
+  #file: { readonly path: string; size: number } | undefined;
 
-  /** `newPath` gives the name of a new file, which is the caller's to delete. */
+  /** `newPath` names a new file, which is the caller's to delete. */
   constructor(newPath: () => string) {
     this.#newPath = newPath;
   }
@@ -49,15 +57,14 @@ export class JsonList {
   }
 
   #write(bytes: Uint8Array): void {
-    if (this.#file === undefined) {
-      const path = this.#newPath();
-      this.#file = { path, fd: naming(path, () => openSync(path, 'wx+', 0o600)), size: 0 };
-    }
-    writeFully(this.#file.fd, bytes, this.#file.size, this.#file.path);
-    this.#file.size += bytes.length;
+    const file = (this.#file ??= { path: this.#newPath(), size: 0 });
+    withFile(file.path, 'a', (fd) => {
+      writeFully(fd, bytes, null, file.path);
+    });
+    file.size += bytes.length;
   }
 
-  /** The list, between what a document has before and after it. Nothing is added once its pieces are read. */
+  /** The list, between what a document has before and after it. Nothing is added until its pieces are read. */
   content(before = '', after = ''): Content {
     const [start, end] = [Buffer.from(`${before}[`), Buffer.from(`]${after}`)];
     const size = start.length + (this.#file?.size ?? 0) + this.#used + end.length;
@@ -73,20 +80,25 @@ export class JsonList {
   }
 
   *#pieces(): Generator<Uint8Array> {
-    const { path, fd, size } = this.#file ?? { path: '', fd: -1, size: 0 };
+    const { path, size } = this.#file ?? { path: '', size: 0 };
     for (let at = 0; at < size;) {
       const piece = Buffer.allocUnsafeSlow(Math.min(PIECE, size - at));
       const position = at;
-      const read = naming(path, () => readSync(fd, piece, 0, piece.length, position));
+      const read = withFile(path, 'r', (fd) => readSync(fd, piece, 0, piece.length, position));
       if (read === 0) throw new ImgconvError('IO', `${path}: became shorter`);
       yield piece.subarray(0, read);
       at += read;
     }
     yield this.#held.subarray(0, this.#used);
   }
+}
 
-  close(): void {
-    if (this.#file !== undefined) closeSync(this.#file.fd);
-    this.#file = undefined;
+/** @throws ImgconvError IO, NO_SPACE */
+function withFile<T>(path: string, flags: 'a' | 'r' | 'wx', work: (fd: number) => T): T {
+  const fd = naming(path, () => openSync(path, flags));
+  try {
+    return naming(path, () => work(fd));
+  } finally {
+    closeFile(fd, path);
   }
 }

@@ -108,10 +108,6 @@ export class EngineList {
     }
     yield Buffer.from(before === '{' ? '{}' : '}');
   }
-
-  close(): void {
-    this.#entries.close();
-  }
 }
 
 function packed(hex: string): string {

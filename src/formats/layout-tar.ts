@@ -163,8 +163,6 @@ export class LayoutTarWriter implements ImageWriter {
     try {
       await this.#tar?.close();
     } finally {
-      this.#entries.close();
-      this.#engines?.close();
       this.staging[Symbol.dispose]();
     }
   }

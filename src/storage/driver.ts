@@ -1,3 +1,4 @@
+import type { Content } from '../bytes/json-list.js';
 import type { LocalBytes } from '../bytes/region.js';
 import type { TreeFile, TreeJob, TreePart, TreeWants } from '../bytes/tree.js';
 import { ImgconvError } from '../model/errors.js';
@@ -52,7 +53,8 @@ export interface StorageTransaction {
    * @throws ImgconvError IO when that takes too long, INTERRUPTED
    */
   claim(signal?: AbortSignal): Promise<void>;
-  put(key: string, content: Uint8Array | string, step?: Step): void;
+  /** The pieces of a content are read before this returns. */
+  put(key: string, content: Uint8Array | string | Content, step?: Step): void;
   /** Puts a proved blob beside its place, to be kept or left out. @throws as `VerifiedBlob.place` */
   stage(key: string, blob: VerifiedBlob, link: LinkMode): Promise<Placement>;
   /** Makes a staged blob part of the next commit: one that only failed images need never becomes visible. */

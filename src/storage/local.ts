@@ -1,3 +1,4 @@
+import type { Content } from '../bytes/json-list.js';
 import { linkSync, mkdirSync, renameSync, rmSync, statSync, type Stats } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -186,7 +187,7 @@ class LocalTransaction implements StorageTransaction {
     return this.staging.claim(signal);
   }
 
-  put(key: string, content: Uint8Array | string, step?: Step): void {
+  put(key: string, content: Uint8Array | string | Content, step?: Step): void {
     this.#files.write(this.#storage.nameOf(key), content, step);
   }
 

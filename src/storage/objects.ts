@@ -1,3 +1,4 @@
+import type { Content } from '../bytes/json-list.js';
 import { tmpdir } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LocalBytes } from '../bytes/region.js';
@@ -205,8 +206,10 @@ class ObjectTransaction implements StorageTransaction {
     if (!this.#isClosed) this.#shared.claims.add(this);
   }
 
-  put(key: string, content: Uint8Array | string, step: Step = 'content'): void {
-    this.#steps[step].set(this.#prefix + key, Buffer.from(content));
+  put(key: string, content: Uint8Array | string | Content, step: Step = 'content'): void {
+    const isWhole = typeof content === 'string' || content instanceof Uint8Array;
+    const bytes = isWhole ? Buffer.from(content) : Buffer.concat([...content.pieces]);
+    this.#steps[step].set(this.#prefix + key, bytes);
   }
 
   async stage(key: string, blob: VerifiedBlob): Promise<Placement> {

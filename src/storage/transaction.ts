@@ -1,6 +1,7 @@
 import { closeSync, constants, fsync, openSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { promisify } from 'node:util';
+import { writePieces, type Content } from '../bytes/json-list.js';
 import { asImgconvError } from '../model/errors.js';
 import { STEPS, type Step } from './driver.js';
 import { StagedTree } from './staged-tree.js';
@@ -27,9 +28,14 @@ export class Transaction {
     this.#tree = new StagedTree(staging, pool);
   }
 
-  /** A small file of its own content. */
-  write(path: string, bytes: Uint8Array | string, step: Step = 'content'): void {
-    this.#tree.write(path, bytes, step);
+  /** A file of its own content: a small one, or one in pieces. */
+  write(path: string, content: Uint8Array | string | Content, step: Step = 'content'): void {
+    if (typeof content === 'string' || content instanceof Uint8Array) this.#tree.write(path, content, step);
+    else {
+      const staged = this.staging.path();
+      writePieces(staged, content);
+      this.#tree.move(staged, path, step);
+    }
   }
 
   /** A file that was staged already. */

@@ -1,12 +1,15 @@
 import * as z from 'zod';
-import { documentAt } from '../../bytes/document.js';
-import { digestOf } from '../../bytes/hash.js';
+import { documentAt, tooLarge } from '../../bytes/document.js';
+import { createHasher, type Expected } from '../../bytes/hash.js';
+import { JsonList, type Content } from '../../bytes/json-list.js';
 import { listOf } from '../../model/descriptor.js';
 import { asImgconvError, ImgconvError } from '../../model/errors.js';
 import { MAX_LAYOUT_INDEX, parseJson, parseWith } from '../../model/json.js';
 import { INDEX_FILE, INDEX_TEMPLATE, LAYOUT_CONTENT, LAYOUT_FILE } from '../../model/oci-layout.js';
-import type { Digest } from '../../model/digest.js';
+import { isIntact } from '../../storage/blob-writer.js';
 import type { Stat, Storage, StorageTransaction } from '../../storage/driver.js';
+import type { Staging } from '../../storage/staging.js';
+import type { Pool } from '../../threads/pool.js';
 import { LOCK } from './paths.js';
 
 /** What is not understood stays as it was. */
@@ -57,15 +60,25 @@ type Entry = Readonly<Record<string, unknown>>;
 /** Digests by name; entries without a name have their digest for one. */
 type Names = ReadonlyMap<string, readonly string[]>;
 
-/** How what this process wrote ends: more entries can go before it. */
-const END = ']}';
-
 interface Known {
   readonly names: Map<string, string[]>;
   /** Of the file as it was read or written; undefined when there was none. */
   readonly stat: Stat | undefined;
-  /** Of what this process wrote. */
-  readonly written?: Digest;
+  readonly own?: Own | undefined;
+}
+
+/** What this process wrote, and the entries in it: more can go after them. */
+interface Own {
+  readonly before: string;
+  readonly list: JsonList;
+  readonly written: Expected;
+}
+
+/** Where entries are put. */
+interface Target {
+  readonly layout: Storage;
+  readonly transaction: StorageTransaction;
+  readonly pool: Pool;
 }
 
 /**
@@ -108,41 +121,47 @@ export class GrowingIndex {
    * Adds entries in the place of those of the same names, and commits the transaction, if there is one that is not there.
    * What others wrote meanwhile stays.
    */
-  add(layout: Storage, transaction: StorageTransaction, entries: readonly Entry[]): Promise<void> {
+  add({ layout, transaction, pool }: Target, entries: readonly Entry[]): Promise<void> {
     return layout.exclusively(LOCK, async () => {
       const known = await this.#known?.catch(() => undefined);
-      const bytes = await bytesIn(layout);
-      const isOwn = known?.written !== undefined && bytes !== undefined && digestOf(bytes) === known.written;
-      const index = isOwn ? undefined : parsed(layout, bytes);
-      const names =
-        index === undefined && known !== undefined ? known.names : this.#namesIn(index?.manifests ?? []);
+      const isOwn = known?.own !== undefined && (await isIntact(layout, INDEX_FILE, known.own.written, pool));
+      const index = isOwn ? undefined : parsed(layout, await bytesIn(layout));
+      const names = isOwn ? known.names : this.#namesIn(index?.manifests ?? []);
       const fresh = entries.filter((entry) => !this.has(names, entry));
       const isLayout = (await layout.bytes(LAYOUT_FILE)) !== undefined;
       if (isLayout && fresh.length === 0) return;
       if (!isLayout) transaction.put(LAYOUT_FILE, LAYOUT_CONTENT);
       const isNew = fresh.every((entry) => !names.has(this.#keyOf(entry)));
-      const content =
-        bytes !== undefined && isOwn && isNew
-          ? extended(bytes, names.size > 0, fresh)
-          : this.#merged(index ?? parsed(layout, bytes), fresh);
       this.#known = undefined;
-      transaction.put(INDEX_FILE, content, 'tag');
+      const { before, list } =
+        isOwn && isNew
+          ? known.own
+          : this.#listOf(index ?? parsed(layout, await bytesIn(layout)), fresh, transaction.staging);
+      for (const entry of fresh) list.add(entry);
+      const content = list.content(before, '}');
+      if (content.size > MAX_LAYOUT_INDEX)
+        throw tooLarge(layout.nameOf(INDEX_FILE), content.size, MAX_LAYOUT_INDEX);
+      const written = putHashed(transaction, content);
       await transaction.commit();
       for (const entry of fresh) names.set(this.#keyOf(entry), [String(entry['digest'])]);
       this.#known = Promise.resolve({
         names,
         // What is committed is written, whatever cannot be told of it.
         stat: await layout.stat(INDEX_FILE).catch(() => undefined),
-        written: digestOf(content),
+        own: { before, list, written },
       });
     });
   }
 
-  #merged({ manifests, ...rest }: LayoutIndex, fresh: readonly Entry[]): Buffer {
+  /** The entries that stay, and what the file has before them. */
+  #listOf({ manifests, ...rest }: LayoutIndex, fresh: readonly Entry[], staging: Staging) {
     const renamed = new Set(fresh.map((entry) => this.#nameOf(entry)));
-    const isReplaced = (name: string | undefined) => name !== undefined && renamed.has(name);
-    const kept = manifests.filter((one) => !isReplaced(this.#nameOf(one)));
-    return Buffer.from(JSON.stringify({ ...rest, manifests: [...kept, ...fresh] }));
+    const list = new JsonList(() => staging.path());
+    for (const one of manifests) {
+      const name = this.#nameOf(one);
+      if (name === undefined || !renamed.has(name)) list.add(one);
+    }
+    return { before: JSON.stringify({ ...rest, manifests: [] }).slice(0, -'[]}'.length), list };
   }
 
   #namesIn(entries: readonly Entry[]): Map<string, string[]> {
@@ -162,12 +181,17 @@ export class GrowingIndex {
   }
 }
 
-function extended(bytes: Uint8Array, hasEntries: boolean, fresh: readonly Entry[]): Buffer {
-  const more = fresh.map((entry) => JSON.stringify(entry)).join(',');
-  return Buffer.concat([
-    bytes.subarray(0, -END.length),
-    Buffer.from(`${hasEntries && fresh.length > 0 ? ',' : ''}${more}${END}`),
-  ]);
+/** Puts index.json, which is hashed as it is written. */
+function putHashed(transaction: StorageTransaction, { size, pieces }: Content): Expected {
+  const hasher = createHasher('sha256');
+  const hashed = (function* () {
+    for (const piece of pieces) {
+      hasher.update(piece);
+      yield piece;
+    }
+  })();
+  transaction.put(INDEX_FILE, { size, pieces: hashed }, 'tag');
+  return { digest: hasher.digest(), size };
 }
 
 function isSame(one: Stat | undefined, other: Stat | undefined): boolean {

@@ -73,10 +73,10 @@ class LayoutMapping implements StoreMapping {
     return name === undefined ? undefined : familiarText(name);
   }
 
-  async commit({ storage, transaction }: Store): Promise<void> {
+  async commit({ storage, transaction, context }: Store): Promise<void> {
     const entries = this.#entries.splice(0);
     if (entries.length === 0) return;
     entries.sort((a, b) => (a.annotations[CONTAINERD_NAME] < b.annotations[CONTAINERD_NAME] ? -1 : 1));
-    await this.#index.add(storage, transaction, entries);
+    await this.#index.add({ layout: storage, transaction, pool: context.pool }, entries);
   }
 }
