@@ -1,25 +1,27 @@
 #!/usr/bin/env node
 const { join } = require('node:path');
 
+const V8 = Number(process.versions.v8.split('.')[0]);
 /**
  * V8 optimizes what has run so many bytes of bytecode: eight times its own number, since a run of two seconds would spend
  * a quarter of its CPU time on that. Later versions than Node 20's have no such flag, and say so on stderr.
  */
-const V8_BUDGET = 66 * 1024;
-const INTERRUPT_BUDGET = 8 * V8_BUDGET;
+const BUDGET = 66 * 1024;
+const HAS_BUDGET = V8 === 11;
+/** Node 20 to 24. */
+const HAS_GROWTH = V8 >= 11 && V8 <= 13;
 /**
  * A heap may grow to four times what is left of it by a collection, and with many images that is what it does: by half
  * costs a few more collections.
  */
 const HEAP_GROWTH = 50;
 /**
- * What is young doubles to 33 MB when much of it lives on, as while thousands of images are looked at. A quarter does.
- * Its limit is read when V8 starts, but not the factor by which it grows, which each thread that starts sets to 2 again
- * (Heap::ConfigureHeap in V8 11.3).
+ * What is young doubles, to 33 MB (134 MB in Node 24), when much of it lives on, as while thousands of images are looked
+ * at: 8 MB do. Its limit is read when V8 starts, but not the factor by which it grows, which each thread that starts sets
+ * to 2 again (Heap::ConfigureHeap in V8 11.3).
  */
 const YOUNG_ENOUGH = 8 * 1024 * 1024;
-const YOUNG_LOOK_MS = 50;
-const HAS_FLAGS = process.versions.v8.startsWith('11.');
+const LOOK_MS = 50;
 
 const args = process.argv.slice(2);
 const manifest = join(__dirname, '../package.json');
@@ -30,27 +32,26 @@ else {
     args.some((one) => one.startsWith('docker://')) && !args.some((one) => one.startsWith('docker-archive:'));
   if (/2|^(?:copy|push)$/.test(args[0]) && !isAsItIs) require('../dist/bundle/thread.js').startEarly();
   const { run, keep } = require('./load.js').load(args[0]);
-  const setFlags = (budget, growth) => {
-    if (!HAS_FLAGS) return;
-    const { setFlagsFromString } = require('node:v8');
-    setFlagsFromString(`--interrupt-budget=${budget}`);
-    setFlagsFromString(`--heap-growing-percent=${growth}`);
+  const { getHeapSpaceStatistics, setFlagsFromString } = require('node:v8');
+  const setFlags = (budget, heapGrowth) => {
+    if (HAS_BUDGET) setFlagsFromString(`--interrupt-budget=${budget}`);
+    if (!HAS_GROWTH) return;
+    setFlagsFromString(`--heap-growing-percent=${heapGrowth}`);
     setFlagsFromString('--semi-space-growth-factor=2');
   };
   const boundYoung = () => {
-    const { getHeapSpaceStatistics, setFlagsFromString } = require('node:v8');
     const young = getHeapSpaceStatistics().find(({ space_name: name }) => name === 'new_space');
     if (young.space_size >= YOUNG_ENOUGH) setFlagsFromString('--semi-space-growth-factor=1');
   };
   // Not before: V8 passes over what it compiled under other flags.
-  setFlags(INTERRUPT_BUDGET, HEAP_GROWTH);
-  if (HAS_FLAGS) setInterval(boundYoung, YOUNG_LOOK_MS).unref();
+  setFlags(8 * BUDGET, HEAP_GROWTH);
+  if (HAS_GROWTH) setInterval(boundYoung, LOOK_MS).unref();
   // A run that ends without a result, because nothing is left that it could wait for, has failed.
   process.exitCode = 1;
   run(args, require(manifest).version).then((status) => {
     process.exitCode = status;
     if (status !== 0) return;
-    setFlags(V8_BUDGET, 0);
+    setFlags(BUDGET, 0);
     keep();
   });
 }
