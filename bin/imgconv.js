@@ -12,9 +12,11 @@ const HAS_BUDGET = V8 === 11;
 const HAS_GROWTH = V8 >= 11 && V8 <= 13;
 /**
  * A heap may grow to four times what is left of it by a collection, and with many images that is what it does: by half
- * costs a few more collections.
+ * costs a few more collections, by a quarter some more.
  */
-const HEAP_GROWTH = 50;
+const GROWTH = 50;
+const LARGE_GROWTH = 25;
+const LARGE = 32 * 1024 * 1024;
 /**
  * What is young doubles, to 33 MB (134 MB in Node 24), when much of it lives on, as while thousands of images are looked
  * at: 8 MB do. Its limit is read when V8 starts, but not the factor by which it grows, which each thread that starts sets
@@ -39,13 +41,14 @@ else {
     setFlagsFromString(`--heap-growing-percent=${heapGrowth}`);
     setFlagsFromString('--semi-space-growth-factor=2');
   };
-  const boundYoung = () => {
-    const young = getHeapSpaceStatistics().find(({ space_name: name }) => name === 'new_space');
-    if (young.space_size >= YOUNG_ENOUGH) setFlagsFromString('--semi-space-growth-factor=1');
+  const sizeOf = (name) => getHeapSpaceStatistics().find((space) => space.space_name === name)?.space_size;
+  const boundHeap = () => {
+    if (sizeOf('new_space') >= YOUNG_ENOUGH) setFlagsFromString('--semi-space-growth-factor=1');
+    if (sizeOf('old_space') >= LARGE) setFlagsFromString(`--heap-growing-percent=${LARGE_GROWTH}`);
   };
   // Not before: V8 passes over what it compiled under other flags.
-  setFlags(8 * BUDGET, HEAP_GROWTH);
-  if (HAS_GROWTH) setInterval(boundYoung, LOOK_MS).unref();
+  setFlags(8 * BUDGET, GROWTH);
+  if (HAS_GROWTH) setInterval(boundHeap, LOOK_MS).unref();
   // A run that ends without a result, because nothing is left that it could wait for, has failed.
   process.exitCode = 1;
   run(args, require(manifest).version).then((status) => {

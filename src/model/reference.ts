@@ -105,9 +105,10 @@ function parse(text: string, hostOf: typeof splitHost): Reference {
   return { host, repository, tag, digest };
 }
 
-export function referenceText(reference: Reference): string {
-  const { host, repository, tag, digest } = reference;
-  return `${host ? `${host}/` : ''}${repository}${tag ? `:${tag}` : ''}${digest ? `@${digest}` : ''}`;
+export function referenceText({ host, repository, tag, digest }: Reference): string {
+  const parts = [host ? `${host}/` : '', repository, tag ? `:${tag}` : '', digest ? `@${digest}` : ''];
+  // Put together with +, a text is held in pieces too, and there is one for each image.
+  return parts.join('');
 }
 
 /** What Docker shows and types: without `docker.io/` and `library/` (distribution/reference `FamiliarString`). */

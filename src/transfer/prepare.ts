@@ -79,7 +79,7 @@ export class Preparation {
   readonly #jobs = new Map<string, Job>();
   readonly #failures: Failure[] = [];
   readonly #skipped: string[] = [];
-  /** Images that were chosen, and referrers that failed: each is accounted for already. */
+  /** Images that were chosen and may be referrers too, and referrers that failed: each is accounted for already. */
   readonly #told = new Set<SourceImage | UnreadableImage>();
   readonly #seen = new Seen();
   /** Repositories and digests of all manifests that are converted. */
@@ -117,7 +117,7 @@ export class Preparation {
     // Jobs hold no more of the preparation than this.
     const whole = this.#whole;
     return {
-      jobs: [...this.#jobs].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, job]) => job),
+      jobs: [...this.#jobs.values()].sort((a, b) => (a.key < b.key ? -1 : 1)),
       failures: this.#failures,
       skipped: this.#skipped,
       untaggedLeftOut: untagged === undefined ? left.length : 0,
@@ -141,8 +141,9 @@ export class Preparation {
     const { tag, extras } = this.#options;
     if (tag !== undefined) expectOne(selected, tag);
     for (const { image, rename = tag, exact } of selected) {
-      this.#told.add(image);
       const isAttached = isAttachedTag(splitReference(image.name ?? '').tag);
+      if (isAttached || image.untagged === true || 'error' in image || image.subject !== undefined)
+        this.#told.add(image);
       if (extras !== false || exact || !isAttached) this.#queue.push({ image, rename });
     }
   }
