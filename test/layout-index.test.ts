@@ -69,7 +69,7 @@ test('a list that is more than is held comes out as it went in, each time', () =
   const entries: object[] = [];
   const expectSame = () => {
     const { size, pieces } = list.content('{"manifests":', '}');
-    const text = Buffer.concat([...pieces]);
+    const text = Buffer.concat(Array.from(pieces, (piece) => Buffer.from(piece)));
     assert.equal(text.length, size);
     assert.deepEqual(JSON.parse(text.toString()), { manifests: entries });
   };

@@ -8,7 +8,7 @@ const PART = 1024 * 1024;
 /** So much is read at once. */
 const PIECE = 256 * 1024;
 
-/** Bytes that need not be in memory at once. */
+/** Bytes that need not be in memory at once: each piece is good until the next one. */
 export interface Content {
   readonly size: number;
   readonly pieces: Iterable<Uint8Array>;
@@ -81,10 +81,10 @@ export class JsonList {
 
   *#pieces(): Generator<Uint8Array> {
     const { path, size } = this.#file ?? { path: '', size: 0 };
+    const piece = Buffer.allocUnsafeSlow(Math.min(PIECE, size));
     for (let at = 0; at < size;) {
-      const piece = Buffer.allocUnsafeSlow(Math.min(PIECE, size - at));
-      const position = at;
-      const read = withFile(path, 'r', (fd) => readSync(fd, piece, 0, piece.length, position));
+      const [position, length] = [at, Math.min(PIECE, size - at)];
+      const read = withFile(path, 'r', (fd) => readSync(fd, piece, 0, length, position));
       if (read === 0) throw new ImgconvError('IO', `${path}: became shorter`);
       yield piece.subarray(0, read);
       at += read;

@@ -208,7 +208,9 @@ class ObjectTransaction implements StorageTransaction {
 
   put(key: string, content: Uint8Array | string | Content, step: Step = 'content'): void {
     const isWhole = typeof content === 'string' || content instanceof Uint8Array;
-    const bytes = isWhole ? Buffer.from(content) : Buffer.concat([...content.pieces]);
+    const bytes = isWhole
+      ? Buffer.from(content)
+      : Buffer.concat(Array.from(content.pieces, (piece) => Buffer.from(piece)));
     this.#steps[step].set(this.#prefix + key, bytes);
   }
 

@@ -148,7 +148,10 @@ export class TarStream implements TarSink {
   }
 
   addContent(name: string, { size, pieces }: Content): Promise<void> {
-    return this.#add(name, size, pieces);
+    const copies = (function* () {
+      for (const piece of pieces) yield Buffer.from(piece);
+    })();
+    return this.#add(name, size, copies);
   }
 
   async #add(

@@ -2,9 +2,9 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Corpus } from './corpus.js';
-import { expectSame, inStore, manifestLine } from './equal.js';
+import { expectSame, inStore, inTree, manifestLine } from './equal.js';
 import { imgconvWords, SURROUNDINGS } from './measure.js';
-import { millisecondsEach, secondsBelow, wallBelow, type Contest, type Row } from './row.js';
+import { millisecondsEach, peakBelow, secondsBelow, wallBelow, type Contest, type Row } from './row.js';
 import { filesBelow, opensslWords } from './rows-store.js';
 
 const MANY = 10_000;
@@ -45,8 +45,52 @@ function intoMany(name: string, work: string, isFirst: boolean, limit: number): 
   };
 }
 
+const GROWN = 8000;
+
+/** How many names a place of each format has, as its own files say. */
+const NAMED = {
+  reg: async (out: string) => (await inStore(out)).length,
+  oci: (out: string) => Promise.resolve(entriesIn(readFileSync(join(out, 'index.json'), 'utf8'))),
+  dir: async (out: string) => (await inTree(out)).length,
+  'docker-archive': (out: string) => {
+    const most = { maxBuffer: 64 * 1024 ** 2, encoding: 'utf8' } as const;
+    return Promise.resolve(entriesIn(execFileSync('tar', ['-xOf', out, 'index.json'], most)));
+  },
+};
+
+function entriesIn(index: string): number {
+  return (JSON.parse(index) as { manifests: unknown[] }).manifests.length;
+}
+
+/** Many images out of a store: the time is a straight line, the memory has a bound. */
+function growing(prefix: keyof typeof NAMED): Row {
+  return {
+    name: `grow-${prefix}`,
+    work: `8,000 small images, store to ${prefix}:`,
+    against: 'itself on an eighth, eight times',
+    peers: [],
+    async prepare(corpus): Promise<Contest> {
+      const { store } = await corpus.numerous(GROWN);
+      const { store: few } = await corpus.numerous(GROWN / 8);
+      const words = (from: string, out: string) => ['copy', '--quiet', `reg:${from}`, `${prefix}:${out}`];
+      return {
+        ours: (out) => words(store, out),
+        peer: (out) => ({ words: imgconvWords(words(few, out)) }),
+        peerShare: 1 / 8,
+        targets: [wallBelow(8.5 / 8), peakBelow(150)],
+        async check({ ours }) {
+          const found = await NAMED[prefix](ours);
+          expectSame('images', [String(found)], [String(corpus.count(GROWN))]);
+          return [];
+        },
+      };
+    },
+  };
+}
+
 /** Rows whose time must not grow with what a store holds besides, or grow with it in a straight line. */
 export const manyRows: readonly Row[] = [
+  ...(['reg', 'oci', 'dir', 'docker-archive'] as const).map(growing),
   intoMany('known-layers', 'small archive to a store of 10,000 images', false, 1.3),
   intoMany('known-layers-cold', 'the same, for the first time', true, 3),
   {
