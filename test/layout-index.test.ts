@@ -82,3 +82,16 @@ test('a list that is more than is held comes out as it went in, each time', () =
   assert.ok(existsSync(file));
   assert.equal(list.length, entries.length);
 });
+
+test('a list of which a part could not be written gives nothing any more', () => {
+  const list = new JsonList(() => join(tempFolder(), 'no/folder'));
+  list.add({ text: 'a' });
+  const isLost = { code: 'NOT_FOUND', message: /no\/folder/ };
+  assert.throws(() => {
+    list.add({ text: 'b'.repeat(2_000_000) });
+  }, isLost);
+  assert.throws(() => {
+    list.add({ text: 'c' });
+  }, isLost);
+  assert.throws(() => list.content(), isLost);
+});

@@ -1,5 +1,5 @@
 import { openSync, readSync } from 'node:fs';
-import { ImgconvError, naming } from '../model/errors.js';
+import { asImgconvError, ImgconvError, naming } from '../model/errors.js';
 import { closeFile } from './open-file.js';
 import { writeFully } from './output.js';
 
@@ -31,6 +31,7 @@ export class JsonList {
   readonly #held = Buffer.allocUnsafeSlow(PART);
   #used = 0;
   #length = 0;
+  #failure: ImgconvError | undefined;
   #file: { readonly path: string; size: number } | undefined;
 
   /** `newPath` names a new file, which is the caller's to delete. */
@@ -42,13 +43,19 @@ export class JsonList {
     return this.#length;
   }
 
-  /** @throws ImgconvError IO, NO_SPACE */
+  /** @throws ImgconvError IO, NO_SPACE; then whatever is asked of the list throws the same */
   add(entry: object): void {
+    this.#expectSound();
     const bytes = Buffer.from(`${this.#length === 0 ? '' : ','}${JSON.stringify(entry)}`);
     if (this.#used + bytes.length > PART) this.#spill();
     if (bytes.length > PART) this.#write(bytes);
     else this.#used += bytes.copy(this.#held, this.#used);
     this.#length++;
+  }
+
+  /** A document that lacks an entry is worse than none. */
+  #expectSound(): void {
+    if (this.#failure !== undefined) throw this.#failure;
   }
 
   #spill(): void {
@@ -57,15 +64,22 @@ export class JsonList {
   }
 
   #write(bytes: Uint8Array): void {
+    const flags = this.#file === undefined ? 'wx' : 'r+';
     const file = (this.#file ??= { path: this.#newPath(), size: 0 });
-    withFile(file.path, 'a', (fd) => {
-      writeFully(fd, bytes, null, file.path);
-    });
+    try {
+      withFile(file.path, flags, (fd) => {
+        writeFully(fd, bytes, file.size, file.path);
+      });
+    } catch (error) {
+      this.#failure = asImgconvError(error);
+      throw error;
+    }
     file.size += bytes.length;
   }
 
   /** The list, between what a document has before and after it. Nothing is added until its pieces are read. */
   content(before = '', after = ''): Content {
+    this.#expectSound();
     const [start, end] = [Buffer.from(`${before}[`), Buffer.from(`]${after}`)];
     const size = start.length + (this.#file?.size ?? 0) + this.#used + end.length;
     const between = () => this.#pieces();
@@ -94,7 +108,7 @@ export class JsonList {
 }
 
 /** @throws ImgconvError IO, NO_SPACE */
-function withFile<T>(path: string, flags: 'a' | 'r' | 'wx', work: (fd: number) => T): T {
+function withFile<T>(path: string, flags: 'r' | 'r+' | 'wx', work: (fd: number) => T): T {
   const fd = naming(path, () => openSync(path, flags));
   try {
     return naming(path, () => work(fd));
