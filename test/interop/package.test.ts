@@ -31,7 +31,8 @@ describe('what npm run package makes', { skip }, () => {
   async function single(...words: string[]): Promise<string> {
     const { status, stdout, stderr } = await outcomeOf('env', ['-i', file, ...words]);
     assert.equal(status, 0, stderr);
-    assert.equal(stderr, '');
+    // On a slow machine it says how far it is.
+    assert.equal(stderr.replace(/^[\d.]+ [kMG]?B of [^\n]*\n/gm, ''), '');
     return stdout;
   }
 
