@@ -95,3 +95,15 @@ test('a list of which a part could not be written gives nothing any more', () =>
   }, isLost);
   assert.throws(() => list.content(), isLost);
 });
+
+test('an index.json that is larger than what is read again is not written', async () => {
+  await using pool = new Pool(1);
+  const storage = new LocalStorage(tempFolder());
+  const transaction = storage.begin();
+  await transaction.claim();
+  const entry = { ...entryOf(1, 0), note: 'x'.repeat(32 * 1024 * 1024) };
+  const adding = new GrowingIndex(nameOf).add({ layout: storage, transaction, pool }, [entry]);
+  await assert.rejects(adding, { code: 'ARCHIVE_INVALID', message: /index\.json has \d+ bytes, more than/ });
+  transaction.close();
+  assert.ok(!existsSync(storage.nameOf('index.json')));
+});
