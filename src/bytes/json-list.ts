@@ -1,29 +1,12 @@
-import { openSync, readSync } from 'node:fs';
-import { asImgconvError, ImgconvError, naming } from '../model/errors.js';
-import { closeFile } from './open-file.js';
+import { readSync } from 'node:fs';
+import { asImgconvError, ImgconvError } from '../model/errors.js';
+import { withFile, type Content } from './content.js';
 import { writeFully } from './output.js';
 
 /** So much is held. */
 const PART = 1024 * 1024;
 /** So much is read at once. */
 const PIECE = 256 * 1024;
-
-/** Bytes that need not be in memory at once: each piece is good until the next one. */
-export interface Content {
-  readonly size: number;
-  readonly pieces: Iterable<Uint8Array>;
-}
-
-/** A new file of these bytes. @throws ImgconvError IO, NO_SPACE */
-export function writePieces(path: string, { pieces }: Content): void {
-  withFile(path, 'wx', (fd) => {
-    for (const piece of pieces) writeFully(fd, piece, null, path);
-  });
-}
-
-export function inMemory(bytes: Uint8Array): Content {
-  return { size: bytes.length, pieces: [bytes] };
-}
 
 /** A list that grows to many entries, as the bytes of its JSON; what is more than a mebibyte goes into a file. */
 export class JsonList {
@@ -104,15 +87,5 @@ export class JsonList {
       at += read;
     }
     yield this.#held.subarray(0, this.#used);
-  }
-}
-
-/** @throws ImgconvError IO, NO_SPACE */
-function withFile<T>(path: string, flags: 'r' | 'r+' | 'wx', work: (fd: number) => T): T {
-  const fd = naming(path, () => openSync(path, flags));
-  try {
-    return naming(path, () => work(fd));
-  } finally {
-    closeFile(fd, path);
   }
 }

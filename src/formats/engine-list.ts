@@ -1,4 +1,5 @@
-import type { Content, JsonList } from '../bytes/json-list.js';
+import type { Content } from '../bytes/content.js';
+import type { JsonList } from '../bytes/json-list.js';
 import { tryConfig } from '../model/config.js';
 import { algorithmOf, type Digest } from '../model/digest.js';
 import { MAX_CONFIG } from '../model/json.js';

@@ -1,7 +1,8 @@
 import { tmpdir } from 'node:os';
 import { basename, dirname } from 'node:path';
 import { expectSize } from '../bytes/hash.js';
-import { inMemory, JsonList, type Content } from '../bytes/json-list.js';
+import { inMemory, type Content } from '../bytes/content.js';
+import { JsonList } from '../bytes/json-list.js';
 import { sameContent } from '../proof/same-content.js';
 import { Staging } from '../storage/staging.js';
 import {

@@ -1,4 +1,4 @@
-import { inMemory } from '../bytes/json-list.js';
+import { inMemory } from '../bytes/content.js';
 import type { Descriptor } from '../model/descriptor.js';
 import type { Digest } from '../model/digest.js';
 import { blobsOf, membersOf } from '../model/graph.js';

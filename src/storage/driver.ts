@@ -1,4 +1,4 @@
-import type { Content } from '../bytes/json-list.js';
+import type { Content } from '../bytes/content.js';
 import type { LocalBytes } from '../bytes/region.js';
 import type { TreeFile, TreeJob, TreePart, TreeWants } from '../bytes/tree.js';
 import { ImgconvError } from '../model/errors.js';

@@ -1,4 +1,4 @@
-import type { Content } from '../bytes/json-list.js';
+import type { Content } from '../bytes/content.js';
 import { linkSync, mkdirSync, renameSync, rmSync, statSync, type Stats } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';

@@ -1,4 +1,4 @@
-import type { Content } from '../bytes/json-list.js';
+import type { Content } from '../bytes/content.js';
 import { tmpdir } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LocalBytes } from '../bytes/region.js';

@@ -4,7 +4,7 @@ import { pack } from 'tar-stream';
 import { asImgconvError, ImgconvError, naming } from '../model/errors.js';
 import { resolved } from '../bytes/files.js';
 import { compress } from '../threads/compress.js';
-import type { Content } from '../bytes/json-list.js';
+import type { Content } from '../bytes/content.js';
 import { writeFully } from '../bytes/output.js';
 import type { Pool } from '../threads/pool.js';
 import { closeFile } from '../bytes/open-file.js';

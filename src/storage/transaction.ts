@@ -1,7 +1,7 @@
 import { closeSync, constants, fsync, openSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { promisify } from 'node:util';
-import { writePieces, type Content } from '../bytes/json-list.js';
+import { writePieces, type Content } from '../bytes/content.js';
 import { asImgconvError } from '../model/errors.js';
 import { STEPS, type Step } from './driver.js';
 import { StagedTree } from './staged-tree.js';

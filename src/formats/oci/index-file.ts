@@ -1,7 +1,8 @@
 import * as z from 'zod';
 import { documentAt, tooLarge } from '../../bytes/document.js';
 import { createHasher, type Expected } from '../../bytes/hash.js';
-import { JsonList, type Content } from '../../bytes/json-list.js';
+import type { Content } from '../../bytes/content.js';
+import { JsonList } from '../../bytes/json-list.js';
 import { listOf } from '../../model/descriptor.js';
 import { asImgconvError, ImgconvError } from '../../model/errors.js';
 import { MAX_LAYOUT_INDEX, parseJson, parseWith } from '../../model/json.js';
