@@ -1,4 +1,5 @@
 import type { Digest } from '../model/digest.js';
+import type { Digests } from '../model/digest-map.js';
 import type { ManifestNode } from '../model/tree.js';
 import type { SourceImage } from './image.js';
 import type { Storage } from '../storage/driver.js';
@@ -83,7 +84,7 @@ export interface Audit {
   /** Of the place, when all images have been looked at. */
   ofPlace(): Listing<Fault>;
   /** The common store of blobs, but for those of `except`: to find those that no image needs. */
-  blobs(except?: ReadonlySet<Digest>): Listing<Omit<StoredBlob, 'key'>>;
+  blobs(except?: Digests): Listing<Omit<StoredBlob, 'key'>>;
   /** The size of all blobs in bytes, where `begin` finds it. */
   bytes?(): Promise<number>;
 }

@@ -1,5 +1,6 @@
 import type { LocalBytes } from '../bytes/region.js';
 import type { Digest } from '../model/digest.js';
+import type { Digests } from '../model/digest-map.js';
 import type { Deletion, Storage, StoredFile } from '../storage/driver.js';
 
 /** What is listed: at once, or as a storage gives it. */
@@ -34,7 +35,7 @@ export interface BlobStore {
   repositories(): AsyncIterable<Repository>;
   locate(digest: Digest): Promise<LocalBytes | undefined>;
   /** Everything where blobs lie that is called like one, in a fixed order, but for those of `except`. */
-  blobs(except?: ReadonlySet<Digest>): AsyncIterable<StoredBlob>;
+  blobs(except?: Digests): AsyncIterable<StoredBlob>;
   /** Folders of pushes that were not finished. */
   uploads(): Listing<StoredFile>;
   /** Takes links back; they are flushed to the disk when this settles. */

@@ -70,6 +70,21 @@ export class DigestMap {
   }
 }
 
+export type Digests = Pick<ReadonlySet<Digest>, 'has'>;
+
+/** Digests, in as little memory. */
+export class DigestSet implements Digests {
+  readonly #map = new DigestMap(Float32Array);
+
+  add(digest: Digest): void {
+    this.#map.set(digest, 0);
+  }
+
+  has(digest: Digest): boolean {
+    return this.#map.has(digest);
+  }
+}
+
 /** A table with open addressing: the first words of digests are the hash. */
 class Part {
   count = 0;

@@ -4,6 +4,7 @@ import type { Located, SourceImage, UnreadableImage } from '../formats/format.js
 import { tryConfig } from '../model/config.js';
 import type { Descriptor } from '../model/descriptor.js';
 import { isDigest, type Digest } from '../model/digest.js';
+import type { DigestSet } from '../model/digest-map.js';
 import { asImgconvError, counted, ImgconvError } from '../model/errors.js';
 import { blobsOf } from '../model/graph.js';
 import { isContainerImage, type ImageManifest } from '../model/manifest.js';
@@ -30,7 +31,7 @@ export interface CheckContext {
   /** False when a manifest could not be read, so that it is unknown what it needs. */
   seesAll: boolean;
   /** What the images need. */
-  readonly reached: Set<Digest>;
+  readonly reached: DigestSet;
 }
 
 /** A config that is what its digest says. */

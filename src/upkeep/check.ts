@@ -1,6 +1,7 @@
 import { SET_ASIDE, unreachable, type Audit, type Fault } from '../formats/audit.js';
 import type { ImageReader, SourceImage, UnreadableImage } from '../formats/format.js';
 import type { Digest } from '../model/digest.js';
+import { DigestSet } from '../model/digest-map.js';
 import { asImgconvError } from '../model/errors.js';
 import { splitReference } from '../model/reference.js';
 import { filesBelow } from '../storage/driver.js';
@@ -39,7 +40,7 @@ export class Check implements CheckContext {
   /** False when a manifest could not be read, so that it is unknown what it needs. */
   seesAll = true;
   /** What the images need. */
-  readonly reached = new Set<Digest>();
+  readonly reached = new DigestSet();
   readonly #repositories = new Map<string, CheckedRepository>();
   readonly #progress: CheckProgress | undefined;
 

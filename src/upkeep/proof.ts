@@ -1,9 +1,11 @@
+import { randomBytes } from 'node:crypto';
 import { sizeOf } from '../bytes/chunks.js';
 import { stateOf, stateText, type FileId } from '../bytes/file-id.js';
-import { createHasher, expectDigest, type Expected } from '../bytes/hash.js';
+import { createHasher, digestOf, expectDigest, type Expected } from '../bytes/hash.js';
 import type { Bytes, FileBytes } from '../bytes/region.js';
 import { TarCheck } from '../codecs/tar-check.js';
-import { algorithmOf, type Digest } from '../model/digest.js';
+import { algorithmOf, hexOf, type Digest } from '../model/digest.js';
+import { DigestMap } from '../model/digest-map.js';
 import { asImgconvError, type ImgconvError } from '../model/errors.js';
 import { VerifiedBlob } from '../proof/verified-blob.js';
 import type { Pool } from '../threads/pool.js';
@@ -11,12 +13,19 @@ import type { Count } from '../transfer/report.js';
 
 type Outcome = Promise<ImgconvError | undefined>;
 
-/** What was found of contents that have to be the same. */
+/** What was found of contents that have to be the same, where it is more than that one of them is right. */
 interface Proof {
   /** Of the first one, which is not looked at before it is read. */
   readonly first: Outcome;
   /** By what tells a content from another one that took its place; the first is among them once it is read. */
   readonly byContent: Map<string, Outcome>;
+}
+
+/** That a blob is one of this digest and of a size, or a layer of this digest that unpacks to a diffID. */
+interface Claim {
+  readonly digest: Digest;
+  readonly as: 'blobs' | 'layers';
+  readonly what: string;
 }
 
 /**
@@ -26,8 +35,12 @@ interface Proof {
 export class Proofs {
   readonly #pool: Pool;
   readonly #onBytes: ((count: number) => void) | undefined;
-  /** By what was to be proved. */
-  readonly #done = new Map<string, Proof>();
+  /** By what is to be proved: what is under way, what is wrong, and what several files are asked for. */
+  readonly #known = new Map<string, Proof>();
+  /** Of files that are right, and of layers that unpack to what they should: `#sealOf` what was proved of which file. */
+  readonly #right = { blobs: new DigestMap(), layers: new DigestMap() };
+  /** Known to nobody, so that nobody can make a file whose seal is that of another. */
+  readonly #secret = randomBytes(16).toString('hex');
   /** Blobs that were downloaded: that is done once, whichever repositories have them. */
   readonly #downloaded = new Set<Digest>();
   readonly #inMemory = new WeakMap<Uint8Array, number>();
@@ -47,7 +60,7 @@ export class Proofs {
 
   /** That these bytes have this digest and size; where nothing says the size, it is that of the file. */
   async ofBlob(at: Bytes, digest: Digest, size: number | undefined): Promise<ImgconvError | undefined> {
-    return this.#once(nameOf(digest, size), at, async () => {
+    return this.#once({ digest, as: 'blobs', what: String(size ?? '') }, at, async () => {
       const blob = this.#blobAt(at, digest, size ?? (await sizeOf(at)));
       const id = await blob.prove();
       this.#count(at, blob);
@@ -58,7 +71,7 @@ export class Proofs {
   /** As `ofBlob`, with the bytes, if they are right. @throws ImgconvError MANIFEST_INVALID when there are more than `limit` */
   async ofDocument(at: Bytes, { digest, size }: Expected, limit: number): Promise<Uint8Array | ImgconvError> {
     let bytes: Uint8Array | undefined;
-    const error = await this.#once(nameOf(digest, size), at, async () => {
+    const error = await this.#once({ digest, as: 'blobs', what: String(size) }, at, async () => {
       const blob = this.#blobAt(at, digest, size);
       bytes = await blob.read(limit);
       this.#count(at, blob);
@@ -80,7 +93,7 @@ export class Proofs {
 
   /** That a layer unpacks to this diffID, and that what it unpacks to is a tar. */
   async ofLayer(at: Bytes, digest: Digest, size: number, diffId: Digest): Promise<ImgconvError | undefined> {
-    return this.#once(`${digest} ${diffId}`, at, async () => {
+    return this.#once({ digest, as: 'layers', what: diffId }, at, async () => {
       const where = `${at.path}: unpacked`;
       const hasher = createHasher(algorithmOf(diffId));
       const tar = new TarCheck(where, { layer: true });
@@ -112,17 +125,23 @@ export class Proofs {
   }
 
   /** `work` may give the state of the file that it read. */
-  async #once(what: string, at: Bytes, work: () => Promise<FileId | undefined>): Outcome {
-    const known = this.#done.get(what);
-    if (known === undefined) return this.#first(what, at, work);
+  async #once(claim: Claim, at: Bytes, work: () => Promise<FileId | undefined>): Outcome {
+    const { digest, as } = claim;
+    const key = `${as} ${digest} ${claim.what}`;
+    const known = this.#known.get(key);
+    const seal = this.#right[as].get(digest);
+    if (known === undefined && seal === undefined) return this.#first(claim, key, at, work);
     const content = this.#contentOf(at);
-    await known.first;
-    const outcome = known.byContent.get(content) ?? outcomeOf(at, work());
-    known.byContent.set(content, outcome);
+    if (seal !== undefined && seal === this.#sealOf(claim, content)) return undefined;
+    const { first, byContent } = known ?? { first: undefined, byContent: new Map<string, Outcome>() };
+    if (known === undefined) this.#known.set(key, { first: Promise.resolve(undefined), byContent });
+    await first;
+    const outcome = byContent.get(content) ?? outcomeOf(at, work());
+    byContent.set(content, outcome);
     return outcome;
   }
 
-  #first(what: string, at: Bytes, work: () => Promise<FileId | undefined>): Outcome {
+  #first(claim: Claim, key: string, at: Bytes, work: () => Promise<FileId | undefined>): Outcome {
     const byContent = new Map<string, Outcome>();
     let read: FileId | undefined;
     const first = outcomeOf(
@@ -132,10 +151,20 @@ export class Proofs {
       const content =
         at.kind === 'file' && read !== undefined ? fileContent(at, stateText(read)) : this.#contentOf(at);
       byContent.set(content, first);
+      if (at.kind === 'file' && outcome === undefined) {
+        this.#right[claim.as].set(claim.digest, this.#sealOf(claim, content));
+        this.#known.delete(key);
+      }
       return outcome;
     });
-    this.#done.set(what, { first, byContent });
+    this.#known.set(key, { first, byContent });
     return first;
+  }
+
+  /** 48 bits that stand for what was proved of a content. */
+  #sealOf({ digest, what }: Claim, content: string): number {
+    const text = Buffer.from(`${this.#secret} ${digest} ${what} ${content}`);
+    return parseInt(hexOf(digestOf(text)).slice(0, 12), 16);
   }
 }
 
@@ -152,8 +181,4 @@ function outcomeOf(at: Bytes, work: Promise<unknown>): Outcome {
 
 function fileContent({ offset }: FileBytes, state: string): string {
   return `${offset} ${state}`;
-}
-
-function nameOf(digest: Digest, size: number | undefined): string {
-  return `${digest} ${size ?? ''}`;
 }

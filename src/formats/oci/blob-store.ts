@@ -1,6 +1,7 @@
 import { basename, resolve } from 'node:path';
 import type { Descriptor } from '../../model/descriptor.js';
-import { isDigest, type Digest } from '../../model/digest.js';
+import { isDigest } from '../../model/digest.js';
+import type { Digests } from '../../model/digest-map.js';
 import { blobName, INDEX_FILE, layoutName, REF_NAME } from '../../model/oci-layout.js';
 import { splitReference } from '../../model/reference.js';
 import { foldersIn, storedFile, type Storage } from '../../storage/driver.js';
@@ -51,10 +52,7 @@ function tagOf(annotations: Descriptor['annotations'], ownName: string): string 
   return tag ?? (digest === undefined ? name : undefined);
 }
 
-export async function* storedBlobs(
-  layout: Storage,
-  except?: ReadonlySet<Digest>,
-): AsyncGenerator<StoredBlob> {
+export async function* storedBlobs(layout: Storage, except?: Digests): AsyncGenerator<StoredBlob> {
   for (const algorithm of await foldersIn(layout, BLOBS)) {
     for (const { name: hex } of await layout.list(`${BLOBS}/${algorithm}`)) {
       const digest = `${algorithm}:${hex}`;

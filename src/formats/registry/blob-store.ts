@@ -1,4 +1,5 @@
 import { isDigest, type Digest } from '../../model/digest.js';
+import type { Digests } from '../../model/digest-map.js';
 import { filesBelow, foldersIn, storedFile, type Storage, type StoredFile } from '../../storage/driver.js';
 import type { BlobStore, Link, Repository, StoredBlob } from '../blob-store.js';
 import {
@@ -72,7 +73,7 @@ function repositoryAt(root: Storage, name: string): Repository {
   };
 }
 
-async function* storedBlobs(root: Storage, except?: ReadonlySet<Digest>): AsyncGenerator<StoredBlob> {
+async function* storedBlobs(root: Storage, except?: Digests): AsyncGenerator<StoredBlob> {
   for (const algorithm of await foldersIn(root, BLOBS)) {
     for (const pair of await foldersIn(root, `${BLOBS}/${algorithm}`)) {
       for (const hex of await foldersIn(root, `${BLOBS}/${algorithm}/${pair}`)) {

@@ -1,6 +1,6 @@
 import type { TreeFile } from '../../bytes/tree.js';
 import { isDigest, type Digest } from '../../model/digest.js';
-import { DigestMap } from '../../model/digest-map.js';
+import { DigestSet } from '../../model/digest-map.js';
 import { asImgconvError, type ImgconvError } from '../../model/errors.js';
 import { isRepository } from '../../model/reference.js';
 import type { Storage } from '../../storage/driver.js';
@@ -40,7 +40,7 @@ export class Strays {
   readonly bytes: Promise<number>;
   readonly #root: Storage;
   readonly #links: RightLinks;
-  readonly #blobs = new DigestMap(Float32Array);
+  readonly #blobs = new DigestSet();
   #blobBytes = 0;
   #allBlobs: (bytes: number) => void = () => undefined;
   #repository = '';
@@ -77,7 +77,7 @@ export class Strays {
     const [, algorithm = '', pair = '', hex = ''] = KINDS.blob.exec(key) ?? [];
     const digest = `${algorithm}:${hex}`;
     if (!isDigest(digest) || !hex.startsWith(pair)) return false;
-    this.#blobs.set(digest, 0);
+    this.#blobs.add(digest);
     this.#blobBytes += size;
     return true;
   }
