@@ -7,6 +7,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { convert, type Format, type Place } from '../src/index.js';
 import type { FaultKind, Severity } from '../src/formats/audit.js';
+import { digestOf } from '../src/bytes/hash.js';
+import type { Bytes } from '../src/bytes/region.js';
+import { Pool } from '../src/threads/pool.js';
+import { Proofs } from '../src/upkeep/proof.js';
 import { collectGarbage } from '../src/upkeep/gc.js';
 import { verify, type VerifyReport } from '../src/upkeep/verify.js';
 import { imgconv } from './support/cli.js';
@@ -109,6 +113,38 @@ describe('sound places', () => {
 function formatOf(short: string): Format {
   return place(short, '').format;
 }
+
+test('what was proved holds for that state of that file', async () => {
+  await using pool = new Pool(1);
+  const proofs = new Proofs(pool);
+  const bytes = Buffer.from('a blob');
+  const digest = digestOf(bytes);
+  const folder = tempFolder();
+  const fileOf = (name: string, content: Uint8Array) => {
+    const path = join(folder, name);
+    writeFileSync(path, content);
+    return { kind: 'file', path, offset: 0, size: content.length, whole: true } as const;
+  };
+  const codeOf = async (at: Bytes, size?: number) => (await proofs.ofBlob(at, digest, size))?.code;
+  const right = fileOf('right', bytes);
+  const copy = fileOf('copy', bytes);
+  const damaged = fileOf('damaged', Buffer.from('a blub'));
+  for (const size of [bytes.length, undefined]) {
+    assert.equal(await codeOf(right, size), undefined);
+    assert.equal(await codeOf(damaged, size), 'DIGEST_MISMATCH');
+    assert.equal(await codeOf(copy, size), undefined);
+    assert.equal(await codeOf(right, size), undefined);
+  }
+  assert.equal(proofs.count.blobs, 4, 'each of two files once for each size');
+  assert.equal(await codeOf(right, bytes.length + 1), 'DIGEST_MISMATCH');
+  assert.equal(
+    (await proofs.ofLayer(right, digest, bytes.length, digest))?.code,
+    'ARCHIVE_INVALID',
+    'no tar',
+  );
+  fileOf('right', Buffer.from('b blob'));
+  assert.equal(await codeOf(right, bytes.length), 'DIGEST_MISMATCH');
+});
 
 describe('blobs', () => {
   const victims: readonly (readonly [string, string, () => Part | undefined])[] = [
