@@ -11,7 +11,7 @@ import { tempFolder } from './support/temp.js';
 const FEW = 600;
 const MANY = 1800;
 /** Bytes of the heap for each image more. */
-const MOST = { reg: 5500, oci: 5500, dir: 5500, 'docker-archive': 5500 } as const;
+const MOST = { reg: 3600, oci: 3600, dir: 3600, 'docker-archive': 3600 } as const;
 
 /** By format, how much of the heap a conversion of so many images needs. */
 async function heapFor(count: number): Promise<Map<string, number>> {
