@@ -5,8 +5,8 @@ import type { Fault, SmallFile } from '../audit.js';
 import { blobPath } from './paths.js';
 import { readLink } from './walk.js';
 
-/** No more is remembered: the rest is looked at again. */
-const REMEMBERED = 100_000;
+/** So many are remembered: images of one repository follow each other, and what others share is looked at again. */
+const REMEMBERED = 16_384;
 
 /** Links that images share, and are right, need not be read for each of them. */
 export class RightLinks {
@@ -21,7 +21,8 @@ export class RightLinks {
   async faultOf(key: string, digest: Digest): Promise<Fault | undefined> {
     if (this.#right.has(key)) return undefined;
     const fault = await faultOf(this.root, key, digest);
-    if (fault === undefined && this.#right.size < REMEMBERED) this.#right.add(key);
+    if (this.#right.size >= REMEMBERED) this.#right.clear();
+    if (fault === undefined) this.#right.add(key);
     return fault;
   }
 }
