@@ -114,7 +114,7 @@ function packed(hex: string): string {
   return Buffer.from(hex, 'hex').toString('latin1');
 }
 
-/** A buffer for each of a hundred thousand would be as many things to collect. */
+/** One for all: with a hundred thousand names, a buffer for each is work for the garbage collector. */
 const SHORT = Buffer.alloc(64);
 
 function unpacked(packed: string): string {

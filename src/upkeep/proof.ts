@@ -35,9 +35,9 @@ interface Claim {
 export class Proofs {
   readonly #pool: Pool;
   readonly #onBytes: ((count: number) => void) | undefined;
-  /** By what is to be proved: what is under way, what is wrong, and what several files are asked for. */
+  /** By what is to be proved: what is under way or wrong, or lies in several files. */
   readonly #known = new Map<string, Proof>();
-  /** Of files that are right, and of layers that unpack to what they should: `#sealOf` what was proved of which file. */
+  /** Seals of what was proved, by digest: of files that are right, and of layers that unpack to what they should. */
   readonly #right = { blobs: new DigestMap(), layers: new DigestMap() };
   /** Known to nobody, so that nobody can make a file whose seal is that of another. */
   readonly #secret = randomBytes(16).toString('hex');
