@@ -92,20 +92,29 @@ export class EngineList {
   *documents(): Generator<readonly [name: string, json: Content]> {
     yield [MANIFEST, this.#entries.content()];
     let size = 0;
-    for (const piece of this.#repositoriesJson()) size += piece.length;
-    yield [REPOSITORIES, { size, pieces: this.#repositoriesJson() }];
+    for (const text of this.#repositoriesJson()) size += Buffer.byteLength(text);
+    yield [REPOSITORIES, { size, pieces: encoded(this.#repositoriesJson()) }];
   }
 
   /** Repository by repository. */
-  *#repositoriesJson(): Generator<Buffer> {
+  *#repositoriesJson(): Generator<string> {
     let before = '{';
     for (const [repository, of] of this.#repositories) {
       const layers = [...of].map(([tag, layer]) => [tag, unpacked(layer)] as const);
       const json = JSON.stringify(Object.fromEntries(layers));
-      yield Buffer.from(`${before}${JSON.stringify(repository)}:${json}`);
+      yield `${before}${JSON.stringify(repository)}:${json}`;
       before = ',';
     }
-    yield Buffer.from(before === '{' ? '{}' : '}');
+    yield before === '{' ? '{}' : '}';
+  }
+}
+
+function* encoded(texts: Iterable<string>): Generator<Uint8Array> {
+  let buffer = Buffer.alloc(0);
+  for (const text of texts) {
+    const length = Buffer.byteLength(text);
+    if (length > buffer.length) buffer = Buffer.allocUnsafeSlow(length);
+    yield buffer.subarray(0, buffer.write(text));
   }
 }
 
