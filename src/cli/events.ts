@@ -5,6 +5,8 @@ import { errorJson } from './exit.js';
 
 /** A progress event is printed so often. */
 const PROGRESS_EVERY_MS = 1000;
+/** Not held longer: all lines of a hundred thousand images, which an archive has at once, are 10 MB. */
+const ENOUGH = 64 * 1024;
 
 /**
  * Events of `--json=lines`: one JSON object a line, with what happened in its field `event`.
@@ -56,6 +58,7 @@ export class Events {
         this.flush();
       });
     this.#buffer += text;
+    if (this.#buffer.length >= ENOUGH) this.flush();
   }
 
   flush(): void {

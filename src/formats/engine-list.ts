@@ -96,26 +96,37 @@ export class EngineList {
     yield [REPOSITORIES, { size, pieces: encoded(this.#repositoriesJson()) }];
   }
 
-  /** Repository by repository. */
+  /** Tag by tag. */
   *#repositoriesJson(): Generator<string> {
     let before = '{';
-    for (const [repository, of] of this.#repositories) {
-      const layers = [...of].map(([tag, layer]) => [tag, unpacked(layer)] as const);
-      const json = JSON.stringify(Object.fromEntries(layers));
-      yield `${before}${JSON.stringify(repository)}:${json}`;
+    for (const [repository, tags] of this.#repositories) {
+      yield `${before}${JSON.stringify(repository)}:`;
+      let beforeTag = '{';
+      for (const [tag, layer] of tags) {
+        yield `${beforeTag}${JSON.stringify(tag)}:"${unpacked(layer)}"`;
+        beforeTag = ',';
+      }
+      yield '}';
       before = ',';
     }
     yield before === '{' ? '{}' : '}';
   }
 }
 
+/** In pieces of 64 KiB, but for a longer text. */
 function* encoded(texts: Iterable<string>): Generator<Uint8Array> {
-  let buffer = Buffer.alloc(0);
+  let buffer = Buffer.allocUnsafeSlow(64 * 1024);
+  let used = 0;
   for (const text of texts) {
-    const length = Buffer.byteLength(text);
-    if (length > buffer.length) buffer = Buffer.allocUnsafeSlow(length);
-    yield buffer.subarray(0, buffer.write(text));
+    const most = 3 * text.length;
+    if (used + most > buffer.length) {
+      yield buffer.subarray(0, used);
+      used = 0;
+      if (most > buffer.length) buffer = Buffer.allocUnsafeSlow(most);
+    }
+    used += buffer.write(text, used);
   }
+  yield buffer.subarray(0, used);
 }
 
 /** Of a digest, in half of the memory. */
