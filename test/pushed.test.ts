@@ -74,6 +74,15 @@ test('--expect of another digest, of another image or of no digest changes nothi
   assert.match(none.stderr, /--expect demo\/base:1: no name and digest/);
 });
 
+test('--expect known of an archive, which remembers no digest: a note, and the digest it has', async () => {
+  const [kept, store] = [join(tempFolder(), 'store'), join(tempFolder(), 'store')];
+  await imgconv('tar2reg', saved, kept, 'demo/base:1');
+  const { status, stdout } = await imgconv('tar2reg', '--expect', 'known', saved, store, 'demo/base:1');
+  assert.equal(status, 0);
+  assert.match(stdout, /note: --expect known: the source remembers no digest of it/);
+  assert.deepEqual(await digestsIn(store), await digestsIn(kept));
+});
+
 test('layers get encoders in at most three runs, each combination once', () => {
   assert.deepEqual([...combinations(0, ['a'], 1)], [[]]);
   for (const count of [1, 2, 3, 4, 5]) {

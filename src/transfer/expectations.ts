@@ -24,8 +24,8 @@ export function parseExpectation(text: string): Expectation {
   });
 }
 
-/** The digests of which an image is to get one. */
 export interface ExpectedDigests {
+  /** The image is to get one of them; none if the source was to remember some and does not. */
   readonly digests: readonly Digest[];
   /** The image fails if it gets none of these digests. */
   readonly isRequired: boolean;
@@ -50,7 +50,7 @@ export class Expectations {
     if (own.length > 0) return { digests: own.map(({ digest }) => digest), isRequired: true };
     if (!this.#known) return undefined;
     const digests = knownAs.map((text) => text.slice(text.lastIndexOf('@') + 1)).filter(isDigest);
-    return digests.length === 0 ? undefined : { digests, isRequired: false };
+    return { digests, isRequired: false };
   }
 
   /** Those that no image was found for. */

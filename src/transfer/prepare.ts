@@ -197,7 +197,8 @@ export class Preparation {
     const local = this.#traits.remote ? [] : [...closure.blobs.values()].filter((blob) => !blob.isRemote);
     if (!dryRun) this.#pool.announce(local.map(({ size }) => size));
     const compression = compressionFor(image, this.#options.compression);
-    const expected = this.#expectations.of(image, reference);
+    const asked = this.#expectations.of(image, reference);
+    const expected = asked?.digests.length === 0 ? undefined : asked;
     const changes = expected !== undefined || changedLayers(closure.root, compression).length > 0;
     const job: Job = {
       source: image,
@@ -212,6 +213,7 @@ export class Preparation {
       notes: joinNotes(
         wanted.attached === undefined ? [] : [`attached to ${wanted.attached.to}`],
         this.#placeNotes(image),
+        asked === expected ? [] : ['--expect known: the source remembers no digest of it'],
         ...[image.warnings, notes, made, closure.notes],
       ),
     };

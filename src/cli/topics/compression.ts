@@ -58,7 +58,7 @@ Compressed by the same program, and with a manifest in the same form, an image h
   their default, name the digest of the base image, which no archive holds. What they built from scratch can be restored
   in both forms (verified with buildah 1.28.2).
 --expect known :: Tries the digests that the source remembers: docker-root:, docker-daemon: and containers-storage: do.
-  An image that gets none of them keeps its own, and a note says so.
+  An image that gets none of them keeps its own, and a note says so, as it does when the source remembers none.
 
 Each program that is tried compresses each layer once, also one that several images share. Nothing counts but an equal
 digest. An image of more than about 20 layers that three programs made has too many combinations to try all of them: the
