@@ -56,6 +56,18 @@ describe('large files', () => {
     });
   }
 
+  test('are not waited for by others while there is another thread', async () => {
+    await using pool = new Pool(2, false);
+    const ended: number[] = [];
+    const megabytes = [600, 9, 9, 9, 9, 9];
+    const scans = megabytes.map(async (size) => {
+      await pool.scan(scanOf(sparse(size * 1024 * 1024)));
+      ended.push(size);
+    });
+    await Promise.all(scans);
+    assert.deepEqual(ended, megabytes.toReversed());
+  });
+
   test('are left at once when the work is aborted', async () => {
     await using pool = new Pool(2);
     const links = [0, 1].map(() => join(tempFolder(), 'link'));

@@ -36,8 +36,8 @@ const INLINE_BUDGET = 8 * 1024 * 1024;
 const MANY = 256;
 /** One job at work and one waiting, so that a thread never waits for the main thread. */
 const DEPTH = 2;
-/** While so much is left of a job, another one this large waits for whichever thread is free first. */
-const LARGE = 16 * 1024 * 1024;
+/** While a thread has more than this left, the next job waits for whichever thread is free first. */
+const NEARLY_DONE = 4 * 1024 * 1024;
 
 /** Local files are read without a wait: so many images take some hundredths of a second, after which to `breathe`. */
 export const IMAGES_A_BREATH = 64;
@@ -163,7 +163,7 @@ export class Pool {
     if (this.#isClosed) return;
     for (let task = this.#queue[0]; task !== undefined; task = this.#queue[0]) {
       let thread = this.#workers.reduce<Thread | undefined>(
-        (best, one) => (best === undefined || one.tasks.size < best.tasks.size ? one : best),
+        (best, one) => (best === undefined || isFreeSooner(one, best) ? one : best),
         undefined,
       );
       if ((thread === undefined || thread.tasks.size > 0) && this.#workers.length < this.threads) {
@@ -175,7 +175,7 @@ export class Pool {
           continue;
         }
       }
-      if (thread === undefined || !hasRoomFor(task, thread)) return;
+      if (thread === undefined || !hasRoom(thread)) return;
       this.#queue.shift();
       thread.tasks.set(task.request.id, task);
       thread.worker.postMessage(task.request);
@@ -263,8 +263,19 @@ export class Pool {
   }
 }
 
-function hasRoomFor(task: Task, { tasks }: Thread): boolean {
-  return tasks.size < DEPTH && (task.left < LARGE || [...tasks.values()].every(({ left }) => left < LARGE));
+function leftOf({ tasks }: Thread): number {
+  let sum = 0;
+  for (const { left } of tasks.values()) sum += Math.max(0, left);
+  return sum;
+}
+
+function isFreeSooner(one: Thread, other: Thread): boolean {
+  const [own, its] = [leftOf(one), leftOf(other)];
+  return own === its ? one.tasks.size < other.tasks.size : own < its;
+}
+
+function hasRoom(thread: Thread): boolean {
+  return thread.tasks.size === 0 || (thread.tasks.size < DEPTH && leftOf(thread) <= NEARLY_DONE);
 }
 
 function closed(): ImgconvError {
