@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { imgconv } from './support/cli.js';
 import { FakeRegistry } from './support/fake-registry.js';
+import { fixture } from './support/fixtures.js';
 import { artifactOf, imageOf, indexOf, layTree, type Sample } from './support/images.js';
 import { namesOf, place } from './support/places.js';
 import { tempFolder } from './support/temp.js';
@@ -218,6 +219,20 @@ describe("skopeo's and crane's options", () => {
       [['--additional-tag', 'x:2'], /for one image, whose first name follows the target/],
     ] as const)
       assert.match(await refused('copy', tree, `oci:${tempFolder()}/l`, ...options), meant);
+  });
+
+  test('keep digests: what would change one fails, also when it is only planned', async () => {
+    for (const [options, meant] of [
+      [[], /demo\/base:1: the digest would change from sha256:\w+ to sha256:/],
+      [['--dry-run'], /demo\/base:1: the digest would change from sha256:\w+: 1 layer will be gzip/],
+    ] as const) {
+      const target = `${tempFolder()}/store`;
+      const words = ['tar2reg', fixture('docker20.tar'), target, 'demo/base:1', '--preserve-digests'];
+      const { status, stderr } = await imgconv([...words, ...options]);
+      assert.equal(status, 1);
+      assert.match(stderr, meant);
+      assert.ok(!existsSync(target));
+    }
   });
 
   test('speak to registries, and write the digest to a file', async () => {

@@ -1,3 +1,4 @@
+import type { Digest } from '../model/digest.js';
 import { splitHost, splitReference } from '../model/reference.js';
 import type { SourceImage, UnreadableImage } from '../formats/format.js';
 import { ImgconvError } from '../model/errors.js';
@@ -13,6 +14,13 @@ export function ownDigest(name: TargetName, image: SourceImage): TargetName {
     'DIGEST_MISMATCH',
     `${image.where}: its name says ${digest}, its digest is ${image.digest}`,
   );
+}
+
+/** For `--preserve-digests`; `what` comes after the digest: what it changes to, or why. */
+export function changedDigest(reference: string, from: Digest, what: string): ImgconvError {
+  return new ImgconvError('USAGE', `${reference}: the digest would change from ${from}${what}`, {
+    hint: 'leave out --preserve-digests, or what changes it: --platform, --compression, --missing prune',
+  });
 }
 
 /** Several names of one image are one image. @throws ImgconvError USAGE when several images would get one name */

@@ -11,6 +11,7 @@ import { BUNDLE, bundlesOf } from './bundles.js';
 import type { Closure } from './closure.js';
 import { changesNote, keptNote, type LayerCompression } from './compression.js';
 import { joinNotes, type Job, type Prepared } from './job.js';
+import { changedDigest } from './mistakes.js';
 import { interrupted, type SoFar } from './interrupted.js';
 import { knownForms } from './known-forms.js';
 import type { ConvertOptions } from './options.js';
@@ -243,9 +244,10 @@ export class Run {
     try {
       const { root } = await closureOf(job);
       const note = changesNote(root, job.compression);
-      if (note === undefined)
-        this.#account.done(reportOf(await this.#knownTo(job, job.name, root), 'planned'));
-      else this.#account.plannedAnew(await this.#knownTo(job, job.name, root, false), note);
+      const known = await this.#knownTo(job, job.name, root, note === undefined);
+      if (note === undefined) this.#account.done(reportOf(known, 'planned'));
+      else if (this.#options.preserveDigests !== true) this.#account.plannedAnew(known, note);
+      else throw changedDigest(known.reference ?? known.key, job.source.digest, `: ${note}`);
     } catch (cause) {
       this.#failed(job, asImgconvError(cause, job.source.where));
     }
@@ -270,13 +272,7 @@ export class Run {
         { hint: 'give it another name with --tag or --rename, or leave out --no-overwrite' },
       );
     if (this.#options.preserveDigests === true && root.descriptor.digest !== job.source.digest)
-      throw new ImgconvError(
-        'USAGE',
-        `${reference}: the digest would change from ${job.source.digest} to ${root.descriptor.digest}`,
-        {
-          hint: 'leave out --preserve-digests, or what changes it: --platform, --compression, --missing prune',
-        },
-      );
+      throw changedDigest(reference, job.source.digest, ` to ${root.descriptor.digest}`);
     return { ...job, reference, previous };
   }
 
