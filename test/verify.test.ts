@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { cpSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { cpSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
-import { convert, type Format, type Place } from '../src/index.js';
+import { convert, ImgconvError, type Format, type Place } from '../src/index.js';
 import type { FaultKind, Severity } from '../src/formats/audit.js';
 import { digestOf } from '../src/bytes/hash.js';
 import type { Bytes } from '../src/bytes/region.js';
@@ -144,6 +144,50 @@ test('what was proved holds for that state of that file', async () => {
   );
   fileOf('right', Buffer.from('b blob'));
   assert.equal(await codeOf(right, bytes.length), 'DIGEST_MISMATCH');
+});
+
+test('what is asked for side by side is read once of each file', async () => {
+  await using pool = new Pool(1);
+  const bytes = Buffer.from('a blob');
+  const digest = digestOf(bytes);
+  const folder = tempFolder();
+  const [one, copy] = ['one', 'copy'].map((name) => {
+    const path = join(folder, name);
+    writeFileSync(path, bytes);
+    return { kind: 'file', path, offset: 0, size: bytes.length, whole: true } as const;
+  });
+  assert.ok(one !== undefined && copy !== undefined);
+  for (const asked of [
+    [one, copy, one, copy].map((at) => [at, bytes.length] as const),
+    [bytes.length, undefined, bytes.length, undefined].map((size) => [one, size] as const),
+  ]) {
+    const proofs = new Proofs(pool);
+    for (const _ of [1, 2])
+      assert.deepEqual(await Promise.all(asked.map(([at, size]) => proofs.ofBlob(at, digest, size))), [
+        ...asked.map(() => undefined),
+      ]);
+    assert.equal(proofs.count.blobs, 2);
+  }
+});
+
+test('a file that came while another one was read is read itself', async () => {
+  await using pool = new Pool(1);
+  const [right, wrong] = [Buffer.from('{"a":1}'), Buffer.from('{"a":2}')];
+  const expected = { digest: digestOf(right), size: right.length };
+  const path = join(tempFolder(), 'file');
+  const at = { kind: 'file', path, offset: 0, size: right.length, whole: true } as const;
+  for (let turns = 0; turns < 60; turns++) {
+    const proofs = new Proofs(pool);
+    writeFileSync(path, right);
+    writeFileSync(`${path}-wrong`, wrong);
+    const first = proofs.ofDocument(at, expected, 1000);
+    for (let turn = 0; turn < turns; turn++) await Promise.resolve();
+    renameSync(`${path}-wrong`, path);
+    await first;
+    const second = await proofs.ofDocument(at, expected, 1000);
+    assert.ok(second instanceof ImgconvError && second.code === 'DIGEST_MISMATCH', `after ${turns} turns`);
+    assert.equal((await proofs.ofBlob(at, expected.digest, expected.size))?.code, 'DIGEST_MISMATCH');
+  }
 });
 
 describe('blobs', () => {

@@ -24,7 +24,7 @@ export function sameFile(a: FileId, b: FileId): boolean {
 }
 
 /** What is at a path now; undefined for nothing. */
-function idNow(path: string): FileId | undefined {
+export function idNow(path: string): FileId | undefined {
   const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false });
   return stat && fileIdOf(stat);
 }

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { sizeOf } from '../bytes/chunks.js';
-import { stateOf, stateText, type FileId } from '../bytes/file-id.js';
+import { idNow, isStill, stateOf, stateText, type FileId } from '../bytes/file-id.js';
 import { createHasher, digestOf, expectDigest, type Expected } from '../bytes/hash.js';
 import type { Bytes, FileBytes } from '../bytes/region.js';
 import { TarCheck } from '../codecs/tar-check.js';
@@ -19,6 +19,8 @@ interface Proof {
   readonly first: Outcome;
   /** By what tells a content from another one that took its place; the first is among them once it is read. */
   readonly byContent: Map<string, Outcome>;
+  /** Somebody asked while the first one was read, and may add to `byContent`. */
+  isShared: boolean;
 }
 
 /** That a blob is one of this digest and of a size, or a layer of this digest that unpacks to a diffID. */
@@ -37,7 +39,7 @@ export class Proofs {
   readonly #onBytes: ((count: number) => void) | undefined;
   /** By what is to be proved: what is under way or wrong, or lies in several files. */
   readonly #known = new Map<string, Proof>();
-  /** Seals of what was proved, by digest: of files that are right, and of layers that unpack to what they should. */
+  /** The seal of the first thing proved of each digest: of files that are right, of layers that unpack to what they should. */
   readonly #right = { blobs: new DigestMap(), layers: new DigestMap() };
   /** Known to nobody, so that nobody can make a file whose seal is that of another. */
   readonly #secret = randomBytes(16).toString('hex');
@@ -68,16 +70,20 @@ export class Proofs {
     });
   }
 
-  /** As `ofBlob`, with the bytes, if they are right. @throws ImgconvError MANIFEST_INVALID when there are more than `limit` */
+  /** As `ofBlob`, with the bytes, if they are right and no more than `limit`. */
   async ofDocument(at: Bytes, { digest, size }: Expected, limit: number): Promise<Uint8Array | ImgconvError> {
     let bytes: Uint8Array | undefined;
-    const error = await this.#once({ digest, as: 'blobs', what: String(size) }, at, async () => {
-      const blob = this.#blobAt(at, digest, size);
-      bytes = await blob.read(limit);
-      this.#count(at, blob);
-      return undefined;
-    });
-    return error ?? bytes ?? VerifiedBlob.at(at, { digest, size }, this.#pool).read(limit);
+    const error = await this.#once({ digest, as: 'blobs', what: String(size) }, at, () =>
+      stateDuring(at, async () => {
+        const blob = this.#blobAt(at, digest, size);
+        bytes = await blob.read(limit);
+        this.#count(at, blob);
+      }),
+    );
+    if (error !== undefined) return error;
+    if (bytes !== undefined) return bytes;
+    const again = VerifiedBlob.at(at, { digest, size }, this.#pool).read(limit);
+    return (await outcomeOf(at, again)) ?? again;
   }
 
   #blobAt(at: Bytes, digest: Digest, size: number): VerifiedBlob {
@@ -93,7 +99,7 @@ export class Proofs {
 
   /** That a layer unpacks to this diffID, and that what it unpacks to is a tar. */
   async ofLayer(at: Bytes, digest: Digest, size: number, diffId: Digest): Promise<ImgconvError | undefined> {
-    return this.#once({ digest, as: 'layers', what: diffId }, at, async () => {
+    const unpack = async () => {
       const where = `${at.path}: unpacked`;
       const hasher = createHasher(algorithmOf(diffId));
       const tar = new TarCheck(where, { layer: true });
@@ -111,8 +117,8 @@ export class Proofs {
       expectDigest({ digest: diffId, size: unpacked }, { digest: hasher.digest(), size: unpacked }, where);
       if (malformed !== undefined) throw asImgconvError(malformed, where);
       tar.end();
-      return undefined;
-    });
+    };
+    return this.#once({ digest, as: 'layers', what: diffId }, at, () => stateDuring(at, unpack));
   }
 
   /** Tells one content from another that took its place. */
@@ -133,11 +139,16 @@ export class Proofs {
     if (known === undefined && seal === undefined) return this.#first(claim, key, at, work);
     const content = this.#contentOf(at);
     if (seal !== undefined && seal === this.#sealOf(claim, content)) return undefined;
-    const { first, byContent } = known ?? { first: undefined, byContent: new Map<string, Outcome>() };
-    if (known === undefined) this.#known.set(key, { first: Promise.resolve(undefined), byContent });
-    await first;
-    const outcome = byContent.get(content) ?? outcomeOf(at, work());
-    byContent.set(content, outcome);
+    const proof = known ?? {
+      first: Promise.resolve(undefined),
+      byContent: new Map<string, Outcome>(),
+      isShared: true,
+    };
+    proof.isShared = true;
+    this.#known.set(key, proof);
+    await proof.first;
+    const outcome = proof.byContent.get(content) ?? outcomeOf(at, work());
+    proof.byContent.set(content, outcome);
     return outcome;
   }
 
@@ -148,16 +159,21 @@ export class Proofs {
       at,
       work().then((id) => (read = id)),
     ).then((outcome) => {
-      const content =
-        at.kind === 'file' && read !== undefined ? fileContent(at, stateText(read)) : this.#contentOf(at);
+      const isRight = outcome === undefined;
+      const state = read && stateText(read);
+      const content = at.kind === 'file' && isRight ? state && fileContent(at, state) : this.#contentOf(at);
+      // Another file may have come in the place of the one that was right.
+      if (content === undefined) return outcome;
       byContent.set(content, first);
-      if (at.kind === 'file' && outcome === undefined) {
-        this.#right[claim.as].set(claim.digest, this.#sealOf(claim, content));
+      const right = this.#right[claim.as];
+      if (at.kind === 'file' && isRight && !proof.isShared && !right.has(claim.digest)) {
+        right.set(claim.digest, this.#sealOf(claim, content));
         this.#known.delete(key);
       }
       return outcome;
     });
-    this.#known.set(key, { first, byContent });
+    const proof: Proof = { first, byContent, isShared: false };
+    this.#known.set(key, proof);
     return first;
   }
 
@@ -166,6 +182,13 @@ export class Proofs {
     const text = Buffer.from(`${this.#secret} ${digest} ${what} ${content}`);
     return parseInt(hexOf(digestOf(text)).slice(0, 12), 16);
   }
+}
+
+/** What work reads by its path: its state, if that was the same before and after. */
+async function stateDuring(at: Bytes, work: () => Promise<void>): Promise<FileId | undefined> {
+  const before = at.kind === 'file' ? idNow(at.path) : undefined;
+  await work();
+  return before !== undefined && isStill(at.path, before) ? before : undefined;
 }
 
 function outcomeOf(at: Bytes, work: Promise<unknown>): Outcome {
