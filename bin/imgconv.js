@@ -18,10 +18,12 @@ const GROWTH = 50;
 const LARGE_GROWTH = 25;
 /**
  * From here on a collection also puts pages together that are a fifth empty, not only those that are empty by 70 %
- * (MarkCompactCollector::ComputeEvacuationHeuristics in V8 11.3): half of a heap of 100 MB was, after images that were
- * done one by one. It costs no time that could be measured.
+ * (MarkCompactCollector::ComputeEvacuationHeuristics in V8 11.3): half of a heap of 100 MB was free, after images that
+ * were done one by one. It costs no time that could be measured. What is young in threads that start later has 2 MB then,
+ * since the flag sets another one, --max-semi-space-size, and leaves it behind.
  */
 const LARGE = 32 * 1024 * 1024;
+const CHOSEN = [process.env.NODE_OPTIONS, ...process.execArgv].some((text) => /semi.space/.test(text));
 /**
  * What is young doubles, to 33 MB (134 MB in Node 24), when much of it lives on, as while thousands of images are looked
  * at: 8 MB do. Its limit is read when V8 starts, but not the factor by which it grows, which each thread that starts sets
@@ -40,18 +42,23 @@ else {
   if (/2|^(?:copy|push)$/.test(args[0]) && !isAsItIs) require('../dist/bundle/thread.js').startEarly();
   const { run, keep } = require('./load.js').load(args[0]);
   const { getHeapSpaceStatistics, setFlagsFromString } = require('node:v8');
+  let isDense = false;
   const setFlags = (budget, heapGrowth) => {
     if (HAS_BUDGET) setFlagsFromString(`--interrupt-budget=${budget}`);
     if (!HAS_GROWTH) return;
     setFlagsFromString(`--heap-growing-percent=${heapGrowth}`);
     setFlagsFromString('--semi-space-growth-factor=2');
+    if (!isDense) return;
     setFlagsFromString('--no-optimize-for-size');
+    setFlagsFromString('--max-semi-space-size=0');
   };
   const sizeOf = (name) => getHeapSpaceStatistics().find((space) => space.space_name === name)?.space_size;
   const boundHeap = () => {
     if (sizeOf('new_space') >= YOUNG_ENOUGH) setFlagsFromString('--semi-space-growth-factor=1');
     if (sizeOf('old_space') < LARGE) return;
     setFlagsFromString(`--heap-growing-percent=${LARGE_GROWTH}`);
+    if (CHOSEN || isDense) return;
+    isDense = true;
     setFlagsFromString('--optimize-for-size');
   };
   // Not before: V8 passes over what it compiled under other flags.

@@ -1,7 +1,10 @@
+import { randomFillSync } from 'node:crypto';
 import type { Digest } from './digest.js';
 
 /** Of a sha256 digest 160 bits are kept, in words of 32: to find two digests that are alike in them takes 2^80 tries. */
 const WORDS = 5;
+/** Manifests name digests that nothing has: without numbers of this process, a manifest could make all of them collide. */
+const MULTIPLIERS = randomFillSync(new Uint32Array(WORDS)).map((random) => random | 1);
 const LEAST = 8;
 const SHA256 = 'sha256:';
 const FREE = NaN;
@@ -58,7 +61,7 @@ export class DigestMap {
     yield* this.#others.values();
   }
 
-  /** Digests are as good as random: the word after those that are kept chooses the part. */
+  /** The word after those that are kept chooses the part. */
   get #place(): number {
     return (this.#words[WORDS] ?? 0) % PARTS;
   }
@@ -72,7 +75,7 @@ export class DigestMap {
 
 export type Digests = Pick<ReadonlySet<Digest>, 'has'>;
 
-/** Digests, in as little memory. */
+/** Digests, in as little memory as a `DigestMap` takes. */
 export class DigestSet implements Digests {
   readonly #map = new DigestMap(Float32Array);
 
@@ -85,7 +88,16 @@ export class DigestSet implements Digests {
   }
 }
 
-/** A table with open addressing: the first words of digests are the hash. */
+function hashOf(words: Uint32Array, from: number): number {
+  let hash = 0;
+  for (let i = 0; i < WORDS; i++) {
+    hash = Math.imul(hash ^ (words[from + i] ?? 0), MULTIPLIERS[i] ?? 1);
+    hash ^= hash >>> 15;
+  }
+  return hash >>> 0;
+}
+
+/** A table with open addressing. */
 class Part {
   count = 0;
   #keys = new Uint32Array(LEAST * WORDS);
@@ -112,7 +124,7 @@ class Part {
   /** Where these words are, or would be. */
   #slotOf(words: Uint32Array, from: number): number {
     const { length } = this.#values;
-    for (let slot = (words[from] ?? 0) % length; ; slot = slot + 1 === length ? 0 : slot + 1)
+    for (let slot = hashOf(words, from) % length; ; slot = slot + 1 === length ? 0 : slot + 1)
       if (Number.isNaN(this.#values[slot]) || this.#isAt(slot, words, from)) return slot;
   }
 
