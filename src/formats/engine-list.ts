@@ -129,12 +129,12 @@ function* encoded(texts: Iterable<string>): Generator<Uint8Array> {
   yield buffer.subarray(0, used);
 }
 
-/** Of a digest, in half of the memory. */
+/** The bytes of a digest as characters: half of the memory of its hex. */
 function packed(hex: string): string {
   return Buffer.from(hex, 'hex').toString('latin1');
 }
 
-/** One for all: with a hundred thousand names, a buffer for each is work for the garbage collector. */
+/** One buffer for all calls: a hundred thousand small ones are work for the garbage collector. */
 const SHORT = Buffer.alloc(64);
 
 function unpacked(packed: string): string {

@@ -13,7 +13,7 @@ import type { Count } from '../transfer/report.js';
 
 type Outcome = Promise<ImgconvError | undefined>;
 
-/** What was found of contents that have to be the same, where it is more than that one of them is right. */
+/** What is known of a claim while the first file is read, and afterwards if that is more than that this file is right. */
 interface Proof {
   /** Of the first one, which is not looked at before it is read. */
   readonly first: Outcome;
@@ -23,7 +23,7 @@ interface Proof {
   isShared: boolean;
 }
 
-/** That a blob is one of this digest and of a size, or a layer of this digest that unpacks to a diffID. */
+/** What is to be proved: that a blob has this digest and a size, or that a layer of this digest unpacks to a diffID. */
 interface Claim {
   readonly digest: Digest;
   readonly as: 'blobs' | 'layers';
@@ -37,11 +37,11 @@ interface Claim {
 export class Proofs {
   readonly #pool: Pool;
   readonly #onBytes: ((count: number) => void) | undefined;
-  /** By what is to be proved: what is under way or wrong, or lies in several files. */
+  /** By the text of the claim. */
   readonly #known = new Map<string, Proof>();
   /** The seal of the first thing proved of each digest: of files that are right, of layers that unpack to what they should. */
   readonly #right = { blobs: new DigestMap(), layers: new DigestMap() };
-  /** Known to nobody, so that nobody can make a file whose seal is that of another. */
+  /** Nobody can make a file whose seal is that of another one without this. */
   readonly #secret = randomBytes(16).toString('hex');
   /** Blobs that were downloaded: that is done once, whichever repositories have them. */
   readonly #downloaded = new Set<Digest>();

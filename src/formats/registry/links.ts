@@ -5,7 +5,7 @@ import type { Fault, SmallFile } from '../audit.js';
 import { blobPath } from './paths.js';
 import { readLink } from './walk.js';
 
-/** So many are remembered: images of one repository follow each other, and what others share is looked at again. */
+/** After so many all are forgotten, and read again: most are shared by images of one repository, which follow each other. */
 const REMEMBERED = 16_384;
 
 /** Links that images share, and are right, need not be read for each of them. */
