@@ -19,11 +19,14 @@ const LARGE_GROWTH = 25;
 /**
  * From here on a collection also puts pages together that are a fifth empty, not only those that are empty by 70 %
  * (MarkCompactCollector::ComputeEvacuationHeuristics in V8 11.3): half of a heap of 100 MB was free, after images that
- * were done one by one. It costs no time that could be measured. What is young in threads that start later has 2 MB then,
- * since the flag sets another one, --max-semi-space-size, and leaves it behind.
+ * were done one by one. It costs no time that could be measured. The flag also sets --max-semi-space-size, which stays
+ * set without it; threads that start meanwhile have 2 MB for young objects.
  */
 const LARGE = 32 * 1024 * 1024;
-const CHOSEN = [process.env.NODE_OPTIONS, ...process.execArgv].some((text) => /semi.space/.test(text));
+/** Who chose a size for young objects keeps it. */
+const HAS_CHOSEN_SIZE = [process.env.NODE_OPTIONS, ...process.execArgv].some((text) =>
+  /semi.space/.test(text),
+);
 /**
  * What is young doubles, to 33 MB (134 MB in Node 24), when much of it lives on, as while thousands of images are looked
  * at: 8 MB do. Its limit is read when V8 starts, but not the factor by which it grows, which each thread that starts sets
@@ -57,7 +60,7 @@ else {
     if (sizeOf('new_space') >= YOUNG_ENOUGH) setFlagsFromString('--semi-space-growth-factor=1');
     if (sizeOf('old_space') < LARGE) return;
     setFlagsFromString(`--heap-growing-percent=${LARGE_GROWTH}`);
-    if (CHOSEN || isDense) return;
+    if (HAS_CHOSEN_SIZE || isDense) return;
     isDense = true;
     setFlagsFromString('--optimize-for-size');
   };

@@ -11,6 +11,7 @@ import {
   readdirSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -168,6 +169,22 @@ describe('what V8 compiled is kept for the next start', () => {
     assert.equal(await list({ HOME: home }), first);
     // What V8 does not take would be written again.
     assert.equal(statSync(cached(home)).ino, before.ino);
+  });
+
+  test('once also by a run whose heap is large, which has other flags for a while', () => {
+    const [home, copy] = [tempFolder(), tempFolder()];
+    mkdirSync(join(copy, 'bin'));
+    for (const name of ['dist', 'package.json', 'bin/package.json', 'bin/load.js'])
+      symlinkSync(join(projectRoot, name), join(copy, name));
+    const command = readFileSync(join(projectRoot, 'bin/imgconv.js'), 'utf8')
+      .replace(/(?<=\nconst LARGE = ).*(?=;)/, '0')
+      .replace(/(?<=\nconst LOOK_MS = ).*(?=;)/, '1');
+    writeFileSync(join(copy, 'bin/imgconv.js'), command);
+    const kept = [1, 2].map(() => {
+      run(process.execPath, [join(copy, 'bin/imgconv.js'), 'verify', ARCHIVE], copy, { HOME: home });
+      return statSync(cached(home)).ino;
+    });
+    assert.equal(kept[0], kept[1]);
   });
 
   test('below XDG_CACHE_HOME where that is set', async () => {
