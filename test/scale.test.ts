@@ -3,7 +3,9 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { promisify } from 'node:util';
-import { isDigest } from '../src/model/digest.js';
+import { JsonList } from '../src/bytes/json-list.js';
+import { EngineList } from '../src/formats/engine-list.js';
+import { hexOf, isDigest } from '../src/model/digest.js';
 import { DigestMap } from '../src/model/digest-map.js';
 import { digestOf } from '../src/bytes/hash.js';
 import { projectRoot } from './support/fixtures.js';
@@ -32,6 +34,23 @@ describe('many images', () => {
       assert.ok(each < most, `${format}: ${Math.round(each)} bytes an image`);
     }
   });
+});
+
+test('repositories has the top layer of each of many tags', () => {
+  const list = new EngineList([], new JsonList(() => join(tempFolder(), 'list')));
+  const expected: Record<string, Record<string, string>> = {};
+  for (let i = 0; i < 5000; i++) {
+    const [repository, tag] = [`demo/app-${i % 7}`, `v${i}`];
+    const hex = hexOf(digestOf(Buffer.from(tag)));
+    list.add({ repository, tag }, { Config: 'c', RepoTags: null, Layers: ['first', `blobs/sha256/${hex}`] });
+    (expected[repository] ??= {})[tag] = hex;
+  }
+  const content = new Map(list.documents()).get('repositories');
+  assert.ok(content !== undefined);
+  // Each piece is good until the next one.
+  const bytes = Buffer.concat(Array.from(content.pieces, (piece) => Buffer.from(piece)));
+  assert.equal(bytes.length, content.size);
+  assert.deepEqual(JSON.parse(bytes.toString()), expected);
 });
 
 test('a map of digests that somebody chose is as fast as another', () => {
