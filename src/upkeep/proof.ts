@@ -15,7 +15,7 @@ type Outcome = Promise<ImgconvError | undefined>;
 
 /** What is known of a claim while the first file is read, and afterwards if that is more than that this file is right. */
 interface Proof {
-  /** Of the first one, which is not looked at before it is read. */
+  /** Of the first file. */
   readonly first: Outcome;
   /** By what tells a content from another one that took its place; the first is among them once it is read. */
   readonly byContent: Map<string, Outcome>;
@@ -41,7 +41,7 @@ export class Proofs {
   readonly #known = new Map<string, Proof>();
   /** The seal of the first thing proved of each digest: of files that are right, of layers that unpack to what they should. */
   readonly #right = { blobs: new DigestMap(), layers: new DigestMap() };
-  /** Nobody can make a file whose seal is that of another one without this. */
+  /** Without it, nobody can make a file that has the seal of another one. */
   readonly #secret = randomBytes(16).toString('hex');
   /** Blobs that were downloaded: that is done once, whichever repositories have them. */
   readonly #downloaded = new Set<Digest>();

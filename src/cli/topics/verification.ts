@@ -46,8 +46,8 @@ cosmetic :: A tag whose index lacks the tag's manifest, links to nothing, a miss
 
 # --repair
 --repair FROM fetches what is missing or damaged from another place of any format; repeat it for several places. It
-verifies each blob by its digest, and writes links that are missing or wrong. It moves a damaged file to .damaged, which
-imgconv does not read: you may delete it.
+verifies each blob by its digest, and writes links that are missing or wrong. It moves a damaged file to .damaged:
+no image needs it, and you may delete it.
 
     $ imgconv verify damaged --repair sync
     repaired  damaged/demo/base:1/8e277fc0… from sync/demo/base:1/8e277fc0…

@@ -5,7 +5,7 @@ import type { Fault, SmallFile } from '../audit.js';
 import { blobPath } from './paths.js';
 import { readLink } from './walk.js';
 
-/** After so many all are forgotten, and read again: most are shared by images of one repository, which follow each other. */
+/** After so many, all are forgotten. Images of one repository, which share most links, follow each other. */
 const REMEMBERED = 16_384;
 
 /** Links that images share, and are right, need not be read for each of them. */
